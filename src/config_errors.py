@@ -1,0 +1,101 @@
+"""Hydra's errors in one line: what is wrong, where, and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import UserError
+
+CONF = Path(__file__).parents[1] / "conf"
+FULL = "(HYDRA_FULL_ERROR=1 shows where)"
+
+
+def check_values(config: DictConfig, name: str) -> None:
+    """Compare the overrides' types with the defaults': text where a number or true / false stood is a slip of the hand.
+
+    Raises:
+        UserError: naming the key, the value and what stands there by default.
+    """
+    overrides = HydraConfig.get().overrides.task
+    defaults = compose_groups(name, overrides)
+    for override in overrides:
+        key = key_of(override)
+        default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
+        if isinstance(default, (bool, int, float)) and isinstance(value, str):
+            kind = "true or false" if isinstance(default, bool) else "a number"
+            raise UserError(f"{override}: {key} takes {kind}, such as {key}={default}")
+
+
+def explain(error: BaseException, name: str) -> str:
+    """One line for an error of Hydra, OmegaConf or the user."""
+    text = str(error)
+    if isinstance(error, InstantiationException):
+        return explain_instantiation(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not KEY=VALUE as Hydra reads it ({one_line(text.split('See https')[0])}); quote odd values: 'KEY=\"VALUE\"'"
+    if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
+        group, _, choice = match[1].rpartition("/")
+        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"{group}={choice}: no such choice.{closest(choice, choices)} {group} may be: {', '.join(choices) or 'nothing'}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        parent, _, last = match[1].rpartition(".")
+        siblings = keys_of(name, parent)
+        return f"{match[1]}: no such key.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
+    return one_line(text)
+
+
+def explain_instantiation(error: InstantiationException) -> str:
+    """The innermost cause, after the key of the config that it came from."""
+    where = re.search(r"full_key: (\S+)", str(error))
+    cause: BaseException = error
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    said = one_line(str(cause))
+    if isinstance(cause, UserError):
+        return said
+    return f"{where[1] + ': ' if where else ''}{said} {FULL}"
+
+
+def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
+    """The config with the choices of groups among the overrides, and with none of the values."""
+    groups = [o for o in overrides if (CONF / key_of(o)).is_dir() and "=" in o]
+    if GlobalHydra.instance().is_initialized():
+        return hydra.compose(name, groups)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(name, groups)
+
+
+def keys_of(name: str, parent: str) -> list[str]:
+    """What stands under a key by default."""
+    GlobalHydra.instance().clear()
+    node = OmegaConf.select(compose_groups(name, []), parent) if parent else compose_groups(name, [])
+    return sorted(map(str, node)) if isinstance(node, DictConfig) else []
+
+
+def key_of(override: str) -> str:
+    """What an override sets: "+head.rate=4" -> "head.rate"."""
+    return override.split("=")[0].lstrip("+~")
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def one_line(text: str) -> str:
+    """The last line of a worker's traceback, or all lines joined."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    if "Original Traceback" in text:
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return "; ".join(lines)

@@ -1,0 +1,63 @@
+"""Tables for people."""
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+from rich.console import Console
+from rich.table import Table
+
+from src.models import DeepLab
+from src.optim import named_parameters_by_group
+
+
+def print_parameter_groups(model: DeepLab, rates: Mapping[str, tuple[float, float]]) -> None:
+    """What the optimiser holds, one line a group.
+
+    Args:
+        rates: learning rate and weight decay of each group.
+    """
+    table = Table(title="Parameter groups", title_justify="left")
+    for column in ("group", "tensors", "parameters", "learning rate", "weight decay"):
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for kind, named in named_parameters_by_group(model).items():
+        count = sum(parameter.numel() for _, parameter in named)
+        table.add_row(kind, str(len(named)), f"{count:,}", *(f"{rate:g}" for rate in rates[kind]))
+    Console().print(table)
+
+
+def print_results(metrics: Mapping[str, float], classes: Sequence[str], places: Mapping[str, str]) -> None:
+    """IoU class by class without and with CRF, the means, and where everything lies.
+
+    Args:
+        metrics: as logged: val/iou/CLASS, val/iou_crf/CLASS, val/miou, ...; nan is a class that is absent.
+        places: what can be found where.
+    """
+    with_crf = "val/miou_crf" in metrics
+    table = Table(title="Validation, IoU in %", title_justify="left")
+    table.add_column("class")
+    for column in ("network", "+ CRF", "gain") if with_crf else ("network",):
+        table.add_column(column, justify="right")
+
+    def row(title: str, key: str, style: str | None = None) -> None:
+        before, after = metrics[f"val/{key}"], metrics.get(f"val/{key.replace('iou', 'iou_crf')}", float("nan"))
+        cells = [percent(before)]
+        if with_crf:
+            cells += [percent(after), "" if isnan(after - before) else f"{100 * (after - before):+.1f}"]
+        table.add_row(title, *cells, style=style)
+
+    for name in classes:
+        row(name, f"iou/{name}")
+    table.add_section()
+    row("mean IoU", "miou", "bold")
+    for key in ("pixel_accuracy", "mean_accuracy"):
+        before, after = metrics[f"val/{key}"], metrics.get(f"val/{key}_crf", float("nan"))
+        cells = [percent(before), percent(after), f"{100 * (after - before):+.1f}"] if with_crf else [percent(before)]
+        table.add_row(key.replace("_", " "), *cells)
+    console = Console()
+    console.print(table)
+    for what, where in places.items():
+        console.print(f"{what:<12} {where}", highlight=False, soft_wrap=True)
+
+
+def percent(value: float) -> str:
+    return "-" if isnan(value) else f"{100 * value:.1f}"

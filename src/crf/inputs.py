@@ -1,0 +1,90 @@
+"""What callers may pass, checked once: every message names what is wrong and what to do."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import functional
+
+
+def checked_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
+    """A uint8 or float RGB image, values 0..255."""
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image has shape {tuple(image.shape)}: expected 3 x height x width (RGB, values 0..255)")
+    if image.shape[1] == 0 or image.shape[2] == 0:
+        raise ValueError(f"image has shape {tuple(image.shape)}: it has no pixels")
+    if image.dtype == torch.uint8:
+        return image
+    image = image.float()
+    low, high = (value.item() for value in image.aminmax())
+    if not (0 <= low and high <= 255):  # also true for NaN
+        raise ValueError(
+            f"image has values from {low:g} to {high:g}: the CRF needs the raw image, 0..255, "
+            "not one that was normalised or had its mean subtracted"
+        )
+    if 0 < high <= 1:
+        warnings.warn("image values lie in 0..1: the CRF's srgb counts grey levels of 0..255", stacklevel=4)
+    return image
+
+
+def logits_from(
+    probabilities: Float[Tensor, "classes height width"],
+) -> Float[Tensor, "classes height width"]:
+    """log p of a distribution over classes at every pixel; zeros become the smallest normal number."""
+    if not probabilities.is_floating_point():
+        raise ValueError(f"probabilities are {probabilities.dtype}: expected a floating type")
+    exact = probabilities.dtype in (torch.float32, torch.float64)
+    p = probabilities if exact else probabilities.float()
+    if not bool(torch.isfinite(p).all()):
+        raise ValueError("probabilities are not finite (NaN or infinity): look at the network's output")
+    total = p.sum(0)
+    tolerance = 1e-3 if exact else 2e-2
+    if bool((p < 0).any()) or bool(((total - 1).abs() > tolerance).any()):
+        low, high = total.aminmax()
+        raise ValueError(
+            f"probabilities are not normalised (sums over classes from {low.item():g} to {high.item():g}, "
+            f"smallest entry {p.min().item():g}): pass softmax output, or pass scores as logits=..."
+        )
+    return p.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def checked_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "classes height width"]:
+    if logits.ndim != 3 or 0 in logits.shape:
+        raise ValueError(f"{name} has shape {tuple(logits.shape)}: expected classes x height x width")
+    if not logits.is_floating_point():
+        raise ValueError(f"{name} is {logits.dtype}: expected a floating type")
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(f"{name} has values that are not finite (NaN or infinity): look at the network's output")
+    return logits
+
+
+def check_same_size(image: Tensor, scores: Tensor) -> None:
+    if image.shape[-2:] != scores.shape[-2:]:
+        raise ValueError(
+            f"image is {tuple(image.shape[-2:])} but scores are {tuple(scores.shape[-2:])} (height, width): "
+            "up-sample the scores to the image, or use refine(image, score_map, stride)"
+        )
+
+
+def check_covers(size: tuple[int, int], score_map: Tensor, stride: int) -> None:
+    """Cell (i, j) of a score map sits on pixel (i * stride, j * stride); the image may not reach past the last."""
+    if stride < 1:
+        raise ValueError(f"stride={stride}: give the number of pixels between two cells of the score map, 1 or more")
+    reach = tuple((cells - 1) * stride + 1 for cells in score_map.shape[-2:])
+    if size[0] > reach[0] or size[1] > reach[1]:
+        raise ValueError(
+            f"a {score_map.shape[-2]}x{score_map.shape[-1]} score map of stride {stride} reaches {reach[0]}x{reach[1]} "
+            f"pixels, but the image has {size[0]}x{size[1]}: pad the image before the network, or correct stride"
+        )
+
+
+def upsample(
+    score_map: Float[Tensor, "classes rows columns"], size: tuple[int, int], stride: int
+) -> Float[Tensor, "classes height width"]:
+    """Bilinear with aligned corners to (stride * (rows - 1) + 1, ...), then the top left `size` of it."""
+    reach = [(cells - 1) * stride + 1 for cells in score_map.shape[-2:]]
+    full = functional.interpolate(score_map[None], reach, mode="bilinear", align_corners=True)[0]
+    return full[:, : size[0], : size[1]].contiguous()

@@ -1,0 +1,57 @@
+"""The numbers of the model: two Gaussian kernels, their weights, and how long mean field runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """k = w1 exp(-|dp|^2 / 2 sxy^2 - |dI|^2 / 2 srgb^2) + w2 exp(-|dp|^2 / 2 sg^2), Potts compatibility.
+
+    sxy (pixels, a number or (sy, sx)) and srgb (grey levels of 0..255) are the widths of the bilateral kernel,
+    sg (pixels) that of the Gaussian. A kernel of weight 0 is left out. Classes whose largest probability in an
+    image is below `prune` receive no messages (they stay in the softmax); 0 treats every class alike.
+    """
+
+    w1: float = 5.0
+    sxy: float | tuple[float, float] = 50.0
+    srgb: float = 10.0
+    w2: float = 3.0
+    sg: float = 3.0
+    iterations: int = 10
+    prune: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sxy, Sequence):
+            if len(self.sxy) != 2:
+                raise ValueError(f"sxy has {len(self.sxy)} entries: give one number or (sy, sx)")
+            object.__setattr__(self, "sxy", tuple(float(s) for s in self.sxy))  # from YAML it is a list
+        widths = {"sxy": min(self.sy, self.sx), "srgb": self.srgb, "sg": self.sg}
+        for name, width in widths.items():
+            if not (math.isfinite(width) and width > 0):
+                raise ValueError(f"{name}={width} is not a width: it must be finite and greater than 0")
+        if not (math.isfinite(self.sy) and math.isfinite(self.sx)):
+            raise ValueError(f"sxy={self.sxy} is not a width: it must be finite and greater than 0")
+        for name, weight in {"w1": self.w1, "w2": self.w2}.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"{name}={weight} is not a kernel weight: it must be finite and at least 0")
+        if self.iterations != int(self.iterations) or self.iterations < 0:
+            raise ValueError(f"iterations={self.iterations}: give a whole number, 0 or more (10 is usual)")
+        if not 0 <= self.prune < 1:
+            raise ValueError(f"prune={self.prune}: give a probability, 0 (exact) <= prune < 1 (0.01 is usual)")
+
+    @property
+    def sy(self) -> float:
+        return self.sxy[0] if isinstance(self.sxy, Sequence) else self.sxy
+
+    @property
+    def sx(self) -> float:
+        return self.sxy[1] if isinstance(self.sxy, Sequence) else self.sxy
+
+    def prune_below(self, classes: int) -> float:
+        """The threshold in use. A class that is the most probable one somewhere has p >= 1 / classes there, so
+        with this bound pruning never drops a label, however many classes there are."""
+        return min(self.prune, 1.0 / classes)

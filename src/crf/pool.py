@@ -1,0 +1,105 @@
+"""RefinementPool: many images at once, while the caller goes on with something else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+from src.crf.dense_crf import DenseCRF
+
+
+class RefinementPool:
+    """Runs a DenseCRF on several cores, one image each.
+
+    Threads where the engine releases the interpreter lock, spawned processes where it does not (a forked child
+    would hang after torch has started its own threads). At most `pending` images are under way; submit waits
+    for one to finish beyond that, so memory stays bounded however many images there are.
+
+        with RefinementPool(crf) as pool:
+            futures = [pool.refine(image, score_map) for image, score_map in batch]
+            labels = [future.result() for future in futures]
+    """
+
+    def __init__(self, crf: DenseCRF, workers: int | None = None, pending: int | None = None) -> None:
+        if workers is None:
+            workers = 1 if crf.workers == "one" else _cores()
+        if workers < 1:
+            raise ValueError(f"workers={workers}: give 1 or more, or None for one a core")
+        self.workers = workers
+        self._crf = crf
+        self._free = threading.BoundedSemaphore(pending or 2 * workers)
+        self._executor: Executor
+        if crf.workers == "processes":
+            spawn = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(workers, mp_context=spawn)
+        else:
+            self._executor = ThreadPoolExecutor(workers, thread_name_prefix="dense-crf")
+
+    def submit(
+        self,
+        image: Any,
+        probabilities: Any = None,
+        *,
+        logits: Any = None,
+        size: tuple[int, int] | None = None,
+    ) -> Future:
+        """A future of crf(image, probabilities) or crf(image, logits=logits) for one image.
+
+        size: (height, width) of the top left part to refine, for images padded to a common size.
+        """
+        scores = logits if probabilities is None else probabilities
+        if size is not None:
+            image, scores = (part[..., : size[0], : size[1]] for part in (image, scores))
+        if logits is None:
+            return self._run(_call, image, scores, None)
+        return self._run(_call, image, probabilities, scores)
+
+    def refine(self, image: Any, score_map: Any, stride: int = 8, size: tuple[int, int] | None = None) -> Future:
+        """A future of crf.refine(image, score_map, stride): the label map of one image, cut to `size` if given."""
+        if size is not None:
+            image = image[..., : size[0], : size[1]]
+        return self._run(_refine, image, score_map, stride)
+
+    def close(self) -> None:
+        """Waits for what was submitted, then ends the workers."""
+        self._executor.shutdown(wait=True)
+
+    def __enter__(self) -> RefinementPool:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def _run(self, function: Any, *arguments: Any) -> Future:
+        if self._crf.workers == "processes":  # arrays travel by value; tensors would need a file descriptor each
+            arguments = tuple(_portable(argument) for argument in arguments)
+        self._free.acquire()
+        try:
+            future = self._executor.submit(function, self._crf, *arguments)
+        except BaseException:
+            self._free.release()
+            raise
+        future.add_done_callback(lambda _: self._free.release())
+        return future
+
+
+def _call(crf: DenseCRF, image: Any, probabilities: Any, logits: Any) -> Any:
+    return crf(image, probabilities, logits=logits)
+
+
+def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int) -> Any:
+    return crf.refine(image, score_map, stride)
+
+
+def _portable(argument: Any) -> Any:
+    return argument.detach().cpu().numpy() if isinstance(argument, Tensor) else argument
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

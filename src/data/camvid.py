@@ -1,0 +1,46 @@
+"""CamVid (Brostow, Fauqueur, Cipolla 2009) in the 11 classes and 480x360 pixels of SegNet's release."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.data.dataset import DatasetError, FileDataset
+
+CLASSES = {
+    "sky": (128, 128, 128),
+    "building": (128, 0, 0),
+    "pole": (192, 192, 128),
+    "road": (128, 64, 128),
+    "pavement": (60, 40, 222),
+    "tree": (128, 128, 0),
+    "sign": (192, 128, 128),
+    "fence": (64, 64, 128),
+    "car": (64, 0, 128),
+    "pedestrian": (64, 64, 0),
+    "bicyclist": (0, 128, 192),
+}
+
+
+class CamVid(FileDataset):
+    """Frames of a drive through Cambridge: ``root/SPLIT/*`` and ``root/SPLITannot/*``, void 11.
+
+    Args:
+        root: the folder that holds train, trainannot, val and valannot.
+        split: "train", "val" or "test".
+    """
+
+    classes = tuple(CLASSES)
+    palette = np.array(list(CLASSES.values()), np.uint8)
+
+    def __init__(self, root: str, split: str) -> None:
+        images, masks = Path(root, split), Path(root, f"{split}annot")
+        if not images.is_dir() or not masks.is_dir():
+            raise DatasetError(f"dataset.root={root}: no folders {split}/ and {split}annot/ there; set dataset.root=FOLDER")
+        pairs = [
+            (path.stem, path, masks / f"{path.stem}.png")
+            for path in sorted(images.iterdir())
+            if path.suffix.lower() in (".jpg", ".png")
+        ]
+        if not pairs:
+            raise DatasetError(f"{images}: holds no .jpg or .png")
+        super().__init__(pairs, void=11)

@@ -1,0 +1,105 @@
+"""Loaders: augmented crops for training, whole images at their own size for validation."""
+
+import os
+from collections.abc import Callable
+from typing import TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from src.data.dataset import SegmentationDataset
+from src.data.transforms import Transform
+
+
+class Batch(TypedDict):
+    """What the loaders give; uint8 is a quarter of the bytes on the way to the device."""
+
+    image: UInt8[Tensor, "batch 3 height width"]  # RGB, laid out channels-last
+    label: UInt8[Tensor, "batch height width"]
+    id: list[str]
+
+
+class SegmentationDataModule(LightningDataModule):
+    """A dataset, split and batched.
+
+    Args:
+        dataset: called with ``split="train"`` and ``split="val"``.
+        augmentation: an albumentations pipeline, for training only.
+        batch_size: images a step.
+        num_workers: loader processes; "auto" is one for every core that is left beside the training process, 8 at most.
+    """
+
+    def __init__(
+        self,
+        dataset: Callable[..., SegmentationDataset],
+        augmentation: Transform | None,
+        batch_size: int,
+        num_workers: int | str = "auto",
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size={batch_size} must be positive")
+        self.train_set = dataset(split="train")
+        self.val_set = dataset(split="val")
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.num_workers = default_workers() if num_workers == "auto" else int(num_workers)
+
+    def check(self) -> None:
+        """Find faults in the data before training; see ``SegmentationDataset.check``."""
+        self.train_set.check()
+        self.val_set.check()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        # A set smaller than the batch is drawn from more than once, so that three images make a batch of eight.
+        sampler = RandomSampler(self.train_set, num_samples=max(len(self.train_set), self.batch_size))
+        return self.loader(Tensors(self.train_set, self.augmentation), self.batch_size, sampler=sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        # One image a batch: every image keeps its own size, and no result depends on its neighbours in a batch.
+        return self.loader(Tensors(self.val_set, None), batch_size=1)
+
+    def loader(self, dataset: Dataset, batch_size: int, **options) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
+            **options,
+        )
+
+
+class Tensors(Dataset):
+    """Samples of a dataset, augmented, as tensors."""
+
+    def __init__(self, dataset: SegmentationDataset, transform: Transform | None) -> None:
+        self.dataset = dataset
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        image, label, id_ = self.dataset[index]
+        if self.transform is not None:
+            augmented = self.transform(image=image, mask=label)
+            image, label = augmented["image"], augmented["mask"]
+        return torch.from_numpy(np.array(image)), torch.from_numpy(np.array(label)), id_
+
+
+def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
+    """Stack; (batch, height, width, 3) seen as (batch, 3, height, width) is already channels-last."""
+    images, labels, ids = zip(*samples, strict=True)
+    return {"image": torch.stack(images).permute(0, 3, 1, 2), "label": torch.stack(labels), "id": list(ids)}
+
+
+def default_workers() -> int:
+    """Cores this process may use, less one for training; 8 at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))

@@ -1,0 +1,65 @@
+"""PASCAL VOC 2012 in the layout of its devkit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from src.data.dataset import DatasetError, FileDataset
+
+CLASSES = (
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    "pottedplant sheep sofa train tvmonitor"
+).split()
+
+
+def voc_palette(colours: int) -> UInt8[np.ndarray, "colours 3"]:
+    """The devkit's colour map (VOClabelcolormap.m): bits of the index, from the lowest up, go to r, g, b from bit 7 down."""
+    index = np.arange(colours)
+    palette = np.zeros((colours, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= ((index >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return palette
+
+
+class VOC12(FileDataset):
+    """VOC 2012 segmentation: 1,464 training and 1,449 validation images; 10,582 for training with SBD's annotations.
+
+    Args:
+        root: the folder that holds JPEGImages and SegmentationClass (VOCdevkit/VOC2012).
+        split: "train", "val" or "test".
+        lists: the list in ImageSets/Segmentation that each split is; the split's own name where it says nothing. Where the
+            folder has no lists at all, every split is every image that has a mask.
+        masks: "SegmentationClass", or "SegmentationClassAug" for the extra annotations.
+    """
+
+    classes = tuple(CLASSES)
+    palette = voc_palette(len(CLASSES))
+
+    def __init__(
+        self, root: str, split: str, masks: str = "SegmentationClass", lists: Mapping[str, str] | None = None
+    ) -> None:
+        base = Path(root)
+        if not (base / masks).is_dir() or not (base / "JPEGImages").is_dir():
+            raise DatasetError(
+                f"dataset.root={root}: no folders JPEGImages/ and {masks}/ there; set dataset.root to VOCdevkit/VOC2012"
+            )
+        ids = self.ids(base, (lists or {}).get(split, split), base / masks)
+        super().__init__([(i, base / "JPEGImages" / f"{i}.jpg", base / masks / f"{i}.png") for i in ids])
+
+    @staticmethod
+    def ids(root: Path, split: str, masks: Path) -> list[str]:
+        """Names of the split's images, in the list's order."""
+        lists = root / "ImageSets" / "Segmentation"
+        if not lists.is_dir():
+            ids = sorted(path.stem for path in masks.glob("*.png"))
+        elif (lists / f"{split}.txt").is_file():
+            ids = (lists / f"{split}.txt").read_text().split()
+        else:
+            there = sorted(path.stem for path in lists.glob("*.txt"))
+            raise DatasetError(f"{lists / split}.txt: missing; lists there: {', '.join(there) or 'none'}")
+        if not ids:
+            raise DatasetError(f"{root}: split {split} holds no image")
+        return ids

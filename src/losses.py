@@ -1,0 +1,62 @@
+"""What training minimises: a criterion, and the grid on which it is taken."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.models.geometry import IGNORE_INDEX, shrink_label, upsample_scores
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy over the positions that are not ``IGNORE_INDEX`` (paper, section 3.2).
+
+    A batch without a single labelled position has loss 0, where torch.nn.CrossEntropyLoss gives nan.
+
+    Args:
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]) -> Float[Tensor, ""]:
+        total = F.cross_entropy(
+            scores,
+            label,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        return total / (label != IGNORE_INDEX).sum().clamp(min=1)
+
+
+class SegmentationLoss(nn.Module):
+    """A criterion on the score map or on the image.
+
+    On the score map (the paper) labels shrink by eight: 64 times less softmax memory, and deterministic on CUDA, where the
+    backward pass of bilinear up-sampling is not. On the image, scores grow by eight, as later DeepLabs do.
+
+    Args:
+        criterion: takes scores and labels of the same grid.
+        grid: "scores" or "image".
+    """
+
+    def __init__(self, criterion: nn.Module, grid: Literal["scores", "image"] = "scores") -> None:
+        super().__init__()
+        if grid not in ("scores", "image"):
+            raise ValueError(f"loss.grid must be 'scores' or 'image', not {grid!r}")
+        self.criterion = criterion
+        self.grid = grid
+
+    def forward(
+        self, scores: Float[Tensor, "batch classes rows columns"], label: Integer[Tensor, "batch height width"]
+    ) -> Float[Tensor, ""]:
+        """``label`` has the image's size; integer of any width, ``IGNORE_INDEX`` for void."""
+        scores, label = scores.float(), label.to(torch.int64)
+        if self.grid == "scores":
+            return self.criterion(scores, shrink_label(label))
+        return self.criterion(upsample_scores(scores, label.shape[-2:]), label)

@@ -1,0 +1,7 @@
+"""The network: plain torch.nn, usable without the rest of the framework."""
+
+from src.models.deeplab import DeepLab
+from src.models.head import FCHead
+from src.models.vgg import VGG
+
+__all__ = ["VGG", "DeepLab", "FCHead"]

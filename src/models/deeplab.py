@@ -1,0 +1,38 @@
+"""DeepLab V1: a backbone at stride 8 and a head."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from src.models.geometry import upsample_scores
+
+
+class DeepLab(nn.Module):
+    """Image in, score map at an eighth of its size out.
+
+    Args:
+        backbone: gives a list of feature maps and names their ``channels``.
+        head: called with the backbone's channels and ``num_classes``, gives the module that turns the maps into scores.
+        num_classes: background included.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, head: Callable[[Sequence[int], int], nn.Module], num_classes: int
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head(backbone.channels, num_classes)
+        self.num_classes = num_classes
+
+    def forward(
+        self, image: Shaped[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes rows columns"]:
+        """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size."""
+        return self.head(self.backbone(image))
+
+    @torch.inference_mode()
+    def predict(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
+        """Class probabilities of every pixel, at the image's own size."""
+        return upsample_scores(self(image).float(), image.shape[-2:]).softmax(dim=1)

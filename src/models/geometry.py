@@ -1,0 +1,50 @@
+"""Where a score sits in the image: the one place that relates pixels, labels and the stride-8 score map.
+
+Score (i, j) is centred on pixel (8 i, 8 j). A side of n pixels is padded at its end to 8 k + 1, so that the first and the
+last score fall on the first and the last pixel (321 -> 41, 513 -> 65), as in the authors' released Caffe files. Labels
+shrink by taking every eighth pixel and scores grow by bilinear interpolation that aligns the corners: the two are
+inverse to each other, to the pixel.
+"""
+
+import torch
+from jaxtyping import Float, Integer, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIDE = 8
+IGNORE_INDEX = 255
+
+
+def padded_side(pixels: int, stride: int = STRIDE) -> int:
+    """The smallest ``stride * k + 1`` that holds ``pixels``: 321 -> 321, 500 -> 505."""
+    return -(-(pixels - 1) // stride) * stride + 1
+
+
+def score_side(pixels: int, stride: int = STRIDE) -> int:
+    """How many scores a side of ``pixels`` gives: 321 -> 41, 500 -> 64."""
+    return (padded_side(pixels, stride) - 1) // stride + 1
+
+
+def pad_to_grid(
+    image: Shaped[Tensor, "*batch height width"], value: float = 0, stride: int = STRIDE
+) -> Shaped[Tensor, "*batch padded_height padded_width"]:
+    """Pad the bottom and the right with ``value`` until both sides are ``stride * k + 1``."""
+    height, width = image.shape[-2:]
+    bottom, right = padded_side(height, stride) - height, padded_side(width, stride) - width
+    return F.pad(image, (0, right, 0, bottom), value=value) if bottom or right else image
+
+
+def shrink_label(
+    label: Integer[Tensor, "batch height width"], stride: int = STRIDE
+) -> Integer[Tensor, "batch rows columns"]:
+    """The label of every score: every ``stride``-th pixel; positions in the padding are ``IGNORE_INDEX``."""
+    return pad_to_grid(label, IGNORE_INDEX, stride)[..., ::stride, ::stride]
+
+
+def upsample_scores(
+    scores: Float[Tensor, "batch classes rows columns"], size: tuple[int, int] | torch.Size
+) -> Float[Tensor, "batch classes height width"]:
+    """Bilinear scores for every pixel of an image of ``size`` (height, width); the padding is cropped away."""
+    height, width = size
+    full = (padded_side(height), padded_side(width))
+    return F.interpolate(scores, size=full, mode="bilinear", align_corners=True)[..., :height, :width]

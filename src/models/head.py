@@ -1,0 +1,66 @@
+"""The classifier on top of the backbone: fc6, fc7 and fc8 of VGG as convolutions (Table 2 of the paper)."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class FCHead(nn.Module):
+    """fc6 with holes, fc7 and the classifier fc8; all rows of Table 2 are this class with other numbers.
+
+    Args:
+        in_channels: channels of every feature map of the backbone; the last one is read.
+        num_classes: score maps to give.
+        kernel: side of fc6: 7, 4 or 3.
+        rate: dilation of fc6. With padding rate (kernel - 1) / 2 the score map keeps its size.
+        channels: channels of fc6 and fc7: 4096, or 1024 for LargeFOV.
+        width: factor on ``channels``, so that a slim backbone gets a slim head.
+        dropout: probability, element by element, after fc6 and fc7.
+        average_pool: the released LargeFOV prototxt has a 3x3 average pool (pool5a) before fc6.
+
+    Raises:
+        ValueError: if rate (kernel - 1) is odd: no padding would keep the size.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        kernel: int,
+        rate: int,
+        channels: int,
+        width: float = 1.0,
+        dropout: float = 0.5,
+        average_pool: bool = False,
+    ) -> None:
+        super().__init__()
+        if rate * (kernel - 1) % 2:
+            raise ValueError(f"head.rate={rate} with head.kernel={kernel}: rate * (kernel - 1) must be even")
+        if (channels := round(channels * width)) < 1:
+            raise ValueError(f"head.width={width} leaves fc6 without channels")
+        self.pool5a = nn.AvgPool2d(3, stride=1, padding=1) if average_pool else nn.Identity()
+        self.fc6 = nn.Conv2d(
+            in_channels[-1], channels, kernel, padding=rate * (kernel - 1) // 2, dilation=rate
+        )
+        self.fc7 = nn.Conv2d(channels, channels, 1)
+        self.fc8 = nn.Conv2d(channels, num_classes, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)  # element by element as in Caffe, not whole maps
+        for layer in (self.fc6, self.fc7):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.fc8.weight, std=0.01)  # the released prototxt's Gaussian
+        nn.init.zeros_(self.fc8.bias)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The layer that the paper trains ten times faster than the rest."""
+        return self.fc8
+
+    def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
+        """Scores from the last feature map, of its height and width."""
+        x = self.pool5a(features[-1])
+        x = self.dropout(self.relu(self.fc6(x)))
+        x = self.dropout(self.relu(self.fc7(x)))
+        return self.fc8(x)

@@ -1,0 +1,70 @@
+"""The paper's optimiser: one learning rate and four multipliers, by what a parameter is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from src.models import DeepLab
+
+# Released prototxt: bias x2 without decay everywhere, classifier x10 / x20. The paper has no BatchNorm: x1, no decay.
+PAPER_MULTIPLIERS = {"weight": 1, "bias": 2, "norm": 1, "classifier_weight": 10, "classifier_bias": 20}
+DECAYED = ("weight", "classifier_weight")
+
+
+def named_parameters_by_group(model: DeepLab) -> dict[str, list[tuple[str, nn.Parameter]]]:
+    """Every trainable parameter once, under the name of its group; empty groups are left out."""
+    classifier = {id(p) for p in model.head.classifier.parameters()}
+    norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    norm = {id(p) for m in model.modules() if isinstance(m, norms) for p in m.parameters()}
+    groups: dict[str, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        kind = "norm" if id(parameter) in norm else "bias" if parameter.ndim == 1 else "weight"
+        kind = f"classifier_{kind}" if id(parameter) in classifier else kind
+        groups.setdefault(kind, []).append((name, parameter))
+    return groups
+
+
+def grouped_optimizer(
+    model: DeepLab,
+    algorithm: str,
+    lr: float,
+    weight_decay: float,
+    multipliers: Mapping[str, float] | None = None,
+    **options: Any,
+) -> Optimizer:
+    """An optimiser over the paper's parameter groups.
+
+    Args:
+        algorithm: name of a class of torch.optim.
+        lr: learning rate of the backbone's weights; the other groups multiply it.
+        weight_decay: for weights; biases and normalisation have none.
+        multipliers: changes to ``PAPER_MULTIPLIERS``, by group.
+        options: what else the algorithm takes (momentum, betas, ...).
+
+    Raises:
+        ValueError: for an unknown algorithm or group.
+    """
+    optimizer = getattr(torch.optim, algorithm, None)
+    if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
+        raise ValueError(f"optimizer.algorithm={algorithm} is no optimiser of torch.optim; try SGD or AdamW")
+    if unknown := set(multipliers or {}) - set(PAPER_MULTIPLIERS):
+        raise ValueError(f"optimizer.multipliers has no group {sorted(unknown)}; groups: {list(PAPER_MULTIPLIERS)}")
+    factor = {**PAPER_MULTIPLIERS, **(multipliers or {})}
+    return optimizer(
+        [
+            {
+                "name": kind,
+                "params": [parameter for _, parameter in named],
+                "lr": lr * factor[kind],
+                "weight_decay": weight_decay if kind in DECAYED else 0.0,
+            }
+            for kind, named in named_parameters_by_group(model).items()
+        ],
+        lr=lr,
+        **options,
+    )

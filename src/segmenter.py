@@ -1,0 +1,94 @@
+"""The LightningModule: loss, metrics, optimiser. No architecture, no data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from jaxtyping import Float, Integer
+from lightning import LightningModule
+from torch import Tensor
+
+from src.console import print_parameter_groups
+from src.data.datamodule import Batch
+from src.metrics import SegmentationMetrics
+from src.models import DeepLab
+from src.models.geometry import upsample_scores
+
+
+class Segmenter(LightningModule):
+    """Trains and validates a segmentation network.
+
+    All arguments are plain dicts, lists and strings (configurations with ``_target_``), so a checkpoint holds what
+    it takes to rebuild the network and loads with ``weights_only=True``.
+
+    Args:
+        model: configuration of the network; called with ``num_classes``.
+        loss: configuration of a module that takes scores (batch, classes, rows, columns) and labels (batch, height, width).
+        optimizer: configuration of a callable that takes the network.
+        scheduler: configuration of a callable that takes the optimiser; stepped once an iteration. A ``total_iters`` of
+            None becomes the run's own length.
+        classes: their names.
+        palette: RGB in 0..255 for each class.
+    """
+
+    model: DeepLab
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]],
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
+        self.loss = instantiate(loss)
+        self.metrics = SegmentationMetrics(len(classes))
+        self.classes = list(classes)
+        self.palette = torch.tensor(palette, dtype=torch.uint8)
+
+    def forward(self, image: Integer[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
+        return self.model(image)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        loss = self.loss(self(batch["image"]), batch["label"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        """Returns the score map and the labels; callbacks may add to this dict what comes of them."""
+        scores = self(batch["image"]).float()
+        prediction = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
+        self.metrics.update(prediction, batch["label"])
+        return {"scores": scores, "prediction": prediction}
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            self.log_metrics(self.metrics)
+        self.metrics.reset()
+
+    def log_metrics(self, metrics: SegmentationMetrics, suffix: str = "") -> None:
+        """Log ``val/miou``, ``val/iou/CLASS`` and the like; ``suffix`` tells the CRF's figures from the network's."""
+        values = metrics.compute()
+        by_class = values.pop("iou")
+        for name, value in values.items():
+            self.log(f"val/{name}{suffix}", value.float(), prog_bar=name == "miou")
+        for name, value in zip(self.classes, by_class, strict=True):
+            self.log(f"val/iou{suffix}/{name}", value.float())
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = instantiate(self.hparams.optimizer, self.model)
+        rates = {group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
+        if self.trainer.is_global_zero:
+            print_parameter_groups(self.model, rates)
+        schedule = dict(self.hparams.scheduler)
+        if "total_iters" in schedule and schedule["total_iters"] is None:
+            schedule["total_iters"] = int(self.trainer.estimated_stepping_batches)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": instantiate(schedule, optimizer), "interval": "step"},
+        }

@@ -1,0 +1,104 @@
+"""Train a network, validate it with and without CRF, keep the best checkpoint: python -m src.train [OVERRIDES]."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.command import command
+
+if TYPE_CHECKING:
+    from lightning import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
+
+    from src.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+
+
+@command("train")
+def main(config: DictConfig) -> float:
+    """The run's best val/miou (val/miou_crf where a CRF runs), for sweepers that look for a maximum."""
+    metrics = train(config)
+    return metrics.get("val/miou_crf", metrics["val/miou"])
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """One run, from config to metrics.json; returns the figures of the best checkpoint."""
+    # Heavy imports stand here so that --help and a mistyped override answer at once.
+    import torch
+    from hydra.utils import instantiate
+    from lightning import seed_everything
+
+    from src.console import print_results
+
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = instantiate(config.data)
+    datamodule.check()
+    segmenter = build_segmenter(config, datamodule.train_set.classes, datamodule.train_set.palette.tolist())
+    trainer = build_trainer(config)
+    trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt)
+
+    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    if best:
+        segmenter.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+    metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
+    output = Path(config.paths.output_dir)
+    if trainer.is_global_zero:
+        finite = {key: value if value == value else None for key, value in metrics.items()}
+        (output / "metrics.json").write_text(json.dumps(finite, indent=2) + "\n")
+        places = {"checkpoints": "checkpoints", "pictures": "pictures", "metrics": "metrics.json", "config": "config.yaml"}
+        found = {what: str(output / where) for what, where in places.items() if (output / where).exists()}
+        print_results(metrics, segmenter.classes, found)
+    return metrics
+
+
+def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[int]]) -> Segmenter:
+    """The LightningModule of a config; it is given plain dicts, which its checkpoints can hold."""
+    from src.segmenter import Segmenter
+
+    parts = OmegaConf.to_container(config, resolve=True)
+    parts = {key: parts[key] for key in ("model", "loss", "optimizer", "scheduler")}
+    return Segmenter(**parts, classes=list(classes), palette=palette)
+
+
+def build_trainer(config: DictConfig) -> Trainer:
+    """Lightning's Trainer with the config's callbacks and loggers; ``precision=auto`` is settled here."""
+    from hydra.utils import instantiate
+
+    from src.hardware import auto_precision
+
+    settings = dict(config.trainer)
+    if settings["precision"] == "auto":
+        settings["precision"], reason = auto_precision(settings["accelerator"])
+        log.info("precision: %s (%s)", settings["precision"], reason)
+    loggers = build_loggers(config)
+    return instantiate(settings, callbacks=build_callbacks(config, bool(loggers)), logger=loggers or False)
+
+
+def build_callbacks(config: DictConfig, has_logger: bool) -> list[Callback]:
+    """The callbacks of the config that have something to do: CRF only where there is one, rates only where they can go."""
+    from hydra.utils import instantiate
+    from lightning.pytorch.callbacks import LearningRateMonitor
+
+    chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
+    callbacks = [instantiate(value) for value in chosen.values()]
+    return [c for c in callbacks if has_logger or not isinstance(c, LearningRateMonitor)]
+
+
+def build_loggers(config: DictConfig) -> list[Logger]:
+    """All loggers of the config, each told the whole resolved config."""
+    from hydra.utils import instantiate
+
+    loggers = [instantiate(value) for value in (config.get("logger") or {}).values()]
+    for logger in loggers:
+        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+    return loggers
+
+
+if __name__ == "__main__":
+    main()

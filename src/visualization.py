@@ -1,0 +1,74 @@
+"""Pictures of predictions."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+VOID_COLOUR = (255, 255, 255)
+PAPER, INK = (250, 250, 250), (30, 30, 30)
+MARGIN, LINE = 8, 20
+
+
+def colourise(
+    label: UInt8[np.ndarray, "height width"], palette: UInt8[np.ndarray, "classes 3"]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The colour of every pixel's class; void is white."""
+    table = np.full((256, 3), VOID_COLOUR, np.uint8)
+    table[: len(palette)] = palette
+    return table[label]
+
+
+def comparison_sheet(
+    rows: Sequence[tuple[str, Mapping[str, Picture]]], classes: Sequence[str], palette: UInt8[np.ndarray, "classes 3"]
+) -> Image.Image:
+    """Pictures side by side, one row a sample, titles above, names of the samples and a legend of classes below.
+
+    Args:
+        rows: caption of each row and its pictures by title; all rows have the same titles.
+        classes, palette: for the legend.
+    """
+    font = ImageFont.load_default(13)
+    titles = list(rows[0][1])
+    width = max(picture.shape[1] for _, pictures in rows for picture in pictures.values())
+    heights = [max(picture.shape[0] for picture in pictures.values()) for _, pictures in rows]
+    sheet_width = MARGIN + len(titles) * (width + MARGIN)
+    legend = legend_lines(classes, font, sheet_width - 2 * MARGIN)
+    height = LINE + MARGIN + sum(h + LINE for h in heights) + MARGIN + len(legend) * LINE + MARGIN
+    sheet = Image.new("RGB", (sheet_width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+
+    for column, title in enumerate(titles):
+        draw.text((MARGIN + column * (width + MARGIN), MARGIN), title, INK, font)
+    y = LINE + MARGIN
+    for (caption, pictures), row_height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(pictures.values()):
+            sheet.paste(Image.fromarray(picture), (MARGIN + column * (width + MARGIN), y))
+        draw.text((MARGIN, y + row_height + 2), caption, INK, font)
+        y += row_height + LINE
+    y += MARGIN
+    for line in legend:
+        for x, index in line:
+            draw.rectangle((MARGIN + x, y + 3, MARGIN + x + 12, y + 15), tuple(map(int, palette[index])), INK)
+            draw.text((MARGIN + x + 18, y + 1), classes[index], INK, font)
+        y += LINE
+    return sheet
+
+
+def legend_lines(
+    classes: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
+) -> list[list[tuple[float, int]]]:
+    """Where each class stands in the legend: lines of (x, class), wrapped at ``width``."""
+    lines: list[list[tuple[float, int]]] = [[]]
+    x = 0.0
+    for index, name in enumerate(classes):
+        needed = 18 + font.getlength(name) + 16
+        if lines[-1] and x + needed > width:
+            lines.append([])
+            x = 0.0
+        lines[-1].append((x, index))
+        x += needed
+    return lines
