@@ -41,11 +41,13 @@ def explain(error: BaseException, name: str) -> str:
     if isinstance(error, InstantiationException):
         return explain_instantiation(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: not KEY=VALUE as Hydra reads it ({one_line(text.split('See https')[0])}); quote odd values: 'KEY=\"VALUE\"'"
+        reason = one_line(text.split("See https")[0])
+        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
         choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        return f"{group}={choice}: no such choice.{closest(choice, choices)} {group} may be: {', '.join(choices) or 'nothing'}"
+        hint = f"{closest(choice, choices)} {group} may be: {', '.join(choices) or 'nothing'}"
+        return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
         parent, _, last = match[1].rpartition(".")
         siblings = keys_of(name, parent)

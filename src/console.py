@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import isnan
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -25,12 +26,13 @@ def print_parameter_groups(model: DeepLab, rates: Mapping[str, tuple[float, floa
     Console().print(table)
 
 
-def print_results(metrics: Mapping[str, float], classes: Sequence[str], places: Mapping[str, str]) -> None:
+def print_results(metrics: Mapping[str, float], classes: Sequence[str], folder: Path, contents: Sequence[str]) -> None:
     """IoU class by class without and with CRF, the means, and where everything lies.
 
     Args:
         metrics: as logged: val/iou/CLASS, val/iou_crf/CLASS, val/miou, ...; nan is a class that is absent.
-        places: what can be found where.
+        folder: of the run.
+        contents: what in it is worth opening.
     """
     with_crf = "val/miou_crf" in metrics
     table = Table(title="Validation, IoU in %", title_justify="left")
@@ -55,8 +57,9 @@ def print_results(metrics: Mapping[str, float], classes: Sequence[str], places: 
         table.add_row(key.replace("_", " "), *cells)
     console = Console()
     console.print(table)
-    for what, where in places.items():
-        console.print(f"{what:<12} {where}", highlight=False, soft_wrap=True)
+    console.print(f"{folder}/", highlight=False, soft_wrap=True)
+    for name in contents:
+        console.print(f"  {name}{'/' if (folder / name).is_dir() else ''}", highlight=False)
 
 
 def percent(value: float) -> str:

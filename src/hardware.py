@@ -23,7 +23,6 @@ def auto_precision(accelerator: str) -> tuple[str, str]:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16-mixed", "the GPU computes in bfloat16"
         return "16-mixed", "the GPU has float16 but no bfloat16"
-    if device == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
-            return "bf16-mixed", "the processor has bfloat16 instructions"
+    if device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return "bf16-mixed", "the processor has bfloat16 instructions"
     return "32-true", f"no fast bfloat16 on this {device}"

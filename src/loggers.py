@@ -23,7 +23,9 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **options: Any) -> 
     if offline is None:
         offline = not has_key()
         if offline:
-            log.warning("W&B: no API key, so the run stays offline; upload it with: wandb sync %s/wandb/offline-run-*", save_dir)
+            log.warning(
+                "W&B: no API key, so the run stays offline; upload: wandb sync %s/wandb/offline-run-*", save_dir
+            )
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     return WandbLogger(save_dir=save_dir, offline=offline, **options)

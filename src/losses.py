@@ -23,7 +23,9 @@ class CrossEntropy(nn.Module):
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def forward(self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]) -> Float[Tensor, ""]:
+    def forward(
+        self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
+    ) -> Float[Tensor, ""]:
         total = F.cross_entropy(
             scores,
             label,
@@ -37,8 +39,8 @@ class CrossEntropy(nn.Module):
 class SegmentationLoss(nn.Module):
     """A criterion on the score map or on the image.
 
-    On the score map (the paper) labels shrink by eight: 64 times less softmax memory, and deterministic on CUDA, where the
-    backward pass of bilinear up-sampling is not. On the image, scores grow by eight, as later DeepLabs do.
+    On the score map (the paper) labels shrink by eight: 64 times less softmax memory, and deterministic on CUDA, where
+    the backward pass of bilinear up-sampling is not. On the image, scores grow by eight, as later DeepLabs do.
 
     Args:
         criterion: takes scores and labels of the same grid.

@@ -49,13 +49,14 @@ def grouped_optimizer(
     Raises:
         ValueError: for an unknown algorithm or group.
     """
-    optimizer = getattr(torch.optim, algorithm, None)
+    optimizer: Any = getattr(torch.optim, algorithm, None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
         raise ValueError(f"optimizer.algorithm={algorithm} is no optimiser of torch.optim; try SGD or AdamW")
     if unknown := set(multipliers or {}) - set(PAPER_MULTIPLIERS):
         raise ValueError(f"optimizer.multipliers has no group {sorted(unknown)}; groups: {list(PAPER_MULTIPLIERS)}")
     factor = {**PAPER_MULTIPLIERS, **(multipliers or {})}
-    return optimizer(
+    build: Any = optimizer
+    return build(
         [
             {
                 "name": kind,

@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
+PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
 
 
 def save_record(config: DictConfig) -> None:

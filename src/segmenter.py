@@ -7,6 +7,7 @@ import torch
 from hydra.utils import instantiate
 from jaxtyping import Float, Integer
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from src.console import print_parameter_groups
@@ -24,13 +25,16 @@ class Segmenter(LightningModule):
 
     Args:
         model: configuration of the network; called with ``num_classes``.
-        loss: configuration of a module that takes scores (batch, classes, rows, columns) and labels (batch, height, width).
+        loss: configuration of a module that takes scores (batch, classes, rows, columns) and labels (batch, height,
+            width).
         optimizer: configuration of a callable that takes the network.
         scheduler: configuration of a callable that takes the optimiser; stepped once an iteration. A ``total_iters`` of
             None becomes the run's own length.
         classes: their names.
         palette: RGB in 0..255 for each class.
     """
+
+    CONFIGS = ("model", "loss", "optimizer", "scheduler")
 
     model: DeepLab
 
@@ -48,6 +52,7 @@ class Segmenter(LightningModule):
         self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.metrics = SegmentationMetrics(len(classes))
+        self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
 
@@ -80,12 +85,12 @@ class Segmenter(LightningModule):
         for name, value in zip(self.classes, by_class, strict=True):
             self.log(f"val/iou{suffix}/{name}", value.float())
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = instantiate(self.hparams.optimizer, self.model)
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = instantiate(self.optimizer_config, self.model)
         rates = {group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
         if self.trainer.is_global_zero:
             print_parameter_groups(self.model, rates)
-        schedule = dict(self.hparams.scheduler)
+        schedule = dict(self.scheduler_config)
         if "total_iters" in schedule and schedule["total_iters"] is None:
             schedule["total_iters"] = int(self.trainer.estimated_stepping_batches)
         return {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,21 +40,19 @@ def train(config: DictConfig) -> dict[str, float]:
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()
-    segmenter = build_segmenter(config, datamodule.train_set.classes, datamodule.train_set.palette.tolist())
+    segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
     trainer = build_trainer(config)
     trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt)
 
-    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
-    if best:
+    if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         segmenter.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
     metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
-    output = Path(config.paths.output_dir)
     if trainer.is_global_zero:
-        finite = {key: value if value == value else None for key, value in metrics.items()}
+        output = Path(config.paths.output_dir)
+        finite = {key: None if isnan(value) else value for key, value in metrics.items()}
         (output / "metrics.json").write_text(json.dumps(finite, indent=2) + "\n")
-        places = {"checkpoints": "checkpoints", "pictures": "pictures", "metrics": "metrics.json", "config": "config.yaml"}
-        found = {what: str(output / where) for what, where in places.items() if (output / where).exists()}
-        print_results(metrics, segmenter.classes, found)
+        names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
+        print_results(metrics, segmenter.classes, output, [name for name in names if (output / name).exists()])
     return metrics
 
 
@@ -61,9 +60,9 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
     """The LightningModule of a config; it is given plain dicts, which its checkpoints can hold."""
     from src.segmenter import Segmenter
 
-    parts = OmegaConf.to_container(config, resolve=True)
-    parts = {key: parts[key] for key in ("model", "loss", "optimizer", "scheduler")}
-    return Segmenter(**parts, classes=list(classes), palette=palette)
+    OmegaConf.resolve(config)
+    parts: dict[str, Any] = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
+    return Segmenter(**parts, classes=classes, palette=palette)
 
 
 def build_trainer(config: DictConfig) -> Trainer:
@@ -76,12 +75,13 @@ def build_trainer(config: DictConfig) -> Trainer:
     if settings["precision"] == "auto":
         settings["precision"], reason = auto_precision(settings["accelerator"])
         log.info("precision: %s (%s)", settings["precision"], reason)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
     loggers = build_loggers(config)
     return instantiate(settings, callbacks=build_callbacks(config, bool(loggers)), logger=loggers or False)
 
 
 def build_callbacks(config: DictConfig, has_logger: bool) -> list[Callback]:
-    """The callbacks of the config that have something to do: CRF only where there is one, rates only where they can go."""
+    """The config's callbacks that have something to do: CRF where there is one, rates where a logger takes them."""
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import LearningRateMonitor
 

@@ -2,5 +2,6 @@
 
 from src.callbacks.crf import CRFRefinement
 from src.callbacks.pictures import PredictionPictures
+from src.callbacks.progress import StepProgress
 
-__all__ = ["CRFRefinement", "PredictionPictures"]
+__all__ = ["CRFRefinement", "PredictionPictures", "StepProgress"]

@@ -16,8 +16,8 @@ from src.segmenter import Segmenter
 class CRFRefinement(Callback):
     """Refines validation predictions while the network goes on with the next batch; logs ``val/miou_crf`` and the like.
 
-    What comes of a batch is also put into the outputs of its validation step, as ``refined``: futures of label maps, for
-    callbacks further down the list.
+    What comes of a batch is also put into the outputs of its validation step, as ``refined``: futures of label maps,
+    for callbacks further down the list.
 
     Args:
         crf: with its parameters and engine.

@@ -1,8 +1,8 @@
 """Fully connected CRFs (Krähenbühl & Koltun, NIPS 2011) that refine a network's scores against the image.
 
-    from src.crf import DenseCRF
-    crf = DenseCRF(w1=5, sxy=50, srgb=10)
-    labels = crf(image, logits=logits).argmax(0)
+from src.crf import DenseCRF
+crf = DenseCRF(w1=5, sxy=50, srgb=10)
+labels = crf(image, logits=logits).argmax(0)
 """
 
 from src.crf.dense_crf import DenseCRF

@@ -20,7 +20,7 @@ def checked_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
         return image
     image = image.float()
     low, high = (value.item() for value in image.aminmax())
-    if not (0 <= low and high <= 255):  # also true for NaN
+    if not (low >= 0 and high <= 255):  # also true for NaN
         raise ValueError(
             f"image has values from {low:g} to {high:g}: the CRF needs the raw image, 0..255, "
             "not one that was normalised or had its mean subtracted"

@@ -19,9 +19,7 @@ def mean_field(logits: Scores, message: Callable[[Scores], Scores], iterations: 
     return q
 
 
-def pruned_mean_field(
-    logits: Scores, message: Callable[[Scores], Scores], iterations: int, below: float
-) -> Scores:
+def pruned_mean_field(logits: Scores, message: Callable[[Scores], Scores], iterations: int, below: float) -> Scores:
     """The same, but classes whose largest probability is under `below` send and receive no message.
 
     They stay in the softmax as one constant term, the rest column, so nothing has to be renormalised.

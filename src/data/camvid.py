@@ -35,7 +35,9 @@ class CamVid(FileDataset):
     def __init__(self, root: str, split: str) -> None:
         images, masks = Path(root, split), Path(root, f"{split}annot")
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(f"dataset.root={root}: no folders {split}/ and {split}annot/ there; set dataset.root=FOLDER")
+            raise DatasetError(
+                f"dataset.root={root}: no folders {split}/ and {split}annot/ there; set dataset.root=FOLDER"
+            )
         pairs = [
             (path.stem, path, masks / f"{path.stem}.png")
             for path in sorted(images.iterdir())

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class SegmentationDataModule(LightningDataModule):
         # One image a batch: every image keeps its own size, and no result depends on its neighbours in a batch.
         return self.loader(Tensors(self.val_set, None), batch_size=1)
 
-    def loader(self, dataset: Dataset, batch_size: int, **options) -> DataLoader:
+    def loader(self, dataset: Dataset, batch_size: int, **options: Any) -> DataLoader:
         return DataLoader(
             dataset,
             batch_size=batch_size,

@@ -63,10 +63,8 @@ class FileDataset(SegmentationDataset):
         return len(self.pairs)
 
     def check(self) -> None:
-        """Every file must exist; of the masks, 64 spread over the set are opened too (the rest is checked when loaded)."""
-        faults = [
-            f"{path}: missing" for _, *files in self.pairs for path in files if not path.is_file()
-        ]
+        """Every file must exist; 64 pairs spread over the set are opened too (the rest is checked when loaded)."""
+        faults = [f"{path}: missing" for _, *files in self.pairs for path in files if not path.is_file()]
         if not faults:
             for index in np.unique(np.linspace(0, len(self) - 1, 64).round().astype(int)):
                 try:

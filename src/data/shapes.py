@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from src.data.dataset import VOID, Sample, SegmentationDataset
 from src.data.voc import voc_palette
@@ -46,24 +46,27 @@ class Shapes(SegmentationDataset):
         if not 0 <= index < self.length:
             raise IndexError(index)
         rng = np.random.default_rng((*self.key, index))
-        image = texture(rng, self.size, ground_colours(rng))
+        image = texture(rng, (self.size, self.size), ground_colours(rng))
         label = np.zeros((self.size, self.size), np.uint8)
-        for _ in range(rng.integers(2, 6)):
+        for _ in range(rng.integers(3, 8)):
             kind = int(rng.integers(1, len(CLASSES)))
             mask = figure(rng, CLASSES[kind], self.size)
+            x, y, width, height = cv2.boundingRect(mask)
+            box = np.s_[max(0, y - 1) : y + height + 1, max(0, x - 1) : x + width + 1]
+            part = image[box]
             # Edges are blended over a pixel, as a lens does.
-            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)[..., None]
-            image = image + alpha * (texture(rng, self.size, object_colours(rng, kind)) - image)
-            label[mask] = kind
+            alpha = cv2.GaussianBlur(mask[box].astype(np.float32), (3, 3), 0.6)[..., None]
+            part += alpha * (texture(rng, part.shape[:2], object_colours(rng, kind)) - part)
+            label[box][mask[box] > 0] = kind
         image += 6 * rng.standard_normal(image.shape, np.float32)
         return Sample(image.clip(0, 255).astype(np.uint8), with_void_boundary(label), f"{self.split}_{index:05d}")
 
 
-def figure(rng: np.random.Generator, kind: str, size: int) -> Bool[np.ndarray, "size size"]:
-    """The pixels of one object of class ``kind``, at a random place, scale and angle."""
+def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, "size size"]:
+    """1 on the pixels of one object of class ``kind``, at a random place, scale and angle; 0 elsewhere."""
     mask = np.zeros((size, size), np.uint8)
-    # Log-uniform, as object sizes in photographs are: from a fifteenth of the image's side to a third (as a radius).
-    radius = size * np.exp(rng.uniform(np.log(0.15 if kind in THIN else 0.07), np.log(0.33)))
+    # Log-uniform, as object sizes in photographs are: from a twelfth of the image's side to a third (as a radius).
+    radius = size * np.exp(rng.uniform(np.log(0.15 if kind in THIN else 0.08), np.log(0.33)))
     centre = rng.uniform(0.1 * size, 0.9 * size, 2)
     angle = rng.uniform(0, 2 * np.pi)
     thickness = int(rng.integers(5, 10))
@@ -79,13 +82,15 @@ def figure(rng: np.random.Generator, kind: str, size: int) -> Bool[np.ndarray, "
     elif kind == "star":
         polygon(mask, centre, radius * np.array([1, 0.4] * 5), angle + np.arange(10) * np.pi / 5)
     elif kind == "tree":
-        branch(mask, rng, centre + [0, radius], -np.pi / 2 + rng.uniform(-0.2, 0.2), radius * 0.8, thickness + 3)
+        branch(
+            mask, rng, centre + np.array([0, radius]), -np.pi / 2 + rng.uniform(-0.2, 0.2), radius * 0.8, thickness + 3
+        )
     elif kind == "curve":
         along = np.linspace(-1.3, 1.3, 40) * radius
         across = np.sin(along / radius * rng.uniform(3, 5)) * radius * 0.3
         points = centre + np.stack([along, across], 1) @ rotation(angle).T
         cv2.polylines(mask, [points.astype(np.int32)], False, 1, thickness)
-    return mask.astype(bool)
+    return mask
 
 
 def polygon(mask: np.ndarray, centre: np.ndarray, radii: np.ndarray, angles: np.ndarray) -> None:
@@ -115,9 +120,9 @@ def ground_colours(rng: np.random.Generator) -> Float[np.ndarray, "2 3"]:
 
 
 def object_colours(rng: np.random.Generator, kind: int) -> Float[np.ndarray, "2 3"]:
-    """Two stronger colours; three objects in five have a hue that is usual for their class, as bananas do."""
-    usual = rng.uniform() < 0.6
-    hue = kind / len(CLASSES) + rng.normal(0, 0.05) if usual else rng.uniform(0, 1)
+    """Two stronger colours; three objects in four have a hue that is usual for their class, as bananas do."""
+    usual = rng.uniform() < 0.75
+    hue = kind / len(CLASSES) + rng.normal(0, 0.03) if usual else rng.uniform(0, 1)
     return hsv(hue, rng.uniform(0.5, 1, 2), rng.uniform(0.35, 1) * np.array([1, rng.uniform(0.75, 1)]))
 
 
@@ -127,18 +132,19 @@ def hsv(hue: float, saturation: np.ndarray, value: np.ndarray) -> Float[np.ndarr
 
 
 def texture(
-    rng: np.random.Generator, size: int, colours: Float[np.ndarray, "2 3"]
-) -> Float[np.ndarray, "size size 3"]:
+    rng: np.random.Generator, size: tuple[int, int], colours: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "height width 3"]:
     """A field that goes between two colours: clouds, stripes or a slope."""
+    height, width = size
     if (kind := rng.integers(3)) == 0:
         cells = int(rng.integers(3, 12))
-        blend = cv2.resize(rng.random((cells, cells), np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        blend = cv2.resize(rng.random((cells, cells), np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     else:
         direction = rotation(rng.uniform(0, np.pi))[0].astype(np.float32)
-        y, x = np.ogrid[:size, :size]
-        along = (x * direction[0] + y * direction[1]).astype(np.float32)
-        blend = 0.5 + 0.5 * np.sin(along / rng.uniform(2, 10)) if kind == 1 else along / (1.5 * size)
-    return colours[0] + blend.clip(0, 1)[..., None] * (colours[1] - colours[0]).astype(np.float32)
+        y, x = np.ogrid[:height, :width]
+        along = x.astype(np.float32) * direction[0] + y.astype(np.float32) * direction[1]
+        blend = 0.5 + 0.5 * np.sin(along / np.float32(rng.uniform(2, 10))) if kind == 1 else along / max(size)
+    return colours[0] + blend.clip(0, 1)[..., None] * (colours[1] - colours[0])
 
 
 def with_void_boundary(label: UInt8[np.ndarray, "size size"], width: int = 1) -> UInt8[np.ndarray, "size size"]:

@@ -41,9 +41,7 @@ def train_transform(
         if not 0 < low <= high:
             raise ValueError(f"augmentation.scale={list(scale)} must be two factors, 0 < low <= high, or null")
         steps.append(A.RandomScale((low - 1, high - 1), p=1))
-    steps.append(
-        A.PadIfNeeded(crop_size, crop_size, fill=MEAN_RGB, fill_mask=VOID, border_mode=cv2.BORDER_CONSTANT)
-    )
+    steps.append(A.PadIfNeeded(crop_size, crop_size, fill=MEAN_RGB, fill_mask=VOID, border_mode=cv2.BORDER_CONSTANT))
     steps.append(A.RandomCrop(crop_size, crop_size))
     if mirror:
         steps.append(A.HorizontalFlip(p=0.5))

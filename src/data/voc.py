@@ -8,14 +8,16 @@ from jaxtyping import UInt8
 
 from src.data.dataset import DatasetError, FileDataset
 
+# fmt: off
 CLASSES = (
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor"
-).split()
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)
+# fmt: on
 
 
 def voc_palette(colours: int) -> UInt8[np.ndarray, "colours 3"]:
-    """The devkit's colour map (VOClabelcolormap.m): bits of the index, from the lowest up, go to r, g, b from bit 7 down."""
+    """The devkit's colour map (VOClabelcolormap.m): the index's bits, lowest first, go to r, g, b from bit 7 down."""
     index = np.arange(colours)
     palette = np.zeros((colours, 3), np.uint8)
     for bit in range(8):
@@ -30,12 +32,12 @@ class VOC12(FileDataset):
     Args:
         root: the folder that holds JPEGImages and SegmentationClass (VOCdevkit/VOC2012).
         split: "train", "val" or "test".
-        lists: the list in ImageSets/Segmentation that each split is; the split's own name where it says nothing. Where the
-            folder has no lists at all, every split is every image that has a mask.
+        lists: the list in ImageSets/Segmentation that each split is; by default of its own name. Where the folder has no
+            lists at all, every split is every image that has a mask.
         masks: "SegmentationClass", or "SegmentationClassAug" for the extra annotations.
     """
 
-    classes = tuple(CLASSES)
+    classes = CLASSES
     palette = voc_palette(len(CLASSES))
 
     def __init__(

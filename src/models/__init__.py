@@ -1,7 +1,8 @@
 """The network: plain torch.nn, usable without the rest of the framework."""
 
+from src.models.backbone import Backbone
 from src.models.deeplab import DeepLab
-from src.models.head import FCHead
+from src.models.head import FCHead, Head
 from src.models.vgg import VGG
 
-__all__ = ["VGG", "DeepLab", "FCHead"]
+__all__ = ["VGG", "Backbone", "DeepLab", "FCHead", "Head"]

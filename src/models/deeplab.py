@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from src.models.backbone import Backbone
 from src.models.geometry import upsample_scores
+from src.models.head import Head
 
 
 class DeepLab(nn.Module):
@@ -18,17 +20,13 @@ class DeepLab(nn.Module):
         num_classes: background included.
     """
 
-    def __init__(
-        self, backbone: nn.Module, head: Callable[[Sequence[int], int], nn.Module], num_classes: int
-    ) -> None:
+    def __init__(self, backbone: Backbone, head: Callable[[Sequence[int], int], Head], num_classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head(backbone.channels, num_classes)
         self.num_classes = num_classes
 
-    def forward(
-        self, image: Shaped[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch classes rows columns"]:
+    def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
         """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size."""
         return self.head(self.backbone(image))
 

@@ -1,9 +1,9 @@
 """Where a score sits in the image: the one place that relates pixels, labels and the stride-8 score map.
 
-Score (i, j) is centred on pixel (8 i, 8 j). A side of n pixels is padded at its end to 8 k + 1, so that the first and the
-last score fall on the first and the last pixel (321 -> 41, 513 -> 65), as in the authors' released Caffe files. Labels
-shrink by taking every eighth pixel and scores grow by bilinear interpolation that aligns the corners: the two are
-inverse to each other, to the pixel.
+Score (i, j) is centred on pixel (8 i, 8 j). A side of n pixels is padded at its end to 8 k + 1, so that the first and
+the last score fall on the first and the last pixel (321 -> 41, 513 -> 65), as in the authors' released Caffe files.
+Labels shrink by taking every eighth pixel and scores grow by bilinear interpolation that aligns the corners: the two
+are inverse to each other, to the pixel.
 """
 
 import torch

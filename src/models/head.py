@@ -1,12 +1,26 @@
 """The classifier on top of the backbone: fc6, fc7 and fc8 of VGG as convolutions (Table 2 of the paper)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class FCHead(nn.Module):
+class Head(nn.Module, ABC):
+    """Turns a backbone's feature maps into a score map."""
+
+    @property
+    @abstractmethod
+    def classifier(self) -> nn.Module:
+        """The layer that gives the scores; the paper trains it ten times faster than the rest."""
+
+    @abstractmethod
+    def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
+        """Scores at the last map's size."""
+
+
+class FCHead(Head):
     """fc6 with holes, fc7 and the classifier fc8; all rows of Table 2 are this class with other numbers.
 
     Args:
@@ -15,9 +29,10 @@ class FCHead(nn.Module):
         kernel: side of fc6: 7, 4 or 3.
         rate: dilation of fc6. With padding rate (kernel - 1) / 2 the score map keeps its size.
         channels: channels of fc6 and fc7: 4096, or 1024 for LargeFOV.
-        width: factor on ``channels``, so that a slim backbone gets a slim head.
+        width: factor on ``channels`` and on ``dropout``: a slim backbone gets a slim head, with little to spare.
         dropout: probability, element by element, after fc6 and fc7.
         average_pool: the released LargeFOV prototxt has a 3x3 average pool (pool5a) before fc6.
+        batch_norm: after fc6 and fc7, for networks that train from nothing; the paper has none.
 
     Raises:
         ValueError: if rate (kernel - 1) is odd: no padding would keep the size.
@@ -33,6 +48,7 @@ class FCHead(nn.Module):
         width: float = 1.0,
         dropout: float = 0.5,
         average_pool: bool = False,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if rate * (kernel - 1) % 2:
@@ -40,27 +56,27 @@ class FCHead(nn.Module):
         if (channels := round(channels * width)) < 1:
             raise ValueError(f"head.width={width} leaves fc6 without channels")
         self.pool5a = nn.AvgPool2d(3, stride=1, padding=1) if average_pool else nn.Identity()
-        self.fc6 = nn.Conv2d(
-            in_channels[-1], channels, kernel, padding=rate * (kernel - 1) // 2, dilation=rate
-        )
+        padding = rate * (kernel - 1) // 2
+        self.fc6 = nn.Conv2d(in_channels[-1], channels, kernel, padding=padding, dilation=rate)
         self.fc7 = nn.Conv2d(channels, channels, 1)
         self.fc8 = nn.Conv2d(channels, num_classes, 1)
+        self.norm6 = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
+        self.norm7 = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.relu = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(dropout)  # element by element as in Caffe, not whole maps
+        self.dropout = nn.Dropout(min(1.0, width) * dropout)  # element by element as in Caffe, not whole maps
         for layer in (self.fc6, self.fc7):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
         nn.init.normal_(self.fc8.weight, std=0.01)  # the released prototxt's Gaussian
-        nn.init.zeros_(self.fc8.bias)
+        for name, bias in self.named_parameters():
+            if name.startswith("fc") and name.endswith("bias"):
+                nn.init.zeros_(bias)
 
     @property
     def classifier(self) -> nn.Module:
-        """The layer that the paper trains ten times faster than the rest."""
         return self.fc8
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
-        """Scores from the last feature map, of its height and width."""
         x = self.pool5a(features[-1])
-        x = self.dropout(self.relu(self.fc6(x)))
-        x = self.dropout(self.relu(self.fc7(x)))
+        x = self.dropout(self.relu(self.norm6(self.fc6(x))))
+        x = self.dropout(self.relu(self.norm7(self.fc7(x))))
         return self.fc8(x)

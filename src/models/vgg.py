@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from src.models.backbone import Backbone
 from src.models.geometry import pad_to_grid
 
 # Simonyan & Zisserman 2015, table 1: how many 3x3 convolutions stand in each of the five stages.
@@ -13,19 +13,17 @@ VGG11, VGG13, VGG16, VGG19 = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), 
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
 
 
-class VGG(nn.Module):
+class VGG(Backbone):
     """The convolutions of VGG, atrous: pool4 and pool5 keep stride 1 and conv5 has dilation 2.
 
-    Pools are 3x3 with padding 1 and round up, as in the released LargeFOV prototxt (Caffe rounds up): 321 -> 161 -> 81 -> 41.
+    Pools are 3x3 with padding 1 and round up, as in the released LargeFOV prototxt: 321 -> 161 -> 81 -> 41.
 
     Args:
         convs: 3x3 convolutions in each of the five stages.
         width: factor on every channel count; below 1 it makes the slim networks for CPUs.
         batch_norm: put BatchNorm after every convolution.
         pool_kernel: 3 (LargeFOV prototxt); 2 is the plain VGG pool of the tutorials.
-        mean, std: per-channel RGB statistics, in 0..255, that the weights expect. The paper subtracts ImageNet's mean and
-            divides by nothing.
-        bgr: feed the channels in Caffe's order.
+        mean, std, bgr: see ``Backbone``; the paper subtracts ImageNet's mean, divides by nothing and is BGR.
 
     Raises:
         ValueError: if ``convs`` does not name five stages or ``width`` leaves a stage without channels.
@@ -41,7 +39,7 @@ class VGG(nn.Module):
         std: Sequence[float] = (1.0, 1.0, 1.0),
         bgr: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std, bgr)
         if len(convs) != len(STAGE_CHANNELS):
             raise ValueError(f"backbone.convs must name {len(STAGE_CHANNELS)} stages, not {list(convs)}")
         channels = [round(c * width) for c in STAGE_CHANNELS]
@@ -49,9 +47,6 @@ class VGG(nn.Module):
             raise ValueError(f"backbone.width={width} leaves a stage without channels; the smallest is 1/64")
         if pool_kernel not in (2, 3):
             raise ValueError(f"backbone.pool_kernel must be 2 or 3, not {pool_kernel}")
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.bgr = bgr
         self.channels = (3, *channels)
         self.strides = (1, 2, 4, 8, 8, 8)
 
@@ -72,17 +67,10 @@ class VGG(nn.Module):
             features.append(stage(features[-1]))
         return features
 
-    def normalize(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-        """RGB in 0..255 (uint8 or float) to what the weights expect."""
-        normalized = (image.to(self.mean.dtype) - self.mean) / self.std
-        return normalized.flip(1) if self.bgr else normalized
-
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int, batch_norm: bool) -> list[nn.Module]:
     """Convolution (He initialisation, which trains from scratch), BatchNorm where wanted, ReLU."""
-    conv = nn.Conv2d(
-        in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=not batch_norm
-    )
+    conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=not batch_norm)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     norm: list[nn.Module] = [nn.BatchNorm2d(out_channels)] if batch_norm else []
     if conv.bias is not None:

@@ -1,0 +1,38 @@
+# make train: the environment and the main job. make help: the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything (again only when its inputs change)
+
+$(READY): pyproject.toml constraints.txt setup.py src/crf/native.cpp
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is $$($(PYTHON) -V); Python 3.10 to 3.13 is needed: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+train: $(READY) ## train on generated figures, with CRF; a few minutes on two cores
+	$(BIN)/python -m src.train
+
+test: $(READY) ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## dense CRF engines against pydensecrf, paired in one run
+	$(BIN)/python -m tests.benchmarks.crf
+
+clean: ## remove the environment, caches and build outputs (logs stay)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so

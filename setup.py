@@ -1,0 +1,48 @@
+"""Builds the dense CRF's compiled engine where a C++ compiler is there; without one the install goes on."""
+
+import os
+import sys
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+class OptionalBuild(build_ext):
+    """The extension speeds src.crf up and is never needed: say in one line that it was left out, and go on."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            print(f"dense CRF: native engine not built ({reason}); the torch engine serves.", file=sys.stderr)
+
+
+flags = [
+    "-std=c++17",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fvisibility=hidden",
+    "-Wno-psabi",
+    "-Wno-maybe-uninitialized",
+    "-pthread",
+]
+link = ["-pthread"]
+if os.environ.get("CRF_SANITIZE"):  # `make sanitize`
+    flags += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    link += ["-fsanitize=address,undefined"]
+
+setup(
+    ext_modules=[
+        Extension(
+            "src.crf._native",
+            ["src/crf/native.cpp"],
+            language="c++",
+            extra_compile_args=flags,
+            extra_link_args=link,
+            optional=True,
+        )
+    ],
+    cmdclass={"build_ext": OptionalBuild},
+)

@@ -1,0 +1,99 @@
+"""How far the run is, counted in iterations as the schedule is."""
+
+import sys
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class StepProgress(ProgressBar):
+    """One rich bar over all iterations of the run, and a line for every validation, also where no terminal listens.
+
+    Lightning's own bars start anew with every epoch, which for a small data set is every second.
+
+    Args:
+        refresh_rate: iterations between updates.
+    """
+
+    def __init__(self, refresh_rate: int = 5) -> None:
+        super().__init__()
+        self.refresh_rate = max(1, refresh_rate)
+        self.console = Console(file=sys.stdout)
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.enabled = True
+
+    def disable(self) -> None:
+        self.enabled = False  # Lightning calls this on all processes but the first
+
+    def enable(self) -> None:
+        self.enabled = True
+
+    def start(self, description: str, total: float | None, completed: int = 0) -> None:
+        if not self.enabled:
+            return
+        self.stop()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.bar.start()
+        self.task = self.bar.add_task(description, total=total, completed=completed, figures="")
+
+    def update(self, completed: int, figures: str = "") -> None:
+        if self.bar is not None and self.task is not None and completed % self.refresh_rate == 0:
+            self.bar.update(self.task, completed=completed, figures=figures)
+
+    def stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.start("training", trainer.estimated_stepping_batches, trainer.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        loss = trainer.callback_metrics.get("train/loss")
+        self.update(trainer.global_step, "" if loss is None else f"loss {loss:.3f}")
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self.start("validation", trainer.num_val_batches[0])
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if trainer.state.fn == "validate":
+            self.update(batch_idx + 1)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self.enabled:
+            figures = {key: trainer.callback_metrics.get(key) for key in ("train/loss", "val/miou", "val/miou_crf")}
+            line = "  ".join(f"{key} {value:.3f}" for key, value in figures.items() if value is not None)
+            self.console.print(f"step {trainer.global_step:>6}  {line}", highlight=False)
+        elif trainer.state.fn == "validate":
+            self.stop()
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.stop()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self.stop()

@@ -1,0 +1,1659 @@
+// Mean field in a fully connected CRF, on the CPU: permutohedral lattice and fused iterations.
+//
+// Sources: Kraehenbuehl & Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials",
+// NIPS 2011; Adams, Baek & Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", EG 2010.
+//
+// How one image runs (see `Inference::run`):
+//   1. scores -> log probabilities, which classes are kept;
+//   2. two lattices, bilateral (5-d) and Gaussian (2-d): corners and weights of every pixel, chains of neighbours;
+//   3. for each iteration: blur along the chains, then in one pass over the pixels slice, exponentiate,
+//      normalise, and splat into the next lattice. Q is never stored but at the end.
+// Lanes: the values of a vertex are its classes, padded to vectors of 8 floats; vectors run over classes.
+// Threads share an image by bands of rows. Each band numbers its vertices by itself, so splatting needs no lock;
+// a vertex that an earlier band has too is an alias of that one, summed before the blur and copied after it.
+//
+// The kernels are compiled once for each instruction set by including this file in itself.
+
+#ifndef CRF_LEVEL
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int kLanes = 8;
+constexpr int kBlock = 32;  // pixels
+
+// The corners of one pixel's simplex: which slots of the lattice and how much of each. For the bilateral lattice
+// `at` already counts floats, slot x lanes; the Gaussian one is shared by images with other numbers of classes.
+template <int Count>
+struct Corners {
+    uint32_t at[Count];
+    float weight[Count];
+};
+
+// One row of pixels, embedded: the nearest remainder-0 vertex divided by d + 1, the weights, and the coordinates
+// sorted by rank (4 bits each). Arrays are `padded` long, the row rounded up to whole vectors.
+struct EmbeddedRow {
+    int32_t* base;     // d x padded
+    float* weight;     // (d + 1) x padded
+    uint32_t* order;   // padded
+    int padded;        // length of each of them
+    int count;         // pixels
+};
+
+struct StepArguments {
+    const Corners<6>* bilateral;
+    const Corners<3>* gaussian;
+    const float* unary;  // count x vectors x 8
+    const float* rest;   // count: probability of the pruned classes
+    const float* from;   // blurred values, bilateral
+    const float* from_gaussian;
+    float* to;           // sums of the next iteration
+    float* to_gaussian;
+    float* scratch;      // kBlock x vectors x 8
+    float w2;
+    int count;
+    int vectors;
+    bool subtract_max;
+};
+
+// Up-sampling a part of one row of the score map.
+struct RowArguments {
+    const float* upper;  // cells x vectors x 8
+    const float* lower;
+    float* blended;      // cells x vectors x 8
+    float* out;          // width x vectors x 8
+    float fraction;
+    int cells, width, stride, phase, vectors;
+};
+
+struct Kernels {
+    const char* name;
+    void (*embed5)(const float* const*, const float*, EmbeddedRow);
+    void (*embed2)(const float* const*, const float*, EmbeddedRow);
+    void (*interpolate)(const RowArguments&);
+    void (*normalise)(const float*, float*, float*, int, int);
+    void (*first)(const float*, const float*, float*, float*, const StepArguments&);
+    void (*step)(const StepArguments&);
+    void (*last_q)(const StepArguments&, float*, float*);
+    void (*last_scores)(const StepArguments&, float*);
+    void (*probabilities)(float*, const float*, const float*, int, int);
+    void (*blur)(float*, const uint32_t*, size_t, int);
+};
+
+}  // namespace
+
+#define CRF_LEVEL baseline
+#define CRF_WIDTH 4
+#include "native.cpp"
+#undef CRF_LEVEL
+#undef CRF_WIDTH
+
+#if defined(__x86_64__)
+#define CRF_LEVEL avx2
+#define CRF_WIDTH 8
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#include "native.cpp"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef CRF_LEVEL
+#undef CRF_WIDTH
+
+#define CRF_LEVEL avx512
+#define CRF_WIDTH 16
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw")
+#endif
+#include "native.cpp"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef CRF_LEVEL
+#undef CRF_WIDTH
+#endif
+
+namespace {
+
+const Kernels& kernels() {
+#if defined(__x86_64__)
+    static const Kernels& chosen = [&]() -> const Kernels& {
+        const char* wanted = std::getenv("CRF_NATIVE_LEVEL");  // for tests: at most this
+        const std::string at_most = wanted ? wanted : "avx512";
+        __builtin_cpu_init();
+        if (at_most == "baseline" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+            return baseline::table;
+        if (at_most == "avx2" || !__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") ||
+            !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512bw"))
+            return avx2::table;
+        return avx512::table;
+    }();
+    return chosen;
+#else
+    return baseline::table;
+#endif
+}
+
+// Small numbers that no longer matter are slow as denormals: take them as zero in here, as before out there.
+class FlushDenormals {
+  public:
+#if defined(__x86_64__)
+    FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+    ~FlushDenormals() { _mm_setcsr(before_); }
+
+  private:
+    unsigned before_;
+#elif defined(__aarch64__)
+    FlushDenormals() {
+        asm volatile("mrs %0, fpcr" : "=r"(before_));
+        asm volatile("msr fpcr, %0" : : "r"(before_ | (uint64_t(1) << 24)));
+    }
+    ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
+
+  private:
+    uint64_t before_;
+#else
+    FlushDenormals() {}
+#endif
+};
+
+// Memory that is only ever written before it is read, kept by its thread for the next image.
+template <class T>
+class Array {
+  public:
+    Array() = default;
+    Array(const Array&) = delete;
+    Array& operator=(const Array&) = delete;
+    ~Array() { std::free(data_); }
+
+    // At least `size` elements; their values are lost.
+    T* fit(size_t size) {
+        if (size > capacity_) {
+            std::free(data_);
+            data_ = nullptr;
+            capacity_ = 0;
+            data_ = static_cast<T*>(allocate(bytes(size)));
+            capacity_ = bytes(size) / sizeof(T);
+        }
+        return data_;
+    }
+    // At least `size` elements, the first `used` of them kept.
+    T* grow(size_t size, size_t used) {
+        if (size > capacity_) {
+            const size_t wanted = bytes(std::max(size, capacity_ * 2));
+            T* larger = static_cast<T*>(allocate(wanted));
+            if (used) std::memcpy(static_cast<void*>(larger), data_, used * sizeof(T));
+            std::free(data_);
+            data_ = larger;
+            capacity_ = wanted / sizeof(T);
+        }
+        return data_;
+    }
+    void release() {
+        std::free(data_);
+        data_ = nullptr;
+        capacity_ = 0;
+    }
+    size_t capacity_bytes() const { return capacity_ * sizeof(T); }
+    T* data() const { return data_; }
+    T& operator[](size_t i) const { return data_[i]; }
+
+  private:
+    static constexpr size_t kHuge = size_t(1) << 21;
+    static size_t bytes(size_t size) {
+        const size_t unit = size * sizeof(T) >= kHuge ? kHuge : 64;
+        return (size * sizeof(T) + unit) / unit * unit;
+    }
+    static void* allocate(size_t bytes) {
+        void* memory = nullptr;
+        if (posix_memalign(&memory, bytes >= kHuge ? kHuge : 64, bytes)) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+        if (bytes >= kHuge) madvise(memory, bytes, MADV_HUGEPAGE);  // lattice look-ups are scattered: spare the TLB
+#endif
+        return memory;
+    }
+    T* data_ = nullptr;
+    size_t capacity_ = 0;
+};
+
+// Threads meet here. If one fails, none waits for it.
+class Barrier {
+  public:
+    explicit Barrier(int count) : count_(count) {}
+    void wait() {
+        if (count_ == 1) return;
+        const unsigned round = round_.load(std::memory_order_acquire);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
+            arrived_.store(0, std::memory_order_relaxed);
+            round_.fetch_add(1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+            if (failed_.load(std::memory_order_relaxed)) throw std::runtime_error("another thread failed");
+            if (spins > 2000) std::this_thread::yield();
+        }
+    }
+    void fail() { failed_.store(true); }
+
+  private:
+    const int count_;
+    std::atomic<int> arrived_{0};
+    std::atomic<unsigned> round_{0};
+    std::atomic<bool> failed_{false};
+};
+
+// ---------------------------------------------------------------------------------------------- lattice
+
+// Lattice coordinates as one number. Packing is linear with bounds worked out beforehand, so a step to a
+// neighbour is an addition and nothing can wrap. 64 bits hold the usual widths, 128 the rest.
+using Wide = unsigned __int128;
+
+inline size_t hash_of(uint64_t key) { return key * 0x9E3779B97F4A7C15ull; }
+inline size_t hash_of(Wide key) { return hash_of(uint64_t(key) ^ hash_of(uint64_t(key >> 64))); }
+
+constexpr uint32_t kNone = 0xFFFFFFFFu;
+constexpr uint32_t kChainEnd = 0x80000000u;
+
+template <class Key>
+class VertexTable {
+  public:
+    void clear() {
+        bits_ = 15;
+        blank();
+        count_ = 0;
+    }
+    uint32_t count() const { return count_; }
+    const Key* keys() const { return keys_.data(); }
+
+    // The number of a key, new or known.
+    uint32_t insert(Key key) {
+        const uint64_t hash = hash_of(key);
+        size_t i = hash >> (64 - bits_);
+        for (; entries_[i].id != kNone; i = (i + 1) & mask())
+            if (entries_[i].tag == uint32_t(hash) && keys_[entries_[i].id] == key) return entries_[i].id;
+        entries_[i] = Entry{uint32_t(hash), count_};
+        keys_.grow(size_t(count_) + 1, count_)[count_] = key;
+        if (++count_ >= kChainEnd / 2) throw std::length_error("too many lattice vertices");
+        if (size_t(count_) * 8 > mask() * 5) enlarge();
+        return count_ - 1;
+    }
+    uint32_t find(Key key) const {
+        const uint64_t hash = hash_of(key);
+        for (size_t i = hash >> (64 - bits_); entries_[i].id != kNone; i = (i + 1) & mask())
+            if (entries_[i].tag == uint32_t(hash) && keys_[entries_[i].id] == key) return entries_[i].id;
+        return kNone;
+    }
+    void prefetch(Key key) const { __builtin_prefetch(&entries_[hash_of(key) >> (64 - bits_)]); }
+    void release() {
+        entries_.release();
+        keys_.release();
+    }
+
+  private:
+    struct Entry {
+        uint32_t tag, id;
+    };
+    size_t mask() const { return (size_t(1) << bits_) - 1; }
+    void blank() { std::memset(static_cast<void*>(entries_.fit(size_t(1) << bits_)), 0xFF, sizeof(Entry) << bits_); }
+    void enlarge() {
+        ++bits_;
+        blank();
+        for (uint32_t id = 0; id < count_; ++id) {
+            const uint64_t hash = hash_of(keys_[id]);
+            size_t i = hash >> (64 - bits_);
+            while (entries_[i].id != kNone) i = (i + 1) & mask();
+            entries_[i] = Entry{uint32_t(hash), id};
+        }
+    }
+    int bits_ = 15;
+    Array<Entry> entries_;
+    Array<Key> keys_;
+    uint32_t count_ = 0;
+};
+
+// Says no to most keys that a table does not hold, from few enough bytes to stay in a core's own cache.
+template <class Key>
+class Filter {
+  public:
+    void clear(size_t count) {
+        bits_ = 16;
+        while ((size_t(1) << bits_) < count * 16) ++bits_;
+        std::memset(words_.fit((size_t(1) << bits_) / 64), 0, (size_t(1) << bits_) / 8);
+    }
+    void add(Key key) { words_[index(key) >> 6] |= uint64_t(1) << (index(key) & 63); }
+    bool may_hold(Key key) const { return words_[index(key) >> 6] >> (index(key) & 63) & 1; }
+
+  private:
+    size_t index(Key key) const { return hash_of(key) >> (64 - bits_); }
+    int bits_ = 16;
+    Array<uint64_t> words_;
+};
+
+struct Alias {
+    uint32_t slot, original;
+};
+
+// What the iterations need of a lattice. A slot is a vertex as a band knows it; originals are blurred.
+template <int D>
+struct Lattice {
+    static constexpr int kCorners = D + 1;
+    Array<Corners<D + 1>> corners;                // a pixel each; at = slot; weights with the normalisation
+    Array<uint32_t> chains[D + 1];                // original slots in order of the direction; last of a chain marked
+    size_t chain_length[D + 1] = {};
+    std::vector<size_t> cuts[D + 1];              // where each thread's share of the chains begins
+    std::vector<std::vector<Alias>> aliases;      // by band
+    std::vector<uint32_t> first_slot;             // of each tile: slots first met in tile i are [i], [i + 1)
+    size_t slots = 0;
+    size_t bytes() const {
+        size_t sum = corners.capacity_bytes();
+        for (const auto& chain : chains) sum += chain.capacity_bytes();
+        return sum;
+    }
+};
+
+// Pixels are kept and visited tile by tile, so that what lies near in the image lies near in memory: the vertices
+// of a tile then stay in a core's own cache. `pixel` is the place of a tile's first, its rows follow one another.
+struct Tile {
+    int top, left, rows, columns;
+    size_t pixel;
+    size_t pixels() const { return size_t(rows) * columns; }
+};
+
+constexpr int kTile = 32;
+
+struct Bands {
+    int height, width, count;
+    std::vector<Tile> tiles;
+    std::vector<size_t> first_tile;  // of each band
+    Bands(int h, int w, int n) : height(h), width(w), count(n) {
+        size_t pixel = 0;
+        for (int t = 0; t < n; ++t) {
+            first_tile.push_back(tiles.size());
+            const int begin = int(int64_t(h) * t / n), end = int(int64_t(h) * (t + 1) / n);
+            for (int y = begin; y < end; y += kTile)
+                for (int x = 0; x < w; x += kTile) tiles.push_back({y, x, std::min(kTile, end - y), std::min(kTile, w - x), 0});
+            std::sort(tiles.begin() + first_tile[t], tiles.end(), [begin](const Tile& a, const Tile& b) {
+                return along_curve((a.top - begin) / kTile, a.left / kTile) < along_curve((b.top - begin) / kTile, b.left / kTile);
+            });
+            for (size_t i = first_tile[t]; i < tiles.size(); ++i) {
+                tiles[i].pixel = pixel;
+                pixel += tiles[i].pixels();
+            }
+        }
+        first_tile.push_back(tiles.size());
+    }
+    // The place of a tile on Morton's curve, which keeps neighbours in both directions near.
+    static uint64_t along_curve(int row, int column) {
+        uint64_t place = 0;
+        for (int bit = 0; bit < 20; ++bit) place |= uint64_t(row >> bit & 1) << (2 * bit + 1) | uint64_t(column >> bit & 1) << (2 * bit);
+        return place;
+    }
+    size_t pixel(int band) const {
+        const size_t tile = first_tile[band];
+        return tile < tiles.size() ? tiles[tile].pixel : size_t(height) * width;
+    }
+};
+
+// Builds a lattice; all threads call each method with their band, and meet in between.
+template <int D, class Key>
+class Builder {
+  public:
+    struct Band {
+        VertexTable<Key> table;
+        Array<uint32_t> next;  // count x (d + 1): the neighbour in each direction, as far as a simplex shows it
+        Array<float> weights;
+        Array<int32_t> coordinates;
+        Array<uint32_t> order[2];
+        Array<Key> base[2];
+    };
+
+    // low, high: bounds of every feature, in units of the kernel's width.
+    static bool fits(const float* low, const float* high) { return multipliers(low, high, nullptr, nullptr); }
+
+    void begin(const float* low, const float* high, const Bands& bands, Lattice<D>& lattice) {
+        bands_ = &bands;
+        lattice_ = &lattice;
+        multipliers(low, high, multiplier_, &bias_);
+        Key all = 0;
+        for (int i = 0; i < D; ++i) all += multiplier_[i];
+        for (int i = 0; i < D; ++i) step_[i] = all - multiplier_[i] * (D + 1);
+        step_[D] = all;
+        while (int(band_.size()) < bands.count) band_.emplace_back(new Band);
+        lattice.corners.fit(size_t(bands.height) * bands.width);
+        lattice.aliases.assign(bands.count, {});
+        lattice.first_slot.assign(bands.tiles.size() + 1, 0);
+        base_.assign(bands.count + 1, 0);
+    }
+
+    // load(y, x, count, features): the d features of `count` pixels from (y, x), each array with anything finite
+    // up to the next whole vector.
+    template <class Load>
+    void embed(int t, const Load& load) {
+        Band& band = *band_[t];
+        band.table.clear();
+        for (int parity = 0; parity < 2; ++parity) {
+            band.order[parity].fit(kTile);
+            band.base[parity].fit(kTile);
+        }
+        band.weights.fit(kTile * (D + 1));
+        band.coordinates.fit(kTile * D);
+        for (size_t i = bands_->first_tile[t]; i < bands_->first_tile[t + 1]; ++i) {
+            lattice_->first_slot[i] = band.table.count();
+            embed_tile(band, bands_->tiles[i], load);
+        }
+    }
+
+    // One thread: which slots are aliases of an earlier band's.
+    void merge() {
+        size_t total = 0;
+        for (int t = 0; t < bands_->count; ++t) {
+            base_[t] = uint32_t(total);
+            total += band_[t]->table.count();
+        }
+        base_[bands_->count] = uint32_t(total);
+        if (total >= kChainEnd) throw std::length_error("too many lattice vertices");
+        lattice_->slots = total;
+        lattice_->first_slot[bands_->tiles.size()] = uint32_t(total);
+        original_.fit(total);
+        key_.fit(total);
+        filter_.clear(total);
+        for (int t = 0; t < bands_->count; ++t) {
+            const VertexTable<Key>& own = band_[t]->table;
+            std::copy_n(own.keys(), own.count(), key_.data() + base_[t]);
+            for (uint32_t i = 0; i < own.count(); ++i) {
+                const Key key = own.keys()[i];
+                const uint32_t slot = base_[t] + i, known = filter_.may_hold(key) ? find_before(t, key) : kNone;
+                original_[slot] = known == kNone ? slot : known;
+                if (known == kNone)
+                    filter_.add(key);
+                else
+                    lattice_->aliases[t].push_back({slot, known});
+            }
+        }
+    }
+
+    // Tiles learn their slots' final numbers, and thread t finds the chains of its directions.
+    void link(int t) {
+        for (size_t i = bands_->first_tile[t]; i < bands_->first_tile[t + 1]; ++i) lattice_->first_slot[i] += base_[t];
+        for (int j = t; j <= D; j += bands_->count) link_direction(j);
+    }
+
+    // The sums of the kernel, filtered from ones, give each weight its share of D^-1/2 K D^-1/2; all threads.
+    void normalise(int t, Array<float>& ones, float weight, uint32_t unit, Barrier& barrier) {
+        Lattice<D>& lattice = *lattice_;
+        if (t == 0) ones.fit(lattice.slots);
+        barrier.wait();
+        std::fill_n(ones.data() + base_[t], base_[t + 1] - base_[t], 0.f);
+        Corners<D + 1>* const begin = &lattice.corners[bands_->pixel(t)];
+        Corners<D + 1>* const end = begin + (bands_->pixel(t + 1) - bands_->pixel(t));
+        float* const own = ones.data() + base_[t];
+        for (Corners<D + 1>* c = begin; c < end; ++c)
+            for (int k = 0; k <= D; ++k) own[c->at[k]] += c->weight[k];
+        barrier.wait();
+        for (int s = 1; s < bands_->count; ++s) {
+            if (t == 0)
+                for (const Alias& a : lattice.aliases[s]) ones[a.original] += ones[a.slot];
+        }
+        barrier.wait();
+        for (int j = 0; j <= D; ++j) {
+            const uint32_t* const chain = lattice.chains[j].data();
+            float before = 0;
+            for (size_t i = lattice.cuts[j][t]; i < lattice.cuts[j][t + 1]; ++i) {
+                const bool last = chain[i] & kChainEnd;
+                const uint32_t v = chain[i] & ~kChainEnd;
+                const float here = ones[v];
+                const float after = last ? 0.f : ones[chain[i + 1] & ~kChainEnd];
+                ones[v] = here + 0.5f * (before + after);
+                before = last ? 0.f : here;
+            }
+            barrier.wait();
+        }
+        for (const Alias& a : lattice.aliases[t]) ones[a.slot] = ones[a.original];
+        for (Corners<D + 1>* c = begin; c < end; ++c) {
+            float sum = 0;
+            for (int k = 0; k <= D; ++k) sum += c->weight[k] * own[c->at[k]];
+            const float scale = std::sqrt(weight / (sum + 1e-20f));
+            for (int k = 0; k <= D; ++k) {
+                c->weight[k] *= scale;
+                c->at[k] = (c->at[k] + base_[t]) * unit;
+            }
+        }
+        barrier.wait();
+    }
+
+  private:
+        template <class Load>
+    void embed_tile(Band& band, const Tile& tile, const Load& load) {
+        float scale[D];
+        for (int i = 0; i < D; ++i) scale[i] = float((D + 1) * std::sqrt(2.0 / 3.0) / std::sqrt((i + 1.0) * (i + 2.0)));
+        Key multiplier[D], step[D + 1];
+        for (int i = 0; i < D; ++i) multiplier[i] = multiplier_[i] * (D + 1);
+        std::copy_n(step_, D + 1, step);
+        const Key bias = bias_;
+        auto* const embed_row = D == 5 ? kernels().embed5 : kernels().embed2;
+        const int count = tile.columns;
+        for (int y = 0; y < tile.rows; ++y) {
+            Key* const base = band.base[y & 1].data();
+            uint32_t* const order = band.order[y & 1].data();
+            const Key* const base_above = band.base[~y & 1].data();
+            const uint32_t* const order_above = band.order[~y & 1].data();
+            const EmbeddedRow row{band.coordinates.data(), band.weights.data(), order, kTile, count};
+            const float* features[D];
+            load(tile.top + y, tile.left, count, features);
+            embed_row(features, scale, row);
+            Corners<D + 1>* const corners = &lattice_->corners[tile.pixel + size_t(y) * count];
+            for (int x = 0; x < count; ++x) {
+                Key key = bias;
+                for (int i = 0; i < D; ++i) key += Key(int64_t(row.base[i * kTile + x])) * multiplier[i];
+                base[x] = key;
+                for (int k = 0; k <= D; ++k) corners[x].weight[k] = row.weight[k * kTile + x];
+            }
+            for (int x = 0; x < count; ++x) {
+                uint32_t* const at = corners[x].at;
+                if (x > 0 && base[x] == base[x - 1] && order[x] == order[x - 1]) {
+                    std::memcpy(at, corners[x - 1].at, sizeof corners[x].at);
+                } else if (y > 0 && base[x] == base_above[x] && order[x] == order_above[x]) {
+                    std::memcpy(at, (corners + x - count)->at, sizeof corners[x].at);
+                } else {
+                    Key key = base[x];
+                    for (int k = 0; k <= D; ++k) {
+                        const uint32_t before = band.table.count();
+                        at[k] = band.table.insert(key);
+                        if (at[k] == before)
+                            std::memset(band.next.grow((size_t(before) + 1) * (D + 1), size_t(before) * (D + 1)) + size_t(before) * (D + 1), 0xFF, 4 * (D + 1));
+                        key += step[order[x] >> (4 * (D - k)) & 15];
+                    }
+                    // From corner to corner of a simplex is one step along each direction in turn.
+                    for (int k = 0; k <= D; ++k)
+                        band.next[size_t(at[k]) * (D + 1) + (order[x] >> (4 * (D - k)) & 15)] = at[k == D ? 0 : k + 1];
+                }
+            }
+        }
+    }
+
+    uint32_t find_before(int t, Key key) const {
+        for (int s = 0; s < t; ++s) {
+            const uint32_t known = band_[s]->table.find(key);
+            if (known != kNone) return original_[base_[s] + known];
+        }
+        return kNone;
+    }
+
+    void link_direction(int j) {
+        const uint32_t slots = uint32_t(lattice_->slots);
+        uint32_t* const next = next_[j].fit(slots);
+        uint8_t* const preceded = preceded_[j].fit(slots);
+        std::memset(preceded, 0, slots);
+        const Key step = step_[j];
+        // First what simplices and the filter know; then the table's answers, asked for ahead of time.
+        uint32_t* const doubtful = doubtful_[j].fit(slots);
+        size_t doubts = 0;
+        for (int t = 0; t < bands_->count; ++t) {
+            const uint32_t* const shown = band_[t]->next.data() + j;
+            for (uint32_t i = base_[t]; i < base_[t + 1]; ++i) {
+                next[i] = kNone;
+                if (original_[i] != i) continue;
+                const uint32_t near = shown[size_t(i - base_[t]) * (D + 1)];
+                if (near != kNone) {
+                    next[i] = original_[base_[t] + near];
+                    preceded[next[i]] = 1;
+                } else {
+                    doubtful[doubts] = i;
+                    doubts += filter_.may_hold(key_[i] + step);
+                }
+            }
+        }
+        for (size_t i = 0; i < doubts; ++i) {
+            if (i + 16 < doubts) band_[0]->table.prefetch(key_[doubtful[i + 16]] + step);
+            const uint32_t near = find_before(bands_->count, key_[doubtful[i]] + step);
+            next[doubtful[i]] = near;
+            if (near != kNone) preceded[near] = 1;
+        }
+        uint32_t* const chain = lattice_->chains[j].fit(slots);
+        std::vector<size_t>& cuts = lattice_->cuts[j];
+        size_t length = 0;
+        cuts.assign(1, 0);
+        for (uint32_t i = 0; i < slots; ++i) {
+            if (preceded[i] || next[i] == kNone) continue;  // inside a chain, or alone: the blur leaves it as it is
+            for (uint32_t v = i; v != kNone; v = next[v]) chain[length++] = v;
+            chain[length - 1] |= kChainEnd;
+        }
+        lattice_->chain_length[j] = length;
+        for (int s = 1; s < bands_->count; ++s) {
+            size_t cut = std::max(cuts.back(), length * s / bands_->count);
+            while (cut > cuts.back() && cut < length && !(chain[cut - 1] & kChainEnd)) ++cut;
+            cuts.push_back(cut);
+        }
+        cuts.push_back(length);
+    }
+
+    // Coordinates of the lattice are linear in the features, so bounds of those bound these.
+    static bool multipliers(const float* low, const float* high, Key* multiplier, Key* bias) {
+        double below[D + 1] = {}, above[D + 1] = {};
+        for (int i = 0; i < D; ++i) {
+            const double scale = (D + 1) * std::sqrt(2.0 / 3.0) / std::sqrt((i + 1.0) * (i + 2.0));
+            for (int j = 0; j <= i; ++j) {
+                below[j] += scale * low[i];
+                above[j] += scale * high[i];
+            }
+            below[i + 1] -= (i + 1) * scale * high[i];
+            above[i + 1] -= (i + 1) * scale * low[i];
+        }
+        double volume = 1;
+        for (int i = D - 1; i >= 0; --i) {
+            const double from = (std::floor(below[i] / (D + 1)) - 4) * (D + 1);
+            const double span = (std::ceil(above[i] / (D + 1)) + 4) * (D + 1) - from + 1;
+            if (multiplier) {
+                multiplier[i] = Key(volume);
+                *bias = i == D - 1 ? Key(0) : *bias;
+                *bias += Key(int64_t(-from)) * multiplier[i];
+            }
+            // Multipliers are rounded up to powers of two where they no longer fit a double's digits.
+            volume *= std::exp2(std::ceil(std::log2(span)));
+        }
+        return volume < std::exp2(double(sizeof(Key) * 8 - 1));
+    }
+
+    const Bands* bands_ = nullptr;
+    Lattice<D>* lattice_ = nullptr;
+    Key multiplier_[D] = {}, step_[D + 1] = {}, bias_ = 0;
+    std::vector<std::unique_ptr<Band>> band_;
+    std::vector<uint32_t> base_;
+    Array<Key> key_;
+    Filter<Key> filter_;
+    Array<uint32_t> original_;  // of each slot
+    Array<uint32_t> next_[D + 1], doubtful_[D + 1];
+    Array<uint8_t> preceded_[D + 1];
+};
+
+// Float arithmetic places a point in its simplex as long as coordinates stay well below 2^24.
+constexpr double kLargestFeature = 1 << 19;
+
+// ---------------------------------------------------------------------------------------------- inference
+
+struct Request {
+    const void* image;  // 3 x height x width
+    bool image_is_float;
+    int height, width;
+    const float* scores;  // classes x rows x columns; stride 0: as large as the image
+    int classes, rows, columns, stride;
+    float w1, sy, sx, srgb, w2, sg;
+    int iterations;
+    float prune;
+    int threads;
+    float* q;          // one of the three
+    uint8_t* labels8;
+    int64_t* labels64;
+};
+
+struct Workspace {
+    Builder<5, uint64_t> builder;
+    Lattice<5> bilateral;
+    Array<float> ones, unary, lse, rest, values[2], map, kept_map;
+    struct PerThread {
+        Array<float> row, blended, features, largest, scratch, sums;
+    };
+    std::vector<std::unique_ptr<PerThread>> threads;
+};
+
+// The Gaussian lattice depends on the size of the image alone. A few are kept, up to a number of bytes. Threads
+// only hold the lock to copy a pointer; where it stays taken (the child of a fork), do without.
+class GaussianCache {
+  public:
+    struct Key {
+        int height, width, bands;
+        float sg;
+        bool operator==(const Key& o) const {
+            return height == o.height && width == o.width && bands == o.bands && sg == o.sg;
+        }
+    };
+    using Value = std::shared_ptr<const Lattice<2>>;
+
+    Value get(const Key& key) {
+        std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
+        if (!take(lock)) return nullptr;
+        for (auto i = entries_.begin(); i != entries_.end(); ++i) {
+            if (!(i->first == key)) continue;
+            entries_.splice(entries_.begin(), entries_, i);
+            return entries_.front().second;
+        }
+        return nullptr;
+    }
+    void put(const Key& key, Value value) {
+        constexpr size_t kBytes = size_t(128) << 20, kEntries = 16;
+        std::list<std::pair<Key, Value>> node, dropped;  // freed after the lock
+        node.emplace_back(key, std::move(value));
+        if (node.front().second->bytes() > kBytes / 2) return;
+        std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
+        if (!take(lock)) return;
+        for (const auto& entry : entries_)
+            if (entry.first == key) return;
+        entries_.splice(entries_.begin(), node);
+        size_t bytes = 0;
+        for (const auto& entry : entries_) bytes += entry.second->bytes();
+        while (bytes > kBytes || entries_.size() > kEntries) {
+            bytes -= entries_.back().second->bytes();
+            dropped.splice(dropped.begin(), entries_, std::prev(entries_.end()));
+        }
+    }
+
+  private:
+    static bool take(std::unique_lock<std::mutex>& lock) {
+        for (int tries = 0; tries < 1000; ++tries) {
+            if (lock.try_lock()) return true;
+            std::this_thread::yield();
+        }
+        return false;
+    }
+    std::mutex mutex_;
+    std::list<std::pair<Key, Value>> entries_;
+};
+
+GaussianCache& gaussian_cache() {
+    static GaussianCache* cache = new GaussianCache;  // never destroyed: threads may outlive static destructors
+    return *cache;
+}
+
+template <class Work>
+void in_threads(int count, Barrier& barrier, const Work& work) {
+    std::exception_ptr error;
+    std::mutex error_lock;
+    auto guarded = [&](int t) {
+        FlushDenormals flush;
+        try {
+            work(t);
+        } catch (...) {
+            {
+                std::lock_guard<std::mutex> lock(error_lock);
+                if (!error) error = std::current_exception();
+            }
+            barrier.fail();
+        }
+    };
+    std::vector<std::thread> others;
+    for (int t = 1; t < count; ++t) others.emplace_back(guarded, t);
+    guarded(0);
+    for (auto& thread : others) thread.join();
+    if (error) std::rethrow_exception(error);
+}
+
+class Inference {
+  public:
+    Inference(const Request& request, Workspace& workspace)
+        : r_(request),
+          w_(workspace),
+          bands_(request.height, request.width, request.threads),
+          barrier_(request.threads),
+          class_vectors_((request.classes + kLanes - 1) / kLanes) {}
+
+    void run() {
+        const size_t pixels = size_t(r_.height) * r_.width;
+        w_.lse.fit(pixels);
+        if (r_.stride) pad_score_map(w_.map, class_vectors_, nullptr, r_.classes);
+        while (int(w_.threads.size()) < bands_.count) w_.threads.emplace_back(new Workspace::PerThread);
+
+        const float side = 255.f / r_.srgb;
+        const float low[5] = {0, 0, 0, 0, 0};
+        const float high[5] = {(r_.width - 1) / r_.sx, (r_.height - 1) / r_.sy, side, side, side};
+        const float high2[2] = {(r_.width - 1) / r_.sg, (r_.height - 1) / r_.sg};
+        for (float x : high)
+            if (!(x < kLargestFeature)) throw std::invalid_argument("sxy or srgb is too small for an image of this size");
+        for (float x : high2)
+            if (!(x < kLargestFeature)) throw std::invalid_argument("sg is too small for an image of this size");
+
+        if (!Builder<2, uint64_t>::fits(low, high2)) throw std::invalid_argument("sg is too small for an image of this size");
+        const GaussianCache::Key key{r_.height, r_.width, bands_.count, r_.sg};
+        gaussian_ = gaussian_cache().get(key);
+        if (!gaussian_) {
+            gaussian_ = build_gaussian(low, high2);
+            gaussian_cache().put(key, gaussian_);
+        }
+        if (Builder<5, uint64_t>::fits(low, high)) {
+            infer(w_.builder, low, high);
+        } else {
+            auto builder = std::make_unique<Builder<5, Wide>>();
+            if (!Builder<5, Wide>::fits(low, high)) throw std::invalid_argument("sxy or srgb is too small");
+            infer(*builder, low, high);
+        }
+    }
+
+  private:
+    template <class Key>
+    void infer(Builder<5, Key>& builder, const float* low, const float* high) {
+        builder.begin(low, high, bands_, w_.bilateral);
+        in_threads(bands_.count, barrier_, [&](int t) {
+            normalise_scores(t);
+            builder.embed(t, [&](int y, int left, int count, const float** f) { bilateral_row(t, y, left, count, f); });
+            barrier_.wait();
+            if (t == 0) {
+                choose_classes();
+                builder.merge();
+                allocate();
+            }
+            barrier_.wait();
+            builder.link(t);
+            barrier_.wait();
+            builder.normalise(t, w_.ones, r_.w1, uint32_t(vectors_ * kLanes), barrier_);
+            iterate(t);
+        });
+    }
+
+    std::shared_ptr<const Lattice<2>> build_gaussian(const float* low, const float* high) {
+        auto lattice = std::make_shared<Lattice<2>>();
+        Builder<2, uint64_t> builder;
+        Barrier barrier(bands_.count);
+        builder.begin(low, high, bands_, *lattice);
+        in_threads(bands_.count, barrier, [&](int t) {
+            builder.embed(t, [&](int y, int left, int count, const float** features) {
+                const int padded = (count + kLanes - 1) / kLanes * kLanes;
+                float* const row = w_.threads[t]->features.fit(size_t(kFeatureRow) * 2);
+                for (int x = 0; x < padded; ++x) row[x] = std::min(left + x, r_.width - 1) / r_.sg;
+                std::fill_n(row + kFeatureRow, padded, y / r_.sg);
+                features[0] = row;
+                features[1] = row + kFeatureRow;
+            });
+            barrier.wait();
+            if (t == 0) builder.merge();
+            barrier.wait();
+            builder.link(t);
+            barrier.wait();
+            builder.normalise(t, w_.ones, 1.f, 1, barrier);
+        });
+        return lattice;
+    }
+
+    static constexpr int kFeatureRow = kTile + kLanes;
+
+    void bilateral_row(int t, int y, int left, int count, const float** features) {
+        const int padded = (count + kLanes - 1) / kLanes * kLanes;
+        float* const row = w_.threads[t]->features.fit(size_t(kFeatureRow) * 5);
+        for (int i = 0; i < 5; ++i) features[i] = row + size_t(i) * kFeatureRow;
+        for (int x = 0; x < padded; ++x) row[x] = std::min(left + x, r_.width - 1) / r_.sx;
+        std::fill_n(row + kFeatureRow, padded, y / r_.sy);
+        const size_t plane = size_t(r_.height) * r_.width, offset = size_t(y) * r_.width + left;
+        for (int c = 0; c < 3; ++c) {
+            float* const out = row + size_t(2 + c) * kFeatureRow;
+            if (r_.image_is_float) {
+                const float* const in = static_cast<const float*>(r_.image) + plane * c + offset;
+                for (int x = 0; x < count; ++x) out[x] = in[x] / r_.srgb;
+            } else {
+                const uint8_t* const in = static_cast<const uint8_t*>(r_.image) + plane * c + offset;
+                for (int x = 0; x < count; ++x) out[x] = float(in[x]) / r_.srgb;
+            }
+            for (int x = count; x < padded; ++x) out[x] = out[count - 1];
+        }
+    }
+
+    // The score map with its classes innermost: those in `kept`, or all.
+    void pad_score_map(Array<float>& map, int vectors, const int* kept, int count) {
+        const size_t cells = size_t(r_.rows) * r_.columns;
+        const int lanes = vectors * kLanes;
+        float* const out = map.fit(cells * lanes);
+        for (size_t i = 0; i < cells; ++i)
+            for (int k = 0; k < lanes; ++k)
+                out[i * lanes + k] = k < count ? r_.scores[(kept ? kept[k] : k) * cells + i] : -1e30f;
+    }
+
+    // The scores of a tile, classes innermost.
+    const float* score_tile(int t, const Tile& tile, const Array<float>& map, int vectors, const int* kept, int count) {
+        Workspace::PerThread& own = *w_.threads[t];
+        const int lanes = vectors * kLanes, width = tile.columns;
+        float* const out = own.row.fit(tile.pixels() * lanes);
+        const size_t plane = size_t(r_.height) * r_.width;
+        for (int i = 0; i < tile.rows; ++i) {
+            const int y = tile.top + i;
+            float* const row = out + size_t(i) * width * lanes;
+            if (r_.stride) {
+                const int upper = y / r_.stride, lower = std::min(upper + 1, r_.rows - 1), left = tile.left / r_.stride;
+                RowArguments a;
+                a.upper = map.data() + (size_t(upper) * r_.columns + left) * lanes;
+                a.lower = map.data() + (size_t(lower) * r_.columns + left) * lanes;
+                a.cells = std::min((tile.left + width - 1) / r_.stride + 2, r_.columns) - left;
+                a.blended = own.blended.fit(size_t(a.cells) * lanes);
+                a.out = row;
+                a.fraction = float(y % r_.stride) / r_.stride;
+                a.phase = tile.left % r_.stride;
+                a.width = width;
+                a.stride = r_.stride;
+                a.vectors = vectors;
+                kernels().interpolate(a);
+                continue;
+            }
+            for (int k = 0; k < lanes; ++k) {
+                if (k >= count) {
+                    for (int x = 0; x < width; ++x) row[size_t(x) * lanes + k] = -1e30f;
+                    continue;
+                }
+                const float* const in = r_.scores + (kept ? kept[k] : k) * plane + size_t(y) * r_.width + tile.left;
+                for (int x = 0; x < width; ++x) row[size_t(x) * lanes + k] = in[x];
+            }
+        }
+        return out;
+    }
+
+    // The tiles of a band, with their numbers.
+    template <class Work>
+    void for_tiles(int t, const Work& work) {
+        for (size_t i = bands_.first_tile[t]; i < bands_.first_tile[t + 1]; ++i) work(bands_.tiles[i], i);
+    }
+
+    void normalise_scores(int t) {
+        const int lanes = class_vectors_ * kLanes;
+        float* const largest = w_.threads[t]->largest.fit(lanes);
+        std::fill_n(largest, lanes, -1e30f);
+        for_tiles(t, [&](const Tile& tile, size_t) {
+            const float* const scores = score_tile(t, tile, w_.map, class_vectors_, nullptr, r_.classes);
+            kernels().normalise(scores, &w_.lse[tile.pixel], largest, int(tile.pixels()), class_vectors_);
+        });
+    }
+
+    void choose_classes() {
+        kept_.clear();
+        is_kept_.assign(r_.classes, 0);
+        const float least = r_.prune > 0 ? std::log(r_.prune) : -INFINITY;
+        for (int c = 0; c < r_.classes; ++c) {
+            float largest = -INFINITY;
+            for (int t = 0; t < bands_.count; ++t) largest = std::max(largest, w_.threads[t]->largest[c]);
+            if (largest >= least - 1e-5f) {
+                kept_.push_back(c);
+                is_kept_[c] = 1;
+            }
+        }
+        vectors_ = (int(kept_.size()) + kLanes - 1) / kLanes;
+        if (r_.stride) pad_score_map(w_.kept_map, vectors_, kept_.data(), int(kept_.size()));
+    }
+
+    void allocate() {
+        const size_t pixels = size_t(r_.height) * r_.width, lanes = size_t(vectors_) * kLanes;
+        w_.unary.fit(pixels * lanes);
+        w_.rest.fit(pixels);
+        for (auto& values : w_.values) values.fit((w_.bilateral.slots + gaussian_->slots) * lanes);
+        gaussian_at_ = w_.bilateral.slots * lanes;
+        if (gaussian_at_ > 0xFFFFFFFFu) throw std::length_error("too many pixels and classes for the native engine: use engine=torch");
+        for (int t = 0; t < bands_.count; ++t) w_.threads[t]->scratch.fit(lanes * kBlock);
+    }
+
+    StepArguments arguments(int t, const Tile& tile, int parity) {
+        const size_t lanes = size_t(vectors_) * kLanes;
+        const float* const from = w_.values[parity].data();
+        float* const to = w_.values[1 - parity].data();
+        StepArguments a;
+        a.bilateral = &w_.bilateral.corners[tile.pixel];
+        a.gaussian = &gaussian_->corners[tile.pixel];
+        a.unary = &w_.unary[tile.pixel * lanes];
+        a.rest = &w_.rest[tile.pixel];
+        a.from = from;
+        a.from_gaussian = from + gaussian_at_;
+        a.to = to;
+        a.to_gaussian = to + gaussian_at_;
+        a.scratch = w_.threads[t]->scratch.data();
+        a.w2 = r_.w2;
+        a.count = int(tile.pixels());
+        a.vectors = vectors_;
+        a.subtract_max = r_.w1 + r_.w2 > 16;  // messages are bounded: mostly exp cannot overflow
+        return a;
+    }
+
+    // Slots are numbered in the order they are met, so a tile's new ones lie together: clear them just before use.
+    void clear_tile(size_t i, float* to) {
+        const size_t lanes = size_t(vectors_) * kLanes;
+        const auto& own = w_.bilateral.first_slot;
+        const auto& other = gaussian_->first_slot;
+        std::fill(to + own[i] * lanes, to + own[i + 1] * lanes, 0.f);
+        std::fill(to + gaussian_at_ + other[i] * lanes, to + gaussian_at_ + other[i + 1] * lanes, 0.f);
+    }
+
+    void iterate(int t) {
+        const size_t lanes = size_t(vectors_) * kLanes;
+        const bool pruned = kept_.size() < size_t(r_.classes);
+        int parity = 0;
+        for_tiles(t, [&](const Tile& tile, size_t i) {  // Q = the given probabilities
+            const float* const scores = score_tile(t, tile, w_.kept_map, vectors_, kept_.data(), int(kept_.size()));
+            const StepArguments a = arguments(t, tile, 1);
+            clear_tile(i, a.to);
+            kernels().first(scores, &w_.lse[tile.pixel], &w_.unary[tile.pixel * lanes], &w_.rest[tile.pixel], a);
+            if (!pruned) std::fill_n(&w_.rest[tile.pixel], tile.pixels(), 0.f);
+            if (r_.iterations == 0) clear_tile(i, a.to);
+        });
+        for (int i = 0; i < r_.iterations; ++i) {
+            blur(t, w_.values[parity].data());
+            if (i + 1 == r_.iterations) break;
+            for_tiles(t, [&](const Tile& tile, size_t number) {
+                const StepArguments a = arguments(t, tile, parity);
+                clear_tile(number, a.to);
+                kernels().step(a);
+            });
+            parity = 1 - parity;
+        }
+        for_tiles(t, [&](const Tile& tile, size_t) { write_tile(t, tile, arguments(t, tile, parity)); });
+    }
+
+    void blur(int t, float* values) {
+        const size_t lanes = size_t(vectors_) * kLanes;
+        float* const gaussian_values = values + gaussian_at_;
+        barrier_.wait();
+        for (int s = 1; s < bands_.count; ++s) {  // one band's aliases after the other: two may have the same original
+            add_aliases(t, w_.bilateral.aliases[s], values, lanes);
+            add_aliases(t, gaussian_->aliases[s], gaussian_values, lanes);
+            barrier_.wait();
+        }
+        for (int j = 0; j < 6; ++j) {
+            blur_chains(t, w_.bilateral, j, values);
+            if (j < 3) blur_chains(t, *gaussian_, j, gaussian_values);
+            barrier_.wait();
+        }
+        for (const Alias& a : w_.bilateral.aliases[t])
+            std::copy_n(values + a.original * lanes, lanes, values + a.slot * lanes);
+        for (const Alias& a : gaussian_->aliases[t])
+            std::copy_n(gaussian_values + a.original * lanes, lanes, gaussian_values + a.slot * lanes);
+    }
+
+    void add_aliases(int t, const std::vector<Alias>& aliases, float* values, size_t lanes) {
+        const size_t begin = aliases.size() * t / bands_.count, end = aliases.size() * (t + 1) / bands_.count;
+        for (size_t i = begin; i < end; ++i) {
+            float* const to = values + aliases[i].original * lanes;
+            const float* const from = values + aliases[i].slot * lanes;
+            for (size_t k = 0; k < lanes; ++k) to[k] += from[k];
+        }
+    }
+
+    template <int D>
+    void blur_chains(int t, const Lattice<D>& lattice, int j, float* values) {
+        const size_t begin = lattice.cuts[j][t], end = lattice.cuts[j][t + 1];
+        kernels().blur(values, lattice.chains[j].data() + begin, end - begin, vectors_);
+    }
+
+    void write_tile(int t, const Tile& tile, const StepArguments& a) {
+        Workspace::PerThread& own = *w_.threads[t];
+        const size_t lanes = size_t(vectors_) * kLanes, pixels = tile.pixels();
+        const int count = int(kept_.size());
+        if (!r_.q) {
+            float* const scores = own.row.fit(pixels * lanes);
+            kernels().last_scores(a, scores);
+            for (int y = 0; y < tile.rows; ++y) {
+                const size_t place = size_t(tile.top + y) * r_.width + tile.left;
+                for (int x = 0; x < tile.columns; ++x) {
+                    const float* const s = scores + (size_t(y) * tile.columns + x) * lanes;
+                    int best = 0;
+                    float most = s[0];
+                    for (int k = 1; k < count; ++k) {
+                        best = s[k] > most ? k : best;
+                        most = s[k] > most ? s[k] : most;
+                    }
+                    if (r_.labels8)
+                        r_.labels8[place + x] = uint8_t(kept_[best]);
+                    else
+                        r_.labels64[place + x] = kept_[best];
+                }
+            }
+            return;
+        }
+        float* const q = own.row.fit(pixels * std::max<size_t>(lanes, class_vectors_ * kLanes));
+        float* const scale = own.sums.fit(pixels);
+        kernels().last_q(a, q, scale);
+        for (int k = 0; k < count; ++k) write_plane(tile, kept_[k], q + k, lanes);
+        if (count == r_.classes) return;
+        // Pruned classes keep their share of the softmax.
+        score_tile(t, tile, w_.map, class_vectors_, nullptr, r_.classes);
+        kernels().probabilities(q, &w_.lse[tile.pixel], scale, int(pixels), class_vectors_);
+        for (int c = 0; c < r_.classes; ++c)
+            if (!is_kept_[c]) write_plane(tile, c, q + c, size_t(class_vectors_) * kLanes);
+    }
+
+    void write_plane(const Tile& tile, int c, const float* values, size_t lanes) {
+        for (int y = 0; y < tile.rows; ++y) {
+            float* const out = r_.q + (size_t(c) * r_.height + tile.top + y) * r_.width + tile.left;
+            for (int x = 0; x < tile.columns; ++x, values += lanes) out[x] = *values;
+        }
+    }
+
+    const Request& r_;
+    Workspace& w_;
+    const Bands bands_;
+    Barrier barrier_;
+    const int class_vectors_;
+    int vectors_ = 0;
+    std::vector<int> kept_;
+    std::vector<uint8_t> is_kept_;
+    std::shared_ptr<const Lattice<2>> gaussian_;
+    size_t gaussian_at_ = 0;
+};
+
+void refine(const Request& request) {
+    // A thread keeps its memory for the next image, unless this one was out of the ordinary.
+    constexpr size_t kOrdinaryPixels = size_t(1) << 20, kOrdinaryClasses = 64;
+    thread_local std::unique_ptr<Workspace> kept;
+    if (!kept) kept = std::make_unique<Workspace>();
+    const std::unique_ptr<Workspace>& workspace = kept;
+    try {
+        Inference(request, *workspace).run();
+    } catch (...) {
+        kept.reset();
+        throw;
+    }
+    if (size_t(request.height) * request.width > kOrdinaryPixels || size_t(request.classes) > kOrdinaryClasses) kept.reset();
+}
+
+// ---------------------------------------------------------------------------------------------- Python
+
+struct Buffer {
+    Py_buffer view{};
+    bool held = false;
+    ~Buffer() {
+        if (held) PyBuffer_Release(&view);
+    }
+    bool get(PyObject* object, int dimensions, const char* formats, bool writable, const char* name) {
+        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(object, &view, flags)) return false;
+        held = true;
+        if (view.ndim != dimensions || !view.format || std::strlen(view.format) != 1 || !std::strchr(formats, view.format[0])) {
+            PyErr_Format(PyExc_ValueError, "%s: expected %d dimensions of type %s", name, dimensions, formats);
+            return false;
+        }
+        return true;
+    }
+};
+
+PyObject* py_refine(PyObject*, PyObject* args) {
+    PyObject *image, *scores, *out;
+    Request r{};
+    double prune, w1, sy, sx, srgb, w2, sg;
+    if (!PyArg_ParseTuple(args, "OOOi(dddddd)idi", &image, &scores, &out, &r.stride, &w1, &sy, &sx, &srgb, &w2, &sg,
+                          &r.iterations, &prune, &r.threads))
+        return nullptr;
+    Buffer image_buffer, scores_buffer, out_buffer;
+    if (!image_buffer.get(image, 3, "Bf", false, "image") || !scores_buffer.get(scores, 3, "f", false, "scores")) return nullptr;
+    const bool wants_q = r.stride == 0;
+    if (!out_buffer.get(out, wants_q ? 3 : 2, wants_q ? "f" : "Blq", true, "out")) return nullptr;
+    const Py_ssize_t* const size = image_buffer.view.shape;
+    const Py_ssize_t* const cells = scores_buffer.view.shape;
+    const Py_ssize_t* const result = out_buffer.view.shape;
+    bool good = size[0] == 3 && size[1] > 0 && size[2] > 0 && cells[0] > 0 && cells[1] > 0 && cells[2] > 0;
+    good = good && size[1] < (1 << 24) && size[2] < (1 << 24) && cells[0] <= (1 << 16) && r.threads > 0 && r.stride >= 0;
+    if (wants_q) {
+        good = good && cells[1] == size[1] && cells[2] == size[2];
+        good = good && result[0] == cells[0] && result[1] == size[1] && result[2] == size[2];
+    } else {
+        good = good && (cells[1] - 1) * r.stride + 1 >= size[1] && (cells[2] - 1) * r.stride + 1 >= size[2];
+        good = good && result[0] == size[1] && result[1] == size[2];
+        good = good && (out_buffer.view.itemsize == 8 || (out_buffer.view.itemsize == 1 && cells[0] <= 256));
+    }
+    if (!good) {
+        PyErr_SetString(PyExc_ValueError, "image, scores and out do not fit together");
+        return nullptr;
+    }
+    r.image = image_buffer.view.buf;
+    r.image_is_float = image_buffer.view.format[0] == 'f';
+    r.height = int(size[1]);
+    r.width = int(size[2]);
+    r.scores = static_cast<const float*>(scores_buffer.view.buf);
+    r.classes = int(cells[0]);
+    r.rows = int(cells[1]);
+    r.columns = int(cells[2]);
+    r.w1 = float(w1), r.sy = float(sy), r.sx = float(sx), r.srgb = float(srgb), r.w2 = float(w2), r.sg = float(sg);
+    r.prune = float(prune);
+    r.threads = std::min(r.threads, r.height);
+    if (wants_q)
+        r.q = static_cast<float*>(out_buffer.view.buf);
+    else if (out_buffer.view.itemsize == 1)
+        r.labels8 = static_cast<uint8_t*>(out_buffer.view.buf);
+    else
+        r.labels64 = static_cast<int64_t*>(out_buffer.view.buf);
+
+    std::string problem;
+    bool out_of_memory = false;
+    Py_BEGIN_ALLOW_THREADS;
+    try {
+        refine(r);
+    } catch (const std::bad_alloc&) {
+        out_of_memory = true;
+    } catch (const std::exception& error) {
+        problem = error.what();
+    }
+    Py_END_ALLOW_THREADS;
+    if (out_of_memory) return PyErr_NoMemory();
+    if (!problem.empty()) {
+        PyErr_SetString(PyExc_ValueError, problem.c_str());
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* py_level(PyObject*, PyObject*) { return PyUnicode_FromString(kernels().name); }
+
+PyMethodDef methods[] = {
+    {"refine", py_refine, METH_VARARGS,
+     "refine(image, scores, out, stride, (w1, sy, sx, srgb, w2, sg), iterations, prune, threads)\n"
+     "stride 0: scores and out are float32 classes x height x width, out becomes Q;\n"
+     "otherwise out is uint8 or int64 height x width and becomes the labels. Releases the interpreter lock."},
+    {"level", py_level, METH_NOARGS, "The instruction set in use."},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "Dense CRF inference on the CPU.", -1, methods, nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__native() { return PyModule_Create(&module); }
+
+#else  // CRF_LEVEL: what is compiled for each instruction set. Plain functions only, so that none is shared with another.
+
+namespace {
+namespace CRF_LEVEL {
+
+typedef float F8 __attribute__((vector_size(32)));
+typedef int32_t I8 __attribute__((vector_size(32)));
+typedef float F8Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t I8Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+#if CRF_WIDTH == 16
+typedef float F16 __attribute__((vector_size(64)));
+typedef int32_t I16 __attribute__((vector_size(64)));
+typedef float F16Unaligned __attribute__((vector_size(64), aligned(4), may_alias));
+#endif
+#define CRF_INLINE static inline __attribute__((always_inline))
+
+CRF_INLINE F8 load(const float* p) { return *reinterpret_cast<const F8Unaligned*>(p); }
+CRF_INLINE void store(float* p, F8 x) { *reinterpret_cast<F8Unaligned*>(p) = x; }
+CRF_INLINE F8 all(float x) { return F8{x, x, x, x, x, x, x, x}; }
+#if CRF_WIDTH == 16
+CRF_INLINE F16 larger(F16 a, F16 b) { return (F16)_mm512_max_ps((__m512)a, (__m512)b); }
+#endif
+#if CRF_WIDTH >= 8
+CRF_INLINE F8 larger(F8 a, F8 b) { return (F8)_mm256_max_ps((__m256)a, (__m256)b); }
+#else
+CRF_INLINE F8 larger(F8 a, F8 b) { return a > b ? a : b; }
+#endif
+CRF_INLINE float sum(F8 x) {
+    typedef float F4 __attribute__((vector_size(16)));
+    const F4 y = F4{x[0], x[1], x[2], x[3]} + F4{x[4], x[5], x[6], x[7]};
+    return (y[0] + y[2]) + (y[1] + y[3]);
+}
+CRF_INLINE float largest_of(F8 x) {
+    float m = x[0];
+    for (int i = 1; i < 8; ++i) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+// e^x as 2^n 2^f, to about 3e-7 for |x| up to 16; nothing below -87.
+template <class V, class I>
+CRF_INLINE V exponential_of(V x) {
+    const V zero = {};
+    x = larger(x, zero - 87.f);
+    const V shifted = x * (zero + 1.44269504f) + (zero + 12582912.f);  // rounds to a whole number in the low bits
+    const V f = x * (zero + 1.44269504f) - (shifted - (zero + 12582912.f));
+    V p = zero + 1.327646780e-3f;  // least largest relative error on -1/2..1/2
+    p = p * f + (zero + 9.675540961e-3f);
+    p = p * f + (zero + 5.550713465e-2f);
+    p = p * f + (zero + 2.402212024e-1f);
+    p = p * f + (zero + 6.931469440e-1f);
+    p = p * f + (zero + 1.f);
+    return (V)((I)p + ((I)shifted << 23));
+}
+CRF_INLINE F8 exponential(F8 x) { return exponential_of<F8, I8>(x); }
+
+// Section 3.1 of Adams et al. for 8 pixels at a time.
+template <int D>
+CRF_INLINE void embed(const float* const* features, const float* scale, EmbeddedRow row) {
+    constexpr float kDown = 1.f / (D + 1), kUp = D + 1;
+    for (int x = 0; x < row.count; x += 8) {
+        F8 elevated[D + 1], base[D + 1];
+        F8 tail = all(0.f), total = all(0.f);
+        for (int i = D; i > 0; --i) {
+            const F8 scaled = load(features[i - 1] + x) * all(scale[i - 1]);
+            elevated[i] = tail - all(float(i)) * scaled;
+            tail += scaled;
+        }
+        elevated[0] = tail;
+        F8 apart[D + 1];
+        for (int i = 0; i <= D; ++i) {
+            base[i] = (elevated[i] * all(kDown) + all(12582912.f)) - all(12582912.f);
+            total += base[i];
+            apart[i] = elevated[i] - base[i] * all(kUp);
+        }
+        I8 rank[D + 1];
+        for (int i = 0; i <= D; ++i) rank[i] = __builtin_convertvector(total, I8);
+        for (int i = 0; i <= D; ++i)
+            for (int j = i + 1; j <= D; ++j) {
+                const I8 less = apart[i] < apart[j];  // -1 where true
+                rank[i] -= less;
+                rank[j] += 1 + less;
+            }
+        F8 by_rank[D + 1];
+        for (int k = 0; k <= D; ++k) by_rank[k] = all(0.f);
+        I8 order = I8{};
+        for (int i = 0; i <= D; ++i) {
+            const I8 under = rank[i] < 0, over = rank[i] > D;  // -1 where true
+            const I8 wrapped = over - under;                   // +1 under, -1 over
+            rank[i] += wrapped * (D + 1);
+            base[i] += __builtin_convertvector(wrapped, F8);
+            const F8 v = (elevated[i] - base[i] * all(kUp)) * all(kDown);
+            for (int k = 0; k <= D; ++k) by_rank[k] = (rank[i] == k) ? v : by_rank[k];
+            order |= i << (rank[i] * 4);
+            if (i < D) *reinterpret_cast<I8Unaligned*>(row.base + size_t(i) * row.padded + x) = __builtin_convertvector(base[i], I8);
+        }
+        store(row.weight + x, all(1.f) + by_rank[D] - by_rank[0]);
+        for (int k = 1; k <= D; ++k) store(row.weight + size_t(k) * row.padded + x, by_rank[D - k] - by_rank[D - k + 1]);
+        *reinterpret_cast<I8Unaligned*>(row.order + x) = order;
+    }
+}
+static void embed5(const float* const* features, const float* scale, EmbeddedRow row) { embed<5>(features, scale, row); }
+static void embed2(const float* const* features, const float* scale, EmbeddedRow row) { embed<2>(features, scale, row); }
+
+static void interpolate(const RowArguments& a) {
+    const int lanes = a.vectors * 8;
+    const F8 fraction = all(a.fraction);
+    for (int i = 0; i < a.cells * lanes; i += 8) {
+        const F8 upper = load(a.upper + i);
+        store(a.blended + i, upper + fraction * (load(a.lower + i) - upper));
+    }
+    int cell = 0, phase = a.phase;
+    for (int x = 0; x < a.width; ++x) {
+        const float* const left = a.blended + size_t(cell) * lanes;
+        const float* const right = cell + 1 < a.cells ? left + lanes : left;
+        const F8 f = all(float(phase) / float(a.stride));
+        for (int k = 0; k < lanes; k += 8) {
+            const F8 l = load(left + k);
+            store(a.out + size_t(x) * lanes + k, l + f * (load(right + k) - l));
+        }
+        if (++phase == a.stride) phase = 0, ++cell;
+    }
+}
+
+// log sum exp of every pixel, and the largest log probability of every class.
+static void normalise(const float* row, float* lse, float* largest, int width, int vectors) {
+    const size_t lanes = size_t(vectors) * 8;
+    for (int x = 0; x < width; ++x) {
+        const float* const s = row + x * lanes;
+        F8 m = load(s);
+        for (size_t k = 8; k < lanes; k += 8) m = larger(m, load(s + k));
+        const float top = largest_of(m);
+        F8 e = all(0.f);
+        for (size_t k = 0; k < lanes; k += 8) e += exponential(load(s + k) - all(top));
+        lse[x] = top + __builtin_logf(sum(e));
+    }
+    for (size_t k = 0; k < lanes; k += 8) {
+        F8 m = load(largest + k);
+        for (int x = 0; x < width; ++x) m = larger(m, load(row + x * lanes + k) - all(lse[x]));
+        store(largest + k, m);
+    }
+}
+
+static void probabilities(float* row, const float* lse, const float* scale, int width, int vectors) {
+    for (int x = 0; x < width; ++x)
+        for (int k = 0; k < vectors * 8; k += 8) {
+            float* const s = row + size_t(x) * vectors * 8 + k;
+            store(s, exponential(load(s) - all(lse[x])) * all(scale[x]));
+        }
+}
+
+// The pixels of a row go in blocks, and each stage runs over a block before the next begins: one pixel's gather,
+// exponential, sum and scatter are a long chain of waits, many pixels' gathers are none.
+// NV vectors of classes are known to the compiler, or 0: a.vectors of them.
+template <int NV>
+CRF_INLINE void slice(const StepArguments& a, int begin, int end, float* out) {
+    const int vectors = NV ? NV : a.vectors;
+    const size_t lanes = size_t(vectors) * 8;
+    const Corners<6>* const bilateral = a.bilateral;
+    const Corners<3>* const gaussian = a.gaussian;
+    const float* const unary = a.unary;
+    const float* const from = a.from;
+    const float* const from_gaussian = a.from_gaussian;
+    const F8 w2 = all(a.w2);
+    for (int i = begin; i < end; ++i) {
+        const Corners<6>& b = bilateral[i];
+        const Corners<3>& g = gaussian[i];
+        const float* p[9];
+        for (int c = 0; c < 6; ++c) p[c] = from + b.at[c];
+        for (int c = 0; c < 3; ++c) p[6 + c] = from_gaussian + g.at[c] * lanes;
+        for (int v = 0; v < vectors; ++v) {
+            F8 near = all(g.weight[0]) * load(p[6] + v * 8);
+            for (int c = 1; c < 3; ++c) near += all(g.weight[c]) * load(p[6 + c] + v * 8);
+            F8 alike = load(unary + i * lanes + v * 8), other = w2 * near;
+            for (int c = 0; c < 6; c += 2) {
+                alike += all(b.weight[c]) * load(p[c] + v * 8);
+                other += all(b.weight[c + 1]) * load(p[c + 1] + v * 8);
+            }
+            store(out, alike + other);
+            out += 8;
+        }
+    }
+}
+
+template <int NV>
+CRF_INLINE void splat(const StepArguments& a, int begin, int end, const float* q, const float* scales) {
+    const int vectors = NV ? NV : a.vectors;
+    const size_t lanes = size_t(vectors) * 8;
+    const Corners<6>* const bilateral = a.bilateral;
+    const Corners<3>* const gaussian = a.gaussian;
+    float* const to = a.to;
+    float* const to_gaussian = a.to_gaussian;
+    for (int i = begin; i < end; ++i) {
+        const Corners<6>& b = bilateral[i];
+        const Corners<3>& g = gaussian[i];
+        float* p[9];
+        for (int c = 0; c < 6; ++c) p[c] = to + b.at[c];
+        for (int c = 0; c < 3; ++c) p[6 + c] = to_gaussian + g.at[c] * lanes;
+        F8 weight[9];
+        for (int c = 0; c < 6; ++c) weight[c] = all(b.weight[c]);
+        for (int c = 0; c < 3; ++c) weight[6 + c] = all(g.weight[c]);
+        const F8 scale = all(scales[i - begin]);
+        for (int v = 0; v < vectors; ++v) {
+            const F8 x = load(q) * scale;
+            F8 sum[9];  // the corners of a simplex are distinct vertices: all reads before all writes
+            for (int c = 0; c < 9; ++c) sum[c] = load(p[c] + v * 8) + weight[c] * x;
+            for (int c = 0; c < 9; ++c) store(p[c] + v * 8, sum[c]);
+            q += 8;
+        }
+    }
+}
+
+// x -> e^x, all of a block.
+CRF_INLINE void exponentials(float* x, size_t count) {
+    size_t k = 0;
+#if CRF_WIDTH == 16
+    for (; k + 16 <= count; k += 16) {
+        const F16 e = exponential_of<F16, I16>(*reinterpret_cast<const F16Unaligned*>(x + k));
+        *reinterpret_cast<F16Unaligned*>(x + k) = e;
+    }
+#endif
+    for (; k < count; k += 8) store(x + k, exponential(load(x + k)));
+}
+
+// x -> e^x; scales <- 1 / (their sum + rest). If asked, less the largest x, which `tops` then holds.
+template <int NV>
+CRF_INLINE void soften(const StepArguments& a, int begin, int end, float* x, float* scales, float* tops) {
+    const int vectors = NV ? NV : a.vectors, count = end - begin;
+    const size_t lanes = size_t(vectors) * 8;
+    for (int i = 0; i < kBlock; ++i) tops[i] = 0.f;
+    if (a.subtract_max)
+        for (int i = 0; i < count; ++i) {
+            float* const own = x + i * lanes;
+            F8 m = load(own);
+            for (int v = 1; v < vectors; ++v) m = larger(m, load(own + v * 8));
+            tops[i] = largest_of(m);
+            for (int v = 0; v < vectors; ++v) store(own + v * 8, load(own + v * 8) - all(tops[i]));
+        }
+    exponentials(x, count * lanes);
+    for (int i = 0; i < count; ++i) {
+        F8 total = load(x + i * lanes);
+        for (int v = 1; v < vectors; ++v) total += load(x + i * lanes + v * 8);
+        scales[i] = sum(total);
+    }
+    const float* const rest = a.rest + begin;
+    if (a.subtract_max)
+        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + rest[i] * exponential(all(-tops[i]))[0]);
+    else
+        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + rest[i]);
+}
+
+#define CRF_BLOCK                                                     \
+    alignas(64) float own[NV ? NV * 8 * kBlock : 1];                  \
+    float* const x = NV ? own : a.scratch;                            \
+    alignas(64) float scales[kBlock], tops[kBlock];                   \
+    const size_t lanes = size_t(NV ? NV : a.vectors) * 8;             \
+    for (int begin = 0; begin < a.count; begin += kBlock) {           \
+        const int end = begin + kBlock < a.count ? begin + kBlock : a.count;
+
+template <int NV>
+CRF_INLINE void first_of(const float* row, const float* lse, float* unary, float* rest, const StepArguments& a) {
+    CRF_BLOCK
+        float* e = x;
+        for (int i = begin; i < end; ++i) {
+            F8 total = all(0.f);
+            for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) {
+                const F8 log_p = load(row + k) - all(lse[i]);
+                store(unary + k, log_p);
+                const F8 p = exponential(log_p);
+                store(e, p);
+                e += 8;
+                total += p;
+            }
+            const float left = 1.f - sum(total);
+            rest[i] = left > 0.f ? left : 0.f;
+            scales[i - begin] = 1.f;
+        }
+        (void)tops;
+        splat<NV>(a, begin, end, x, scales);
+    }
+}
+
+template <int NV>
+CRF_INLINE void step_of(const StepArguments& a) {
+    CRF_BLOCK
+        (void)lanes;
+        slice<NV>(a, begin, end, x);
+        soften<NV>(a, begin, end, x, scales, tops);
+        splat<NV>(a, begin, end, x, scales);
+    }
+}
+
+// Q and the scale of e^logit that gives it (row), or where no scales are wanted, the logits with their messages.
+template <int NV>
+CRF_INLINE void last_of(const StepArguments& a, float* out, float* out_scales) {
+    CRF_BLOCK
+        (void)x;
+        float* const part = out + begin * lanes;
+        slice<NV>(a, begin, end, part);
+        if (!out_scales) continue;
+        soften<NV>(a, begin, end, part, scales, tops);
+        for (int i = begin; i < end; ++i) {
+            for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) store(out + k, load(out + k) * all(scales[i - begin]));
+            out_scales[i] = scales[i - begin] * exponential(all(-tops[i - begin]))[0];
+        }
+    }
+}
+
+// The blur (1/2, 1, 1/2) along chains, in place: one read and one write of each vertex.
+template <int NV>
+CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int count) {
+    const int vectors = NV ? NV : count;
+    const size_t lanes = size_t(vectors) * 8;
+    constexpr int kGroup = NV ? NV : 1;
+    const float link[2] = {0.5f, 0.f};
+    if (!length) return;
+    for (int block = 0; block < vectors; block += kGroup) {
+        float* const from = values + size_t(block) * 8;
+        F8 before[kGroup], here[kGroup];
+        for (int v = 0; v < kGroup; ++v) {
+            before[v] = all(0.f);
+            here[v] = load(from + (chain[0] & ~0x80000000u) * lanes + v * 8);
+        }
+        for (size_t i = 0; i + 1 < length; ++i) {
+            if (i + 12 < length) __builtin_prefetch(from + (chain[i + 12] & ~0x80000000u) * lanes, 1);
+            const F8 half = all(link[chain[i] >> 31]);
+            float* const at = from + (chain[i] & ~0x80000000u) * lanes;
+            const float* const next = from + (chain[i + 1] & ~0x80000000u) * lanes;
+            for (int v = 0; v < kGroup; ++v) {
+                const F8 after = load(next + v * 8);
+                store(at + v * 8, here[v] + before[v] + half * after);
+                before[v] = half * here[v];
+                here[v] = after;
+            }
+        }
+        float* const at = from + (chain[length - 1] & ~0x80000000u) * lanes;
+        for (int v = 0; v < kGroup; ++v) store(at + v * 8, here[v] + before[v]);
+    }
+}
+
+#define CRF_DISPATCH(vectors, call) \
+    switch (vectors) {              \
+        case 1: call(1); break;     \
+        case 2: call(2); break;     \
+        case 3: call(3); break;     \
+        case 4: call(4); break;     \
+        default: call(0);           \
+    }
+static void first(const float* row, const float* lse, float* unary, float* rest, const StepArguments& a) {
+#define CRF_CALL(NV) first_of<NV>(row, lse, unary, rest, a)
+    CRF_DISPATCH(a.vectors, CRF_CALL)
+#undef CRF_CALL
+}
+static void step(const StepArguments& a) {
+#define CRF_CALL(NV) step_of<NV>(a)
+    CRF_DISPATCH(a.vectors, CRF_CALL)
+#undef CRF_CALL
+}
+static void last_q(const StepArguments& a, float* out, float* scales) {
+#define CRF_CALL(NV) last_of<NV>(a, out, scales)
+    CRF_DISPATCH(a.vectors, CRF_CALL)
+#undef CRF_CALL
+}
+static void last_scores(const StepArguments& a, float* out) {
+#define CRF_CALL(NV) last_of<NV>(a, out, nullptr)
+    CRF_DISPATCH(a.vectors, CRF_CALL)
+#undef CRF_CALL
+}
+static void blur(float* values, const uint32_t* chain, size_t length, int vectors) {
+#define CRF_CALL(NV) blur_of<NV>(values, chain, length, vectors)
+    CRF_DISPATCH(vectors, CRF_CALL)
+#undef CRF_CALL
+}
+
+#define CRF_TEXT_(x) #x
+#define CRF_TEXT(x) CRF_TEXT_(x)
+static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, normalise, first, step, last_q, last_scores, probabilities, blur};
+
+#undef CRF_INLINE
+#undef CRF_BLOCK
+#undef CRF_DISPATCH
+#undef CRF_TEXT
+#undef CRF_TEXT_
+
+}  // namespace CRF_LEVEL
+}  // namespace
+
+#endif
