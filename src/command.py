@@ -64,5 +64,5 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
 
 
 def slug(overrides: str) -> str:
-    """Overrides as part of a folder's name: no slashes or blanks, and not too long for a file system."""
-    return re.sub(r"[^\w.=,+-]+", "-", overrides)[:100].strip("-") or "default"
+    """Overrides as part of a folder's name, of characters that neither shells nor Hydra want quoted, and not too long."""
+    return re.sub(r"[^\w.+]+", "-", overrides)[:100].strip("-") or "default"

@@ -3,6 +3,9 @@
 import logging
 import netrc
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -29,6 +32,18 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **options: Any) -> 
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     return WandbLogger(save_dir=save_dir, offline=offline, **options)
+
+
+@contextmanager
+def finished_wandb() -> Iterator[None]:
+    """Close the W&B run with the block, as failed where it failed; the jobs of a multirun would share one otherwise."""
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
+            sys.modules["wandb"].finish(exit_code=exit_code)
 
 
 def has_key() -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.command import command
+from src.errors import UserError
 
 if TYPE_CHECKING:
     from lightning import Callback, Trainer
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 @command("train")
 def main(config: DictConfig) -> float:
     """The run's best val/miou (val/miou_crf where a CRF runs), for sweepers that look for a maximum."""
-    metrics = train(config)
+    from src.loggers import finished_wandb
+
+    with finished_wandb():
+        metrics = train(config)
     return metrics.get("val/miou_crf", metrics["val/miou"])
 
 
@@ -37,6 +41,8 @@ def train(config: DictConfig) -> dict[str, float]:
 
     from src.console import print_results
 
+    if config.ckpt and not Path(config.ckpt).is_file():
+        raise UserError(f"ckpt={config.ckpt}: no such file; give a checkpoint to resume from, or leave it out")
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()

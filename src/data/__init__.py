@@ -2,6 +2,7 @@
 
 from src.data.camvid import CamVid
 from src.data.dataset import DatasetError, FileDataset, Sample, SegmentationDataset
+from src.data.folder import Folder
 from src.data.shapes import Shapes
 from src.data.transforms import train_transform
 from src.data.voc import VOC12
@@ -11,6 +12,7 @@ __all__ = [
     "CamVid",
     "DatasetError",
     "FileDataset",
+    "Folder",
     "Sample",
     "SegmentationDataset",
     "Shapes",

@@ -1,8 +1,10 @@
 """Loaders: augmented crops for training, whole images at their own size for validation."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -12,7 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from src.data.dataset import SegmentationDataset
-from src.data.transforms import Transform
+
+if TYPE_CHECKING:
+    from albumentations import BaseCompose
 
 
 class Batch(TypedDict):
@@ -36,7 +40,7 @@ class SegmentationDataModule(LightningDataModule):
     def __init__(
         self,
         dataset: Callable[..., SegmentationDataset],
-        augmentation: Transform | None,
+        augmentation: BaseCompose | None,
         batch_size: int,
         num_workers: int | str = "auto",
     ) -> None:
@@ -78,7 +82,7 @@ class SegmentationDataModule(LightningDataModule):
 class Tensors(Dataset):
     """Samples of a dataset, augmented, as tensors."""
 
-    def __init__(self, dataset: SegmentationDataset, transform: Transform | None) -> None:
+    def __init__(self, dataset: SegmentationDataset, transform: BaseCompose | None) -> None:
         self.dataset = dataset
         self.transform = transform
 
@@ -88,6 +92,8 @@ class Tensors(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
         image, label, id_ = self.dataset[index]
         if self.transform is not None:
+            # albumentations has a generator of its own; torch's is seeded by run, epoch and worker.
+            self.transform.set_random_seed(int(torch.randint(2**31, ())))
             augmented = self.transform(image=image, mask=label)
             image, label = augmented["image"], augmented["mask"]
         return torch.from_numpy(np.array(image)), torch.from_numpy(np.array(label)), id_

@@ -62,14 +62,14 @@ class Shapes(SegmentationDataset):
         return Sample(image.clip(0, 255).astype(np.uint8), with_void_boundary(label), f"{self.split}_{index:05d}")
 
 
-def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, "size size"]:
+def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, "height width"]:
     """1 on the pixels of one object of class ``kind``, at a random place, scale and angle; 0 elsewhere."""
     mask = np.zeros((size, size), np.uint8)
-    # Log-uniform, as object sizes in photographs are: from a twelfth of the image's side to a third (as a radius).
-    radius = size * np.exp(rng.uniform(np.log(0.15 if kind in THIN else 0.08), np.log(0.33)))
+    # Log-uniform, as object sizes in photographs are: from a tenth of the image's side to a third (as a radius).
+    radius = size * np.exp(rng.uniform(np.log(0.15 if kind in THIN else 0.1), np.log(0.33)))
     centre = rng.uniform(0.1 * size, 0.9 * size, 2)
     angle = rng.uniform(0, 2 * np.pi)
-    thickness = int(rng.integers(5, 10))
+    thickness = int(rng.integers(7, 13))
     if kind == "disk":
         axes = radius * np.array([1, rng.uniform(0.75, 1)])
         cv2.ellipse(mask, (tuple(centre), tuple(2 * axes), np.degrees(angle)), 1, -1)
@@ -105,7 +105,7 @@ def branch(
     """A stem that forks until its twigs are too thin."""
     end = start + length * np.array([np.cos(angle), np.sin(angle)])
     cv2.line(mask, tuple(start.astype(int)), tuple(end.astype(int)), 1, thickness)
-    if thickness > 5:
+    if thickness > 6:
         for side in (-1, 1):
             branch(mask, rng, end, angle + side * rng.uniform(0.3, 0.8), length * rng.uniform(0.6, 0.8), thickness - 3)
 
@@ -147,7 +147,7 @@ def texture(
     return colours[0] + blend.clip(0, 1)[..., None] * (colours[1] - colours[0])
 
 
-def with_void_boundary(label: UInt8[np.ndarray, "size size"], width: int = 1) -> UInt8[np.ndarray, "size size"]:
+def with_void_boundary(label: UInt8[np.ndarray, "height width"], width: int = 1) -> UInt8[np.ndarray, "height width"]:
     """Mark ``width`` pixels on each side of every boundary between labels as void, as VOC's annotators did."""
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     return np.where(cv2.dilate(label, kernel) == cv2.erode(label, kernel), label, np.uint8(VOID))

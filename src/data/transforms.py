@@ -1,23 +1,24 @@
 """Augmentation: the paper's crop and mirror, the scale jitter of its successors, by albumentations."""
 
-import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from src.data.dataset import VOID
+
+if TYPE_CHECKING:
+    from albumentations import BaseCompose
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
 
 MEAN_RGB = (123, 117, 104)  # the paper's mean pixel, rounded
 
-Transform = Callable[..., dict[str, np.ndarray]]
-
 
 def train_transform(
-    crop_size: int, scale: tuple[float, float] | None = None, mirror: bool = True, extra: Sequence[Any] = ()
-) -> Transform:
+    crop_size: int, scale: Sequence[float] | None = None, mirror: bool = True, extra: Sequence[Any] = ()
+) -> BaseCompose:
     """Scale jitter, a random square crop (padded with the mean pixel and void), mirror.
 
     Args:

@@ -51,6 +51,8 @@ class FCHead(Head):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
+        if kernel < 1 or rate < 1:
+            raise ValueError(f"head.kernel={kernel} and head.rate={rate} must be positive")
         if rate * (kernel - 1) % 2:
             raise ValueError(f"head.rate={rate} with head.kernel={kernel}: rate * (kernel - 1) must be even")
         if (channels := round(channels * width)) < 1:

@@ -1,0 +1,35 @@
+"""Shapes are types: what models, crf, metrics and losses say of their tensors is checked whenever a test calls them."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+from tests import typechecking
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ["WANDB_MODE"] = "offline"
+
+hook = install_import_hook(["src.models", "src.metrics", "src.losses"], f"{typechecking.__name__}.check")
+hook.__enter__()
+
+REPO = Path(__file__).parents[1]
+DATA = Path(os.environ.get("DEEPLAB_DATA", REPO.parent / "shared" / "data"))
+
+
+def real_data(name: str) -> Path:
+    """Folder of a real data set; the test is skipped where it is absent."""
+    if not (DATA / name).is_dir():
+        pytest.skip(f"{DATA / name} is absent (set DEEPLAB_DATA to the folder that holds {name}/)")
+    return DATA / name
+
+
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    return real_data("camvid")
+
+
+@pytest.fixture(scope="session")
+def voc_mini() -> Path:
+    return real_data("voc2012_mini")

@@ -1,0 +1,181 @@
+"""Each dataset against its definition, and every fault named."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import VOC12, CamVid, DatasetError, Folder, Shapes
+from src.data.shapes import with_void_boundary
+from src.data.voc import voc_palette
+
+SAMPLES = {"train": 6, "val": 4}
+
+
+def test_shapes_are_reproducible_and_splits_differ():
+    one, two = Shapes("train", SAMPLES, size=65, seed=3), Shapes("train", SAMPLES, size=65, seed=3)
+    assert len(one) == 6
+    for index in (5, 0):  # in any order
+        assert np.array_equal(one[index].image, two[index].image)
+        assert np.array_equal(one[index].label, two[index].label)
+    assert not np.array_equal(one[0].image, Shapes("val", SAMPLES, size=65, seed=3)[0].image)
+    assert not np.array_equal(one[0].image, Shapes("train", SAMPLES, size=65, seed=4)[0].image)
+
+
+def test_shapes_hold_every_class_and_void():
+    labels = np.stack([sample.label for sample in map(Shapes("train", {"train": 40}).__getitem__, range(40))])
+    assert set(np.unique(labels)) == {*range(len(Shapes.classes)), 255}
+
+
+def test_void_lies_on_both_sides_of_a_boundary_and_nowhere_else():
+    label = np.zeros((5, 8), np.uint8)
+    label[:, 4:] = 2
+    assert with_void_boundary(label)[2].tolist() == [0, 0, 0, 255, 255, 2, 2, 2]
+
+
+def test_shapes_reject_an_unknown_split():
+    with pytest.raises(ValueError, match="train, val, test"):
+        Shapes("dev", {"dev": 1})
+
+
+def test_voc_palette_is_the_devkits():
+    """First colours of VOClabelcolormap as printed in the devkit's documentation; 255 is void's."""
+    assert voc_palette(4).tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert voc_palette(16)[15].tolist() == [192, 128, 128]  # person
+    assert voc_palette(256)[255].tolist() == [224, 224, 192]
+
+
+def test_voc_real_masks_use_that_palette(voc_mini):
+    for path in (voc_mini / "SegmentationClass").glob("*.png"):
+        stored = np.array(Image.open(path).getpalette(), np.uint8).reshape(-1, 3)
+        assert np.array_equal(stored[:21], voc_palette(21))
+
+
+def test_voc_without_lists_takes_all_that_has_a_mask(voc_mini):
+    dataset = VOC12(str(voc_mini), "val")
+    assert [dataset[i].id for i in range(len(dataset))] == ["2011_000003", "2011_000006", "2011_000025"]
+    sample = dataset[0]
+    assert sample.image.shape == (338, 500, 3)
+    assert set(np.unique(sample.label)) <= {*range(21), 255}
+    dataset.check()
+
+
+def test_camvid_real(camvid):
+    train, val = CamVid(str(camvid), "train"), CamVid(str(camvid), "val")
+    assert (len(train), len(val)) == (367, 101)
+    sample = val[0]
+    assert sample.image.shape == (360, 480, 3)
+    raw = np.asarray(Image.open(camvid / "valannot" / f"{sample.id}.png"))
+    assert np.array_equal(sample.label == 255, raw == 11)
+    assert np.array_equal(sample.label[raw < 11], raw[raw < 11])
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A devkit of two pairs with lists."""
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in "ab":
+        Image.new("RGB", (20, 10)).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        Image.new("L", (20, 10), 3).save(tmp_path / "SegmentationClass" / f"{name}.png")
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("a\nb\n")
+    (tmp_path / "ImageSets/Segmentation/val.txt").write_text("b\n")
+    return tmp_path
+
+
+def test_voc_lists(voc):
+    assert [id_ for id_, *_ in VOC12(str(voc), "train").pairs] == ["a", "b"]
+    assert [id_ for id_, *_ in VOC12(str(voc), "train", lists={"train": "val"}).pairs] == ["b"]
+    with pytest.raises(DatasetError, match=r"trainval\.txt: missing; lists there: train, val"):
+        VOC12(str(voc), "trainval")
+
+
+def test_missing_folders_name_the_key():
+    for dataset in (VOC12, CamVid):
+        with pytest.raises(DatasetError, match=r"dataset\.root=/nowhere"):
+            dataset("/nowhere", "train")
+
+
+def break_label(voc):
+    Image.new("L", (20, 10), 77).save(voc / "SegmentationClass/b.png")
+
+
+def break_size(voc):
+    Image.new("L", (21, 10)).save(voc / "SegmentationClass/b.png")
+
+
+def break_colours(voc):
+    Image.new("RGB", (20, 10)).save(voc / "SegmentationClass/b.png")
+
+
+def break_jpeg(voc):
+    path = voc / "JPEGImages/b.jpg"
+    path.write_bytes(path.read_bytes()[:150])
+
+
+def break_missing(voc):
+    (voc / "JPEGImages/b.jpg").unlink()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (break_label, r"b\.png: labels \[77\] are neither a class \(0\.\.20\) nor void \(255\)"),
+        (break_size, r"b\.png: the mask is 21x10, its image .*b\.jpg is 20x10"),
+        (break_colours, r"b\.png: a mask must hold one 8-bit class index a pixel"),
+        (break_jpeg, r"b\.jpg: cannot be read"),
+        (break_missing, r"b\.jpg: missing"),
+    ],
+)
+def test_check_names_the_faulty_file(voc, fault, said):
+    dataset = VOC12(str(voc), "train")
+    dataset.check()
+    fault(voc)
+    with pytest.raises(DatasetError, match=said):
+        dataset.check()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten pairs of an image and a mask."""
+    for sub in ("images", "masks"):
+        (tmp_path / sub).mkdir()
+    for index in range(10):
+        Image.new("RGB", (20, 10)).save(tmp_path / "images" / f"{index}.jpg")
+        Image.new("L", (20, 10), index % 2).save(tmp_path / "masks" / f"{index}.png")
+    return tmp_path
+
+
+def test_folder_splits_once_and_for_all(folder):
+    def names(split, **options):
+        return [id_ for id_, *_ in Folder(str(folder), split, ["ground", "thing"], **options).pairs]
+
+    assert len(names("val")) == 2
+    assert sorted(names("train") + names("val")) == [str(i) for i in range(10)]
+    assert names("val") == names("val")
+    assert any(names("val") != names("val", seed=seed) for seed in range(1, 5))
+
+
+def test_folder_takes_lists(folder):
+    (folder / "train.txt").write_text("1\n2\n3\n")
+    with pytest.raises(DatasetError, match=r"val\.txt: missing"):
+        Folder(str(folder), "val", ["ground", "thing"])
+    (folder / "val.txt").write_text("9\n")
+    dataset = Folder(str(folder), "val", ["ground", "thing"])
+    assert dataset[0].id == "9"
+    assert (dataset[0].label == 1).all()
+    (folder / "val.txt").write_text("10\n")
+    with pytest.raises(DatasetError, match="10 is not in"):
+        Folder(str(folder), "val", ["ground", "thing"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"classes": []}, r"dataset\.classes is empty"),
+        ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, "1 colours for 2 classes"),
+        ({"classes": ["a", "b"], "val_share": 1.0}, r"dataset\.val_share"),
+    ],
+)
+def test_folder_names_the_key(folder, options, said):
+    with pytest.raises(DatasetError, match=said):
+        Folder(str(folder), "train", **options)

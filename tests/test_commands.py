@@ -1,0 +1,83 @@
+"""The command line as a beginner meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPO
+
+
+def run(*arguments: str, cwd: Path = REPO, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "src.train", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+def test_help_lists_every_group_and_choice():
+    page = run("--help").stdout
+    for path in (REPO / "conf").glob("*/*.yaml"):
+        if path.parent.name != "hydra":
+            assert path.parent.name in page
+            assert path.stem in page
+    assert "python -m src.train" in page
+
+
+def test_help_and_config_errors_load_nothing_heavy():
+    script = (
+        "import runpy, sys, atexit\n"
+        "atexit.register(lambda: print('heavy:', sorted({'torch', 'lightning', 'albumentations'} & set(sys.modules))))\n"
+        "sys.argv = ['train', '--help']\n"
+        "runpy.run_module('src.train', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("heavy: []")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
+        ("haed=largefov", "haed: no such key. Did you mean head?"),
+        ("optimizer.lrr=1", "optimizer.lrr: no such key. Did you mean lr? optimizer has: "),
+        ("experiment=camvid_slm", "experiment=camvid_slm: no such choice. Did you mean camvid_slim?"),
+        ("trainer.max_steps=many", "trainer.max_steps=many: trainer.max_steps takes a number, such as"),
+        ("augmentation.mirror=perhaps", "augmentation.mirror takes true or false"),
+        ("optimizer.lr", "optimizer.lr: not KEY=VALUE"),
+        ("head=vanilla,largefov", "several values need -m"),
+        ("dataset=camvid", "dataset.root=data/camvid: no folders train/ and trainannot/ there"),
+        ("loss.grid=pixels", "loss.grid must be 'scores' or 'image', not 'pixels'"),
+        ("optimizer.algorithm=SGDD", "optimizer.algorithm=SGDD is no optimiser of torch.optim"),
+        ("data.batch_size=0", "data.batch_size=0 must be positive"),
+        ("head.rate=-1", "head.rate=-1"),
+        ("crf.srgb=0", "srgb"),
+        ("ckpt=/nowhere/last.ckpt", "ckpt=/nowhere/last.ckpt: no such file"),
+        ("trainer.accelerator=abacus", "abacus"),
+    ],
+)
+def test_slips_of_the_hand_give_one_line(override, said, tmp_path):
+    done = run(override, f"paths.log_dir={tmp_path}", DEEPLAB_DATA="data")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if "Warning" not in line]
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("error: ")
+    assert said in errors[0]
+
+
+def test_full_traceback_for_the_asking(tmp_path):
+    done = run("data.batch_size=0", f"paths.log_dir={tmp_path}", HYDRA_FULL_ERROR="1")
+    assert "Traceback" in done.stderr
+
+
+def test_runs_from_any_folder_once_installed(tmp_path):
+    found = subprocess.run([sys.executable, "-c", "import src.train"], cwd=tmp_path, capture_output=True, check=False)
+    if found.returncode:
+        pytest.skip("the package is not installed (pip install -e .)")
+    assert "Usage: python -m src.train" in run("--help", cwd=tmp_path).stdout

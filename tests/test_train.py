@@ -1,0 +1,142 @@
+"""The main job from end to end, on a few small images."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from src.segmenter import Segmenter
+from tests.conftest import REPO
+
+SMALL = [
+    "dataset.size=65",
+    "dataset.samples={train: 8, val: 3}",
+    "backbone.width=0.0625",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "trainer.max_steps=4",
+    "trainer.val_check_interval=2",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def train(folder: Path, *overrides: str, small: bool = True, multirun: bool = False) -> list[Path]:
+    """Run the command; the run folders it made."""
+    folder.mkdir(exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "src.train",
+        *(["-m"] if multirun else []),
+        *(SMALL if small else []),
+        *overrides,
+        f"paths.log_dir={folder}",
+    ]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout)
+    return sorted(path.parent for path in folder.rglob("metrics.json"))
+
+
+def losses(run: Path) -> list[float]:
+    with open(run / "csv" / "metrics.csv") as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("logs"))[0]
+
+
+def test_run_folder_holds_what_the_readme_says(run):
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert {
+        "metrics.json", "config.yaml", "environment.json", "train.log", "csv/metrics.csv", "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt", "pictures/step_000002.png", "pictures/step_000004.png", "pictures/best.png",
+    } <= files  # fmt: skip
+    assert any(name.startswith("tensorboard/events") for name in files)
+    assert "backbone.width-0.0625" in run.name
+
+
+def test_table_and_metrics_json_hold_the_same_figures(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    ious = [
+        metrics[f"val/iou/{name}"]
+        for name in ("background", "disk", "box", "triangle", "star", "ring", "tree", "curve")
+    ]
+    present = [iou for iou in ious if iou is not None]
+    assert metrics["val/miou"] == pytest.approx(sum(present) / len(present), abs=1e-6)
+    assert {"val/miou_crf", "val/pixel_accuracy_crf", "val/iou_crf/background"} <= set(metrics)
+    table = (run.parents[3] / "stdout.txt").read_text()
+    row = next(line for line in table.splitlines() if "mean IoU" in line)
+    assert f"{100 * metrics['val/miou']:.1f}" in row
+    assert f"{100 * metrics['val/miou_crf']:.1f}" in row
+
+
+def test_record_makes_the_run_again(run):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["dataset"]["size"] == 65
+    assert config["model"]["backbone"]["width"] == 0.0625  # references are resolved
+    record = json.loads((run / "environment.json").read_text())
+    assert "dataset.size=65" in record["command"]
+    assert record["versions"]["torch"] == torch.__version__
+    assert len(record["git_commit"]) in (0, 40)
+
+
+def test_checkpoint_rebuilds_the_network_with_weights_only(run):
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    segmenter = Segmenter(**content["hyper_parameters"])
+    segmenter.load_state_dict(content["state_dict"])
+    assert segmenter.classes[0] == "background"
+    assert segmenter(torch.zeros(1, 3, 65, 65, dtype=torch.uint8)).shape == (1, 8, 9, 9)
+
+
+def test_resume_goes_on_where_the_checkpoint_stopped(run, tmp_path):
+    resumed = train(tmp_path, f"ckpt={run / 'checkpoints' / 'last.ckpt'}", "trainer.max_steps=6")[0]
+    assert len(losses(resumed)) == 2
+    assert torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_paths_can_be_pasted_into_overrides(run):
+    assert not set("=,[]{}() ") & set(str(run.name))
+
+
+def test_seed_zero_repeats_and_seed_one_differs(run, tmp_path):
+    (again,) = train(tmp_path / "again", "seed=0")
+    (other,) = train(tmp_path / "other", "seed=1")
+    assert losses(again) == losses(run)
+    assert losses(other) != losses(run)
+
+
+def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
+    runs = train(
+        tmp_path, "head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]", multirun=True
+    )
+    assert len(runs) == 3
+    heads = [yaml.safe_load((run / "config.yaml").read_text())["head"] for run in runs]
+    assert [(head["kernel"], head["rate"]) for head in heads] == [(4, 4), (3, 4), (3, 12)]
+    for run in runs:
+        assert "val/miou_crf" not in json.loads((run / "metrics.json").read_text())
+        assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_without_loggers_and_pictures(tmp_path):
+    (run,) = train(tmp_path, "logger=none", "~callbacks.pictures")
+    assert not (run / "csv").exists()
+    assert math.isfinite(json.loads((run / "metrics.json").read_text())["val/miou"])
+
+
+def test_real_images_of_several_sizes(voc_mini, tmp_path):
+    (run,) = train(
+        tmp_path, "dataset=voc12", f"dataset.root={voc_mini}", "backbone.width=0.03125", "data.num_workers=0",
+        "augmentation.crop_size=65", "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.accelerator=cpu",
+        small=False,
+    )  # fmt: skip
+    assert "val/iou/aeroplane" in json.loads((run / "metrics.json").read_text())
