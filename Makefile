@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint bench clean
+.PHONY: help setup train test lint bench sanitize clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything (again only when its inputs change)
 
@@ -33,6 +33,9 @@ lint: $(READY) ## ruff, mypy, import contracts
 
 bench: $(READY) ## dense CRF engines against pydensecrf, paired in one run
 	$(BIN)/python -m tests.benchmarks.crf
+
+sanitize: $(READY) ## the C++ of the CRF under the address and undefined-behaviour sanitizers
+	tests/crf/sanitize.sh $(CURDIR)/$(BIN)/python
 
 clean: ## remove the environment, caches and build outputs (logs stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so

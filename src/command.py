@@ -64,5 +64,5 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
 
 
 def slug(overrides: str) -> str:
-    """Overrides as part of a folder's name, of characters that neither shells nor Hydra want quoted, and not too long."""
+    """Overrides as part of a folder's name: short, and nothing in it that a shell or Hydra wants quoted."""
     return re.sub(r"[^\w.+]+", "-", overrides)[:100].strip("-") or "default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ def build_trainer(config: DictConfig) -> Trainer:
         settings["precision"], reason = auto_precision(settings["accelerator"])
         log.info("precision: %s (%s)", settings["precision"], reason)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 on torch 2.13; nothing to act on
     loggers = build_loggers(config)
     return instantiate(settings, callbacks=build_callbacks(config, bool(loggers)), logger=loggers or False)
 

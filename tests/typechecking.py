@@ -1,4 +1,4 @@
-"""The checker that jaxtyping's import hook puts around public functions: beartype, for which an int may stand for a float."""
+"""What jaxtyping's import hook puts around public functions: beartype, for which an int may stand for a float."""
 
 from beartype import BeartypeConf, beartype
 

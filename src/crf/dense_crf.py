@@ -42,6 +42,8 @@ class DenseCRF:
         self.parameters = Parameters(w1, sxy, srgb, w2, sg, iterations, prune)
         self._auto = engine == "auto"
         self._engine, reason = make_engine(engine)
+        if self._engine.name == "pydensecrf" and prune > 0:
+            raise ValueError(f"engine=pydensecrf cannot prune (prune={prune}): set prune=0, or choose another engine")
         log.info("dense CRF engine: %s (%s)", self._engine.name, reason)
 
     @property

@@ -42,7 +42,7 @@ def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], T
     if p.w1 > 0:
         kernels.append((p.w1, bilateral_features(image, p.sy, p.sx, p.srgb).double()))
     if p.w2 > 0:
-        position = position_features(*image.shape[1:], p.sg, p.sg, image.device).double()
+        position = position_features(image.shape[1], image.shape[2], p.sg, p.sg, image.device).double()
         kernels.append((p.w2, position))
     ones = torch.ones(image[0].numel(), 1, dtype=torch.float64, device=image.device)
     terms = [(w, f, _filter(f, ones).rsqrt()) for w, f in kernels]

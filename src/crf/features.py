@@ -20,5 +20,5 @@ def bilateral_features(
     image: Shaped[Tensor, "3 height width"], sy: float, sx: float, srgb: float
 ) -> Float[Tensor, "pixels 5"]:
     """(x / sx, y / sy, r / srgb, g / srgb, b / srgb) of every pixel, row by row."""
-    position = position_features(*image.shape[1:], sy, sx, image.device)
+    position = position_features(image.shape[1], image.shape[2], sy, sx, image.device)
     return torch.cat([position, image.reshape(3, -1).T.float() / srgb], 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from src.crf import inputs
 from src.crf.mean_field import mean_field
 from src.crf.parameters import Parameters
-from src.crf.torch_engine import lattices, normalised_filter
+from src.crf.torch_engine import lattices
 
 
 class DenseCRFModule(nn.Module):
@@ -51,11 +51,11 @@ class DenseCRFModule(nn.Module):
         unary = logits.reshape(len(logits), -1).T
         if unary.dtype not in (torch.float32, torch.float64):
             unary = unary.float()
-        smooth = [normalised_filter(x) for x in lattices(image, self.parameters_at_start, unary.dtype)]
+        kernels = [kernel.normalise() for kernel in lattices(image, self.parameters_at_start, unary.dtype)]
         weights, compatibility = (p.to(unary.dtype) for p in (self.kernel_weights, self.compatibility))
 
         def message(q: Tensor) -> Tensor:
-            return -sum(w * f(q) for w, f in zip(weights, smooth, strict=True)) @ compatibility.T
+            return -sum(w * kernel.filter(q) for w, kernel in zip(weights, kernels, strict=True)) @ compatibility.T
 
         q = mean_field(unary, message, self.parameters_at_start.iterations)
         return q.T.reshape(logits.shape).to(logits.dtype)

@@ -33,6 +33,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -224,11 +225,6 @@ class Array {
         }
         return data_;
     }
-    void release() {
-        std::free(data_);
-        data_ = nullptr;
-        capacity_ = 0;
-    }
     size_t capacity_bytes() const { return capacity_ * sizeof(T); }
     T* data() const { return data_; }
     T& operator[](size_t i) const { return data_[i]; }
@@ -319,9 +315,9 @@ class VertexTable {
         return kNone;
     }
     void prefetch(Key key) const { __builtin_prefetch(&entries_[hash_of(key) >> (64 - bits_)]); }
-    void release() {
-        entries_.release();
-        keys_.release();
+    void prefetch_key(Key key) const {
+        const Entry& entry = entries_[hash_of(key) >> (64 - bits_)];
+        if (entry.id != kNone) __builtin_prefetch(&keys_[entry.id]);
     }
 
   private:
@@ -352,7 +348,7 @@ class Filter {
   public:
     void clear(size_t count) {
         bits_ = 16;
-        while ((size_t(1) << bits_) < count * 16) ++bits_;
+        while ((size_t(1) << bits_) < count * 8) ++bits_;
         std::memset(words_.fit((size_t(1) << bits_) / 64), 0, (size_t(1) << bits_) / 8);
     }
     void add(Key key) { words_[index(key) >> 6] |= uint64_t(1) << (index(key) & 63); }
@@ -394,7 +390,7 @@ struct Tile {
     size_t pixels() const { return size_t(rows) * columns; }
 };
 
-constexpr int kTile = 32;
+constexpr int kTile = 64;
 
 struct Bands {
     int height, width, count;
@@ -510,6 +506,7 @@ class Builder {
     // Tiles learn their slots' final numbers, and thread t finds the chains of its directions.
     void link(int t) {
         for (size_t i = bands_->first_tile[t]; i < bands_->first_tile[t + 1]; ++i) lattice_->first_slot[i] += base_[t];
+        look_around(t);
         for (int j = t; j <= D; j += bands_->count) link_direction(j);
     }
 
@@ -614,32 +611,46 @@ class Builder {
         return kNone;
     }
 
-    void link_direction(int j) {
+    // What simplices and the filter know of the neighbours, for the directions t, t + threads, ...
+    void look_around(int t) {
         const uint32_t slots = uint32_t(lattice_->slots);
-        uint32_t* const next = next_[j].fit(slots);
-        uint8_t* const preceded = preceded_[j].fit(slots);
-        std::memset(preceded, 0, slots);
-        const Key step = step_[j];
-        // First what simplices and the filter know; then the table's answers, asked for ahead of time.
-        uint32_t* const doubtful = doubtful_[j].fit(slots);
-        size_t doubts = 0;
-        for (int t = 0; t < bands_->count; ++t) {
-            const uint32_t* const shown = band_[t]->next.data() + j;
-            for (uint32_t i = base_[t]; i < base_[t + 1]; ++i) {
-                next[i] = kNone;
-                if (original_[i] != i) continue;
-                const uint32_t near = shown[size_t(i - base_[t]) * (D + 1)];
-                if (near != kNone) {
-                    next[i] = original_[base_[t] + near];
-                    preceded[next[i]] = 1;
-                } else {
-                    doubtful[doubts] = i;
-                    doubts += filter_.may_hold(key_[i] + step);
+        uint32_t *next[D + 1], *doubtful[D + 1];
+        uint8_t* preceded[D + 1];
+        for (int j = t; j <= D; j += bands_->count) {
+            next[j] = next_[j].fit(slots);
+            doubtful[j] = doubtful_[j].fit(slots + 1);
+            preceded[j] = preceded_[j].fit(slots);
+            std::memset(preceded[j], 0, slots);
+            doubts_[j] = 0;
+        }
+        for (int s = 0; s < bands_->count; ++s)
+            for (uint32_t i = base_[s]; i < base_[s + 1]; ++i) {
+                const uint32_t* const shown = &band_[s]->next[size_t(i - base_[s]) * (D + 1)];
+                const bool original = original_[i] == i;
+                const Key key = key_[i];
+                for (int j = t; j <= D; j += bands_->count) {
+                    const uint32_t near = original && shown[j] != kNone ? original_[base_[s] + shown[j]] : kNone;
+                    next[j][i] = near;
+                    if (near != kNone) {
+                        preceded[j][near] = 1;
+                    } else {
+                        doubtful[j][doubts_[j]] = i;
+                        doubts_[j] += original && filter_.may_hold(key + step_[j]);
+                    }
                 }
             }
-        }
-        for (size_t i = 0; i < doubts; ++i) {
-            if (i + 16 < doubts) band_[0]->table.prefetch(key_[doubtful[i + 16]] + step);
+    }
+
+    void link_direction(int j) {
+        const uint32_t slots = uint32_t(lattice_->slots);
+        uint32_t* const next = next_[j].data();
+        uint8_t* const preceded = preceded_[j].data();
+        uint32_t* const doubtful = doubtful_[j].data();
+        const Key step = step_[j];
+        const VertexTable<Key>& table = band_[0]->table;
+        for (size_t i = 0; i < doubts_[j]; ++i) {
+            if (i + 32 < doubts_[j]) table.prefetch(key_[doubtful[i + 32]] + step);
+            if (i + 16 < doubts_[j]) table.prefetch_key(key_[doubtful[i + 16]] + step);
             const uint32_t near = find_before(bands_->count, key_[doubtful[i]] + step);
             next[doubtful[i]] = near;
             if (near != kNone) preceded[near] = 1;
@@ -648,9 +659,20 @@ class Builder {
         std::vector<size_t>& cuts = lattice_->cuts[j];
         size_t length = 0;
         cuts.assign(1, 0);
-        for (uint32_t i = 0; i < slots; ++i) {
-            if (preceded[i] || next[i] == kNone) continue;  // inside a chain, or alone: the blur leaves it as it is
-            for (uint32_t v = i; v != kNone; v = next[v]) chain[length++] = v;
+        uint32_t* const starts = doubtful;
+        uint32_t chains = 0;
+        for (uint32_t i = 0; i < slots; ++i) {  // not those inside a chain, nor those alone: the blur leaves them as they are
+            starts[chains] = i;
+            chains += !preceded[i] && next[i] != kNone;
+        }
+        for (uint32_t i = 0; i < chains; ++i) {
+            // A walk waits for memory at every step, and chains are short: fetch those of later chains meanwhile.
+            if (i + 24 < chains) __builtin_prefetch(&next[next[starts[i + 24]]]);
+            if (i + 16 < chains) {
+                const uint32_t third = next[next[starts[i + 16]]];
+                if (third != kNone) __builtin_prefetch(&next[third]);
+            }
+            for (uint32_t v = starts[i]; v != kNone; v = next[v]) chain[length++] = v;
             chain[length - 1] |= kChainEnd;
         }
         lattice_->chain_length[j] = length;
@@ -699,6 +721,7 @@ class Builder {
     Array<uint32_t> original_;  // of each slot
     Array<uint32_t> next_[D + 1], doubtful_[D + 1];
     Array<uint8_t> preceded_[D + 1];
+    size_t doubts_[D + 1] = {};
 };
 
 // Float arithmetic places a point in its simplex as long as coordinates stay well below 2^24.
@@ -1048,8 +1071,9 @@ class Inference {
             clear_tile(i, a.to);
             kernels().first(scores, &w_.lse[tile.pixel], &w_.unary[tile.pixel * lanes], &w_.rest[tile.pixel], a);
             if (!pruned) std::fill_n(&w_.rest[tile.pixel], tile.pixels(), 0.f);
-            if (r_.iterations == 0) clear_tile(i, a.to);
         });
+        if (r_.iterations == 0)  // no messages
+            for_tiles(t, [&](const Tile&, size_t i) { clear_tile(i, w_.values[0].data()); });
         for (int i = 0; i < r_.iterations; ++i) {
             blur(t, w_.values[parity].data());
             if (i + 1 == r_.iterations) break;
@@ -1289,6 +1313,21 @@ typedef float F16Unaligned __attribute__((vector_size(64), aligned(4), may_alias
 CRF_INLINE F8 load(const float* p) { return *reinterpret_cast<const F8Unaligned*>(p); }
 CRF_INLINE void store(float* p, F8 x) { *reinterpret_cast<F8Unaligned*>(p) = x; }
 CRF_INLINE F8 all(float x) { return F8{x, x, x, x, x, x, x, x}; }
+// The same for vectors of 8 or 16 floats: an even number of eights goes as sixteens where the processor has them.
+template <class V>
+CRF_INLINE V load_as(const float* p) {
+    typedef V Unaligned __attribute__((aligned(4), may_alias));
+    return *reinterpret_cast<const Unaligned*>(p);
+}
+template <class V>
+CRF_INLINE void store_as(float* p, V x) {
+    typedef V Unaligned __attribute__((aligned(4), may_alias));
+    *reinterpret_cast<Unaligned*>(p) = x;
+}
+template <class V>
+CRF_INLINE V all_as(float x) {
+    return V{} + x;
+}
 #if CRF_WIDTH == 16
 CRF_INLINE F16 larger(F16 a, F16 b) { return (F16)_mm512_max_ps((__m512)a, (__m512)b); }
 #endif
@@ -1423,16 +1462,17 @@ static void probabilities(float* row, const float* lse, const float* scale, int 
 // The pixels of a row go in blocks, and each stage runs over a block before the next begins: one pixel's gather,
 // exponential, sum and scatter are a long chain of waits, many pixels' gathers are none.
 // NV vectors of classes are known to the compiler, or 0: a.vectors of them.
-template <int NV>
+template <int NV, class V = F8>
 CRF_INLINE void slice(const StepArguments& a, int begin, int end, float* out) {
+    constexpr int kWidth = sizeof(V) / sizeof(float);
     const int vectors = NV ? NV : a.vectors;
-    const size_t lanes = size_t(vectors) * 8;
+    const size_t lanes = size_t(vectors) * kWidth;
     const Corners<6>* const bilateral = a.bilateral;
     const Corners<3>* const gaussian = a.gaussian;
     const float* const unary = a.unary;
     const float* const from = a.from;
     const float* const from_gaussian = a.from_gaussian;
-    const F8 w2 = all(a.w2);
+    const V w2 = all_as<V>(a.w2);
     for (int i = begin; i < end; ++i) {
         const Corners<6>& b = bilateral[i];
         const Corners<3>& g = gaussian[i];
@@ -1440,23 +1480,24 @@ CRF_INLINE void slice(const StepArguments& a, int begin, int end, float* out) {
         for (int c = 0; c < 6; ++c) p[c] = from + b.at[c];
         for (int c = 0; c < 3; ++c) p[6 + c] = from_gaussian + g.at[c] * lanes;
         for (int v = 0; v < vectors; ++v) {
-            F8 near = all(g.weight[0]) * load(p[6] + v * 8);
-            for (int c = 1; c < 3; ++c) near += all(g.weight[c]) * load(p[6 + c] + v * 8);
-            F8 alike = load(unary + i * lanes + v * 8), other = w2 * near;
+            V near = all_as<V>(g.weight[0]) * load_as<V>(p[6] + v * kWidth);
+            for (int c = 1; c < 3; ++c) near += all_as<V>(g.weight[c]) * load_as<V>(p[6 + c] + v * kWidth);
+            V alike = load_as<V>(unary + i * lanes + v * kWidth), other = w2 * near;
             for (int c = 0; c < 6; c += 2) {
-                alike += all(b.weight[c]) * load(p[c] + v * 8);
-                other += all(b.weight[c + 1]) * load(p[c + 1] + v * 8);
+                alike += all_as<V>(b.weight[c]) * load_as<V>(p[c] + v * kWidth);
+                other += all_as<V>(b.weight[c + 1]) * load_as<V>(p[c + 1] + v * kWidth);
             }
-            store(out, alike + other);
-            out += 8;
+            store_as<V>(out, alike + other);
+            out += kWidth;
         }
     }
 }
 
-template <int NV>
+template <int NV, class V = F8>
 CRF_INLINE void splat(const StepArguments& a, int begin, int end, const float* q, const float* scales) {
+    constexpr int kWidth = sizeof(V) / sizeof(float);
     const int vectors = NV ? NV : a.vectors;
-    const size_t lanes = size_t(vectors) * 8;
+    const size_t lanes = size_t(vectors) * kWidth;
     const Corners<6>* const bilateral = a.bilateral;
     const Corners<3>* const gaussian = a.gaussian;
     float* const to = a.to;
@@ -1467,16 +1508,16 @@ CRF_INLINE void splat(const StepArguments& a, int begin, int end, const float* q
         float* p[9];
         for (int c = 0; c < 6; ++c) p[c] = to + b.at[c];
         for (int c = 0; c < 3; ++c) p[6 + c] = to_gaussian + g.at[c] * lanes;
-        F8 weight[9];
-        for (int c = 0; c < 6; ++c) weight[c] = all(b.weight[c]);
-        for (int c = 0; c < 3; ++c) weight[6 + c] = all(g.weight[c]);
-        const F8 scale = all(scales[i - begin]);
+        V weight[9];
+        for (int c = 0; c < 6; ++c) weight[c] = all_as<V>(b.weight[c]);
+        for (int c = 0; c < 3; ++c) weight[6 + c] = all_as<V>(g.weight[c]);
+        const V scale = all_as<V>(scales[i - begin]);
         for (int v = 0; v < vectors; ++v) {
-            const F8 x = load(q) * scale;
-            F8 sum[9];  // the corners of a simplex are distinct vertices: all reads before all writes
-            for (int c = 0; c < 9; ++c) sum[c] = load(p[c] + v * 8) + weight[c] * x;
-            for (int c = 0; c < 9; ++c) store(p[c] + v * 8, sum[c]);
-            q += 8;
+            const V x = load_as<V>(q) * scale;
+            V sum[9];  // the corners of a simplex are distinct vertices: all reads before all writes
+            for (int c = 0; c < 9; ++c) sum[c] = load_as<V>(p[c] + v * kWidth) + weight[c] * x;
+            for (int c = 0; c < 9; ++c) store_as<V>(p[c] + v * kWidth, sum[c]);
+            q += kWidth;
         }
     }
 }
@@ -1528,6 +1569,21 @@ CRF_INLINE void soften(const StepArguments& a, int begin, int end, float* x, flo
     for (int begin = 0; begin < a.count; begin += kBlock) {           \
         const int end = begin + kBlock < a.count ? begin + kBlock : a.count;
 
+#if CRF_WIDTH == 16
+template <int NV>
+struct Widest {
+    static constexpr int count = NV % 2 ? NV : NV / 2;
+    using Vector = typename std::conditional<(NV > 0 && NV % 2 == 0), F16, F8>::type;
+};
+#else
+template <int NV>
+struct Widest {
+    static constexpr int count = NV;
+    using Vector = F8;
+};
+#endif
+#define CRF_WIDEST(function, NV) function<Widest<NV>::count, typename Widest<NV>::Vector>
+
 template <int NV>
 CRF_INLINE void first_of(const float* row, const float* lse, float* unary, float* rest, const StepArguments& a) {
     CRF_BLOCK
@@ -1547,7 +1603,7 @@ CRF_INLINE void first_of(const float* row, const float* lse, float* unary, float
             scales[i - begin] = 1.f;
         }
         (void)tops;
-        splat<NV>(a, begin, end, x, scales);
+        CRF_WIDEST(splat, NV)(a, begin, end, x, scales);
     }
 }
 
@@ -1555,9 +1611,9 @@ template <int NV>
 CRF_INLINE void step_of(const StepArguments& a) {
     CRF_BLOCK
         (void)lanes;
-        slice<NV>(a, begin, end, x);
+        CRF_WIDEST(slice, NV)(a, begin, end, x);
         soften<NV>(a, begin, end, x, scales, tops);
-        splat<NV>(a, begin, end, x, scales);
+        CRF_WIDEST(splat, NV)(a, begin, end, x, scales);
     }
 }
 
@@ -1567,7 +1623,7 @@ CRF_INLINE void last_of(const StepArguments& a, float* out, float* out_scales) {
     CRF_BLOCK
         (void)x;
         float* const part = out + begin * lanes;
-        slice<NV>(a, begin, end, part);
+        CRF_WIDEST(slice, NV)(a, begin, end, part);
         if (!out_scales) continue;
         soften<NV>(a, begin, end, part, scales, tops);
         for (int i = begin; i < end; ++i) {
@@ -1578,34 +1634,38 @@ CRF_INLINE void last_of(const StepArguments& a, float* out, float* out_scales) {
 }
 
 // The blur (1/2, 1, 1/2) along chains, in place: one read and one write of each vertex.
-template <int NV>
+template <int NV, class V = F8>
 CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int count) {
+    constexpr int kWidth = sizeof(V) / sizeof(float);
     const int vectors = NV ? NV : count;
-    const size_t lanes = size_t(vectors) * 8;
+    const size_t lanes = size_t(vectors) * kWidth;
     constexpr int kGroup = NV ? NV : 1;
     const float link[2] = {0.5f, 0.f};
     if (!length) return;
     for (int block = 0; block < vectors; block += kGroup) {
-        float* const from = values + size_t(block) * 8;
-        F8 before[kGroup], here[kGroup];
+        float* const from = values + size_t(block) * kWidth;
+        V before[kGroup], here[kGroup];
         for (int v = 0; v < kGroup; ++v) {
-            before[v] = all(0.f);
-            here[v] = load(from + (chain[0] & ~0x80000000u) * lanes + v * 8);
+            before[v] = all_as<V>(0.f);
+            here[v] = load_as<V>(from + (chain[0] & ~0x80000000u) * lanes + v * kWidth);
         }
         for (size_t i = 0; i + 1 < length; ++i) {
-            if (i + 12 < length) __builtin_prefetch(from + (chain[i + 12] & ~0x80000000u) * lanes, 1);
-            const F8 half = all(link[chain[i] >> 31]);
+            if (i + 12 < length) {
+                const float* const ahead = from + (chain[i + 12] & ~0x80000000u) * lanes;
+                for (int v = 0; v < kGroup; v += 16 / kWidth) __builtin_prefetch(ahead + v * kWidth, 1);
+            }
+            const V half = all_as<V>(link[chain[i] >> 31]);
             float* const at = from + (chain[i] & ~0x80000000u) * lanes;
             const float* const next = from + (chain[i + 1] & ~0x80000000u) * lanes;
             for (int v = 0; v < kGroup; ++v) {
-                const F8 after = load(next + v * 8);
-                store(at + v * 8, here[v] + before[v] + half * after);
+                const V after = load_as<V>(next + v * kWidth);
+                store_as<V>(at + v * kWidth, here[v] + before[v] + half * after);
                 before[v] = half * here[v];
                 here[v] = after;
             }
         }
         float* const at = from + (chain[length - 1] & ~0x80000000u) * lanes;
-        for (int v = 0; v < kGroup; ++v) store(at + v * 8, here[v] + before[v]);
+        for (int v = 0; v < kGroup; ++v) store_as<V>(at + v * kWidth, here[v] + before[v]);
     }
 }
 
@@ -1638,7 +1698,7 @@ static void last_scores(const StepArguments& a, float* out) {
 #undef CRF_CALL
 }
 static void blur(float* values, const uint32_t* chain, size_t length, int vectors) {
-#define CRF_CALL(NV) blur_of<NV>(values, chain, length, vectors)
+#define CRF_CALL(NV) CRF_WIDEST(blur_of, NV)(values, chain, length, vectors)
     CRF_DISPATCH(vectors, CRF_CALL)
 #undef CRF_CALL
 }
@@ -1649,6 +1709,7 @@ static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, 
 
 #undef CRF_INLINE
 #undef CRF_BLOCK
+#undef CRF_WIDEST
 #undef CRF_DISPATCH
 #undef CRF_TEXT
 #undef CRF_TEXT_

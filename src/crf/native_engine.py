@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from src.crf.parameters import Parameters
 
+_native: Any = None
+_reason = ""
 try:
-    from src.crf import _native
+    _native = import_module("src.crf._native")
 except ImportError as error:
-    _native = None
     _reason = f"the compiled extension is not there ({error}): install with a C++ compiler at hand to build it"
 
 

@@ -6,6 +6,7 @@ Source: Adams, Baek & Davis, "Fast High-Dimensional Filtering Using the Permutoh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,46 +14,66 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+Keys = Int[Tensor, "points corners"]
+Following = Callable[[Tensor, int], Tensor]
+
 
 class Lattice:
     """The lattice around `features` (points x dimensions): a linear map, filter(values), and its transpose.
 
     Every point lies in a simplex of d + 1 lattice vertices. Filtering spreads the values over these (splat),
-    blurs along the d + 1 lattice directions, and gathers them again (slice).
+    blurs along the d + 1 lattice directions, and gathers them again (slice). Each is a sum of weighted rows.
     """
 
     def __init__(self, features: Float[Tensor, "points dimensions"], dtype: torch.dtype = torch.float32) -> None:
         points, d = features.shape
-        keys, weights = _simplices(features.float())
-        vertices, index = _unique(keys.reshape(-1, d))
-        self.vertices = len(vertices)
-        self.index = index.reshape(points, d + 1)
-        self.weight = weights.to(dtype).contiguous()
-        # Splat is a sum over the points of a vertex: entries sorted by vertex, and where each vertex begins.
-        order = self.index.reshape(-1).argsort(stable=True)
-        count = torch.bincount(self.index.reshape(-1), minlength=self.vertices)
-        self._splat_point = order // (d + 1)
-        self._splat_weight = self.weight.reshape(-1)[order].contiguous()
-        self._splat_offset = count.cumsum(0) - count
-        self.neighbours = _neighbours(vertices, d)
-        rows = torch.ones_like(self.neighbours[0][:, :1], dtype=dtype)
-        self._blur_weight = torch.cat([rows, 0.5 * rows, 0.5 * rows], 1)
-        # What slicing gains over a true average at the centre of a simplex, from the paper's reference code.
-        self._gain = 1 / (1 + 2.0**-d)
+        base, order, weights = _simplices(features.float())
+        self.points, self.dtype, self.device = points, dtype, features.device
+        keys, following = _packed_keys(base, order) or _numbered_keys(base, order)
+        # One sort tells the vertices, and the entries of each: splat is a sum over those.
+        sorted_keys, entry = keys.reshape(-1).sort()
+        is_first = torch.cat([sorted_keys.new_ones(1, dtype=torch.bool), sorted_keys[1:] != sorted_keys[:-1]])
+        vertex = is_first.cumsum(0) - 1
+        self.vertices = int(vertex[-1]) + 1
+        index = torch.empty_like(vertex)
+        index[entry] = vertex
+        weight = weights.to(dtype).T.reshape(-1)
+        begin = is_first.nonzero()[:, 0]
+        # Indices of the rows to sum, where each sum begins, and the weights: what embedding_bag takes.
+        self._splat = (entry // (d + 1), begin, weight[entry])
+        self._slice = (index, torch.arange(0, points * (d + 1), d + 1, device=entry.device), weight)
+        self._blurs = [self._blur(following(sorted_keys[is_first], direction), dtype) for direction in range(d + 1)]
+
+    def normalise(self, weight: float = 1.0) -> Lattice:
+        """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
+        norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
+        point, begin, share = self._splat
+        self._splat = (point, begin, share * norm[point])
+        index, begin, share = self._slice
+        self._slice = (index, begin, share * norm.mul(weight).repeat_interleave(len(share) // self.points))
+        return self
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
         return _Filter.apply(values, self)
 
-    def _run(self, values: Tensor, neighbours: list[Tensor]) -> Tensor:
-        bag = {"mode": "sum"}
-        grid = embedding_bag(
-            self._splat_point, values, self._splat_offset, per_sample_weights=self._splat_weight, **bag
-        )
-        for near in neighbours:
-            grid = torch.cat([grid, grid.new_zeros(1, grid.shape[1])])  # the row that missing neighbours point to
-            grid = embedding_bag(near, grid, per_sample_weights=self._blur_weight, **bag)
-        return embedding_bag(self.index, grid, per_sample_weights=self.weight, **bag) * self._gain
+    def _blur(self, after: Int[Tensor, " vertices"], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """(1/2, 1, 1/2) along one direction, as bags of the vertex itself and of its two neighbours.
+        after: the next vertex in that direction, or -1."""
+        here = torch.arange(self.vertices, device=after.device)
+        before = torch.full_like(after, -1)
+        before[after[after >= 0]] = here[after >= 0]
+        rows = torch.stack([here, before, after], 1)
+        present = rows >= 0
+        count = present.sum(1)
+        begin = count.cumsum(0) - count
+        weight = torch.tensor([1.0, 0.5, 0.5], dtype=dtype, device=after.device).expand(rows.shape)
+        return rows[present], begin, weight[present]
+
+    def _run(self, values: Tensor, blurs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        for index, begin, weight in (self._splat, *blurs, self._slice):
+            values = embedding_bag(index, values, begin, mode="sum", per_sample_weights=weight)
+        return values
 
 
 class _Filter(torch.autograd.Function):
@@ -61,110 +82,86 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice) -> Tensor:
         ctx.lattice = lattice
-        return lattice._run(values.contiguous(), lattice.neighbours)
+        return lattice._run(values.contiguous(), lattice._blurs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return ctx.lattice._run(grad.contiguous(), ctx.lattice.neighbours[::-1]), None
+        return ctx.lattice._run(grad.contiguous(), ctx.lattice._blurs[::-1]), None
 
 
 def _simplices(
     features: Float[Tensor, "points dimensions"],
-) -> tuple[Int[Tensor, "points corners dimensions"], Float[Tensor, "points corners"]]:
-    """The lattice vertices around each point (the last of their d + 1 coordinates left out: they sum to 0)
-    and the barycentric weights of the point."""
+) -> tuple[Int[Tensor, "coordinates points"], Int[Tensor, "coordinates points"], Float[Tensor, "corners points"]]:
+    """For each point: its nearest remainder-0 vertex divided by d + 1; the coordinates by rank, largest difference
+    first; the barycentric weights of its simplex's corners. Coordinates come first, so that rows are long."""
     points, d = features.shape
-    device = features.device
     # Embed in the hyperplane of d + 1 coordinates with sum 0, scaled so that the blur has unit width.
-    axis = torch.arange(1, d + 1, device=device, dtype=torch.float32)
-    scaled = features * (math.sqrt(2 / 3) * (d + 1) / torch.sqrt(axis * (axis + 1)))
-    tail = torch.cat([scaled.flip(1).cumsum(1).flip(1), scaled.new_zeros(points, 1)], 1)
-    elevated = tail.clone()
-    elevated[:, 1:] -= axis * scaled
-    # The nearest remainder-0 vertex: round each coordinate to a multiple of d + 1, then mend the sum.
-    down = elevated / (d + 1)
-    base = torch.round(down)
-    excess = base.sum(1, keepdim=True).long()
+    axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
+    scaled = features.T * (math.sqrt(2 / 3) * (d + 1) / torch.sqrt(axis * (axis + 1)))[:, None]
+    tail = scaled.new_zeros(points)
+    elevated = scaled.new_empty(d + 1, points)
+    for i in range(d, 0, -1):
+        elevated[i] = tail - i * scaled[i - 1]
+        tail = tail + scaled[i - 1]
+    elevated[0] = tail
+    # Round each coordinate to a multiple of d + 1, then mend the sum where ranks leave 0..d.
+    base = torch.round(elevated / (d + 1))
     difference = elevated - base * (d + 1)
-    rank = torch.empty_like(difference, dtype=torch.long)
-    order = difference.argsort(dim=1, descending=True, stable=True)
-    rank.scatter_(1, order, torch.arange(d + 1, device=device).expand(points, d + 1))
-    rank = rank + excess
-    wrapped = (rank < 0).long() - (rank > d).long()
-    rank = rank + wrapped * (d + 1)
-    base = (base.long() + wrapped) * (d + 1)
+    rank = base.sum(0).int().expand(d + 1, points).clone()
+    for i in range(d + 1):
+        for j in range(i + 1, d + 1):
+            less = (difference[i] < difference[j]).int()
+            rank[i] += less
+            rank[j] += 1 - less
+    wrapped = (rank < 0).int() - (rank > d).int()
+    rank += wrapped * (d + 1)
+    base += wrapped
     # Barycentric weights are the gaps between the sorted differences.
-    difference = (elevated - base) / (d + 1)
-    by_rank = torch.empty_like(difference).scatter_(1, rank, difference)
-    gaps = by_rank[:, :-1] - by_rank[:, 1:]
-    wrap = 1 + by_rank[:, -1:] - by_rank[:, :1]
-    weights = torch.cat([wrap, gaps.flip(1)], 1)
-    corner = torch.arange(d + 1, device=device)[None, :, None]
-    keys = base[:, None, :-1] + corner - (d + 1) * (rank[:, None, :-1] > d - corner).long()
-    return keys, weights
+    rank = rank.long()
+    order = torch.empty_like(rank).scatter_(0, rank, torch.arange(d + 1, device=rank.device)[:, None].expand_as(rank))
+    by_rank = torch.gather((elevated - base * (d + 1)) / (d + 1), 0, order)
+    gaps = by_rank[:-1] - by_rank[1:]
+    return base.long(), order, torch.cat([1 + by_rank[-1:] - by_rank[:1], gaps.flip(0)])
 
 
-def _unique(keys: Int[Tensor, "keys dimensions"]) -> tuple[Int[Tensor, "vertices dimensions"], Int[Tensor, " keys"]]:
-    low = keys.amin(0)
-    packed = _pack(keys, low, _spans(keys))
-    if packed is None:
-        return torch.unique(keys, dim=0, return_inverse=True)
-    _, index = torch.unique(packed, return_inverse=True)
-    vertices = keys.new_empty(int(index.max()) + 1, keys.shape[1])
-    vertices[index] = keys
-    return vertices, index
-
-
-def _neighbours(vertices: Int[Tensor, "vertices dimensions"], d: int) -> list[Int[Tensor, "vertices 3"]]:
-    """For each direction the vertex itself and its two neighbours; absent ones are number `vertices`."""
-    here = torch.arange(len(vertices), device=vertices.device)
-    result = []
-    low = vertices.amin(0) - (d + 1)
-    spans = _spans(vertices) + 2 * (d + 1)
-    packed = _pack(vertices, low, spans)
-    if packed is None:  # too wide for 64 bits: number the keys of all steps together instead
-        return _neighbours_by_unique(vertices, d)
-    sorted_keys, sorted_index = packed.sort()
-    for direction in range(d + 1):
-        step = torch.ones(d, dtype=torch.long, device=vertices.device)
-        if direction < d:
-            step[direction] -= d + 1
-        near = [here]
-        for sign in (1, -1):
-            wanted = _pack(vertices + sign * step, low, spans)
-            assert wanted is not None
-            place = torch.searchsorted(sorted_keys, wanted).clamp_max(len(vertices) - 1)
-            near.append(torch.where(sorted_keys[place] == wanted, sorted_index[place], len(vertices)))
-        result.append(torch.stack(near, 1))
-    return result
-
-
-def _neighbours_by_unique(vertices: Tensor, d: int) -> list[Tensor]:
-    count = len(vertices)
-    here = torch.arange(count, device=vertices.device)
-    result = []
-    for direction in range(d + 1):
-        step = torch.ones(d, dtype=torch.long, device=vertices.device)
-        if direction < d:
-            step[direction] -= d + 1
-        both = torch.cat([vertices, vertices + step, vertices - step])
-        _, number = torch.unique(both, dim=0, return_inverse=True)
-        owner = torch.full((int(number.max()) + 1,), count, device=vertices.device)
-        owner[number[:count]] = here
-        result.append(torch.stack([here, owner[number[count : 2 * count]], owner[number[2 * count :]]], 1))
-    return result
-
-
-def _spans(keys: Tensor) -> Tensor:
-    return keys.amax(0) - keys.amin(0) + 1
-
-
-def _pack(keys: Tensor, low: Tensor, spans: Tensor) -> Tensor | None:
-    """Each key as one int64, or None where 63 bits do not hold them."""
-    sizes = spans.tolist()
-    if math.prod(sizes) >= 2**63:
+def _packed_keys(base: Tensor, order: Tensor) -> tuple[Keys, Following] | None:
+    """A number for each corner; and a function that finds, for sorted numbers of vertices and a direction, the place
+    of the next vertex in that direction, or -1. Packing is linear, so a step adds a constant, and its ranges hold
+    every corner and neighbour. None where 63 bits do not suffice."""
+    d = len(base) - 1
+    low = base[:d].amin(1) - 2
+    spans = (base[:d].amax(1) + 2 - low + 1) * (d + 1)
+    if math.prod(spans.tolist()) >= 2**63:
         return None
-    packed = keys.new_zeros(len(keys))
-    for i, size in enumerate(sizes):
-        packed = packed * size + (keys[:, i] - low[i])
-    return packed
+    unit = torch.cat([spans[1:].flip(0).cumprod(0).flip(0), spans.new_ones(1)])
+    steps = torch.cat([unit.sum() - (d + 1) * unit, unit.sum()[None]])
+    keys = [((base[:d] - low[:, None]) * (unit * (d + 1))[:, None]).sum(0)]
+    for k in range(d):
+        keys.append(keys[-1] + steps[order[d - k]])
+
+    def following(vertices: Tensor, direction: int) -> Tensor:
+        wanted = vertices + steps[direction]
+        place = torch.searchsorted(vertices, wanted).clamp_max_(len(vertices) - 1)
+        return torch.where(vertices[place] == wanted, place, -1)
+
+    return torch.stack(keys, 1), following
+
+
+def _numbered_keys(base: Tensor, order: Tensor) -> tuple[Keys, Following]:
+    """The same for coordinates of any size; slower, since whole rows of coordinates are compared."""
+    d, points = len(base) - 1, base.shape[1]
+    directions = 1 - (d + 1) * torch.eye(d + 1, d, dtype=torch.long, device=base.device)
+    corners = [base[:d].T * (d + 1)]
+    for k in range(d):
+        corners.append(corners[-1] + directions[order[d - k]])
+    coordinates, keys = torch.unique(torch.stack(corners, 1).reshape(-1, d), dim=0, return_inverse=True)
+
+    def following(vertices: Tensor, direction: int) -> Tensor:
+        count = len(vertices)
+        both = torch.cat([coordinates, coordinates + directions[direction]])
+        distinct, number = torch.unique(both, dim=0, return_inverse=True)
+        owner = number.new_full((len(distinct),), -1)
+        owner[number[:count]] = torch.arange(count, device=number.device)
+        return owner[number[count:]]
+
+    return keys.reshape(points, d + 1), following

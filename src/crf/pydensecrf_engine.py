@@ -22,8 +22,6 @@ class PydensecrfEngine:
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         p = parameters
-        if p.prune > 0:
-            raise ValueError(f"engine=pydensecrf cannot prune (prune={p.prune}): set prune=0, or choose another engine")
         classes, height, width = logits.shape
         if classes > 255 or classes < 2:
             raise ValueError(f"engine=pydensecrf takes 2 to 255 classes, not {classes}: choose another engine")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -20,14 +18,10 @@ class TorchEngine:
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         p = parameters
-        kernels = [
-            (weight, normalised_filter(lattice))
-            for weight, lattice in zip((p.w1, p.w2), lattices(image, p, logits.dtype), strict=True)
-            if weight > 0
-        ]
+        kernels = [lattice.normalise(w) for w, lattice in zip((p.w1, p.w2), lattices(image, p), strict=True) if w > 0]
 
         def message(q: Tensor) -> Tensor:
-            return sum((weight * smooth(q) for weight, smooth in kernels), torch.zeros_like(q))
+            return sum((kernel.filter(q) for kernel in kernels[1:]), kernels[0].filter(q)) if kernels else 0 * q
 
         unary = logits.reshape(len(logits), -1).T.contiguous()
         q = pruned_mean_field(unary, message, p.iterations, p.prune_below(len(logits)))
@@ -40,12 +34,5 @@ class TorchEngine:
 
 def lattices(image: Tensor, p: Parameters, dtype: torch.dtype = torch.float32) -> tuple[Lattice, Lattice]:
     """The bilateral and the Gaussian lattice of an image."""
-    position = position_features(*image.shape[1:], p.sg, p.sg, image.device)
+    position = position_features(image.shape[1], image.shape[2], p.sg, p.sg, image.device)
     return Lattice(bilateral_features(image, p.sy, p.sx, p.srgb), dtype), Lattice(position, dtype)
-
-
-def normalised_filter(lattice: Lattice) -> Callable[[Tensor], Tensor]:
-    """Q -> D^-1/2 K D^-1/2 Q, where D is the row sum of K: pydensecrf's default."""
-    ones = torch.ones(len(lattice.index), 1, dtype=lattice.weight.dtype, device=lattice.weight.device)
-    norm = (lattice.filter(ones) + 1e-20).rsqrt()
-    return lambda q: norm * lattice.filter(norm * q)

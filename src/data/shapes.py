@@ -1,7 +1,7 @@
 """A generated dataset: figures in the manner of VOC, so that the whole program runs without a download.
 
 What a class is depends on an outline, not on a colour, and objects reach half the image: their plain insides are
-only told apart by a large field of view. Stems, rays and curves are a few pixels thin and edges are crisp in colour,
+only told apart by a large field of view. Twigs, rays and rings are a few pixels thin and edges are crisp in colour,
 which is where a score map at stride 8 is blind and the CRF is not.
 """
 
@@ -16,8 +16,7 @@ from src.data.dataset import VOID, Sample, SegmentationDataset
 from src.data.voc import voc_palette
 
 Split = Literal["train", "val", "test"]
-CLASSES = ("background", "disk", "box", "triangle", "star", "ring", "tree", "curve")
-THIN = ("tree", "curve")
+CLASSES = ("background", "disk", "box", "triangle", "star", "ring", "tree")
 
 
 class Shapes(SegmentationDataset):
@@ -33,7 +32,7 @@ class Shapes(SegmentationDataset):
     classes = CLASSES
     palette = voc_palette(len(CLASSES))
 
-    def __init__(self, split: Split, samples: Mapping[str, int], size: int = 257, seed: int = 0) -> None:
+    def __init__(self, split: Split, samples: Mapping[str, int], size: int = 225, seed: int = 0) -> None:
         if split not in get_args(Split):
             raise ValueError(f"dataset.split={split}: must be one of {', '.join(get_args(Split))}")
         self.key = (seed, get_args(Split).index(split))
@@ -66,7 +65,7 @@ def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, 
     """1 on the pixels of one object of class ``kind``, at a random place, scale and angle; 0 elsewhere."""
     mask = np.zeros((size, size), np.uint8)
     # Log-uniform, as object sizes in photographs are: from a tenth of the image's side to a third (as a radius).
-    radius = size * np.exp(rng.uniform(np.log(0.15 if kind in THIN else 0.1), np.log(0.33)))
+    radius = size * np.exp(rng.uniform(np.log(0.15 if kind == "tree" else 0.1), np.log(0.33)))
     centre = rng.uniform(0.1 * size, 0.9 * size, 2)
     angle = rng.uniform(0, 2 * np.pi)
     thickness = int(rng.integers(7, 13))
@@ -85,11 +84,6 @@ def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, 
         branch(
             mask, rng, centre + np.array([0, radius]), -np.pi / 2 + rng.uniform(-0.2, 0.2), radius * 0.8, thickness + 3
         )
-    elif kind == "curve":
-        along = np.linspace(-1.3, 1.3, 40) * radius
-        across = np.sin(along / radius * rng.uniform(3, 5)) * radius * 0.3
-        points = centre + np.stack([along, across], 1) @ rotation(angle).T
-        cv2.polylines(mask, [points.astype(np.int32)], False, 1, thickness)
     return mask
 
 

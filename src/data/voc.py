@@ -32,8 +32,8 @@ class VOC12(FileDataset):
     Args:
         root: the folder that holds JPEGImages and SegmentationClass (VOCdevkit/VOC2012).
         split: "train", "val" or "test".
-        lists: the list in ImageSets/Segmentation that each split is; by default of its own name. Where the folder has no
-            lists at all, every split is every image that has a mask.
+        lists: the list in ImageSets/Segmentation that each split is; by default of its own name. Where the folder has
+            no lists at all, every split is every image that has a mask.
         masks: "SegmentationClass", or "SegmentationClassAug" for the extra annotations.
     """
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.models.dropout import Dropout
+
 
 class Head(nn.Module, ABC):
     """Turns a backbone's feature maps into a score map."""
@@ -65,7 +67,7 @@ class FCHead(Head):
         self.norm6 = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.norm7 = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.relu = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(min(1.0, width) * dropout)  # element by element as in Caffe, not whole maps
+        self.dropout = Dropout(min(1.0, width) * dropout)  # element by element as in Caffe, not whole maps
         for layer in (self.fc6, self.fc7):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.normal_(self.fc8.weight, std=0.01)  # the released prototxt's Gaussian

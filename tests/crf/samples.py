@@ -1,0 +1,48 @@
+"""Natural images, and scores such as a network gives: smooth at stride 8, a few classes present, the rest unlikely."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+
+def data_folder() -> Path:
+    given = os.environ.get("DEEPLAB_DATA")
+    return Path(given) if given else Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def read_image(path: Path, size: tuple[int, int] | None = None) -> Tensor:
+    """uint8, 3 x height x width; size is (height, width)."""
+    picture = Image.open(path).convert("RGB")
+    if size is not None:
+        picture = picture.resize(size[::-1])
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def network_like_scores(size: tuple[int, int], classes: int, seed: int = 0, present: int = 5) -> Tensor:
+    """A float32 score map, classes x rows x columns, that covers an image of `size` at stride 8."""
+    rows, columns = (-(-(side - 1) // 8) + 1 for side in size)
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, classes, max(2, rows // 8), max(2, columns // 8), generator=random)
+    scores = 4 * functional.interpolate(coarse, (rows, columns), mode="bicubic", align_corners=True)[0]
+    scores += 0.5 * torch.randn(scores.shape, generator=random)
+    scores[present:] -= 14
+    return scores
+
+
+def engine_or_skip(name: str) -> str:
+    if name == "pydensecrf":
+        pytest.importorskip("pydensecrf", reason='pydensecrf is not installed: pip install "deeplab-v1[pydensecrf]"')
+    if name == "native":
+        from src.crf import native_engine
+
+        if native_engine.missing() is not None:
+            pytest.skip(f"native engine: {native_engine.missing()}")
+    return name

@@ -1,0 +1,171 @@
+"""Every engine against pydensecrf and against the O(N^2) oracle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.crf import DenseCRF
+from src.crf.inputs import upsample
+from tests.crf.samples import engine_or_skip, network_like_scores
+
+SETTINGS = {"A": (4, 67, 3, 3, 3), "B": (4, 80, 10, 3, 3), "deeplab": (5, 50, 10, 3, 3)}
+
+
+def differing(q: Tensor, reference: Tensor) -> int:
+    return int((q.argmax(0) != reference.argmax(0)).sum())
+
+
+@pytest.fixture(scope="session", params=SETTINGS)
+def reference(request, voc_image):
+    """(parameters, image, score map, logits, Q of pydensecrf) on a part of a natural image, 21 classes."""
+    engine_or_skip("pydensecrf")
+    voc_image = voc_image[:, :200, 120:370].contiguous()
+    size = tuple(voc_image.shape[1:])
+    score_map = network_like_scores(size, 21, seed=1)
+    logits = upsample(score_map, size, 8)
+    parameters = SETTINGS[request.param]
+    return (
+        parameters,
+        voc_image,
+        score_map,
+        logits,
+        DenseCRF(*parameters, engine="pydensecrf")(voc_image, logits=logits),
+    )
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_exact_mode_gives_the_labels_of_pydensecrf(reference, engine):
+    parameters, image, _, logits, expected = reference
+    q = DenseCRF(*parameters, engine=engine_or_skip(engine))(image, logits=logits)
+    assert differing(q, expected) <= image[0].numel() // 100_000
+    assert (q - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_pruning_changes_at_most_one_label_in_ten_thousand(reference, engine):
+    parameters, image, _, logits, expected = reference
+    q = DenseCRF(*parameters, prune=0.01, engine=engine_or_skip(engine))(image, logits=logits)
+    assert differing(q, expected) <= image[0].numel() // 10_000
+    assert torch.allclose(q.sum(0), torch.ones(()), atol=1e-5)
+
+
+@pytest.mark.parametrize("prune", [0.0, 0.01])
+def test_labels_from_a_score_map_are_those_of_the_up_sampled_logits(reference, prune):
+    engine_or_skip("native")
+    parameters, image, score_map, _logits, expected = reference
+    labels = DenseCRF(*parameters, prune=prune, engine="native").refine(image, score_map, stride=8)
+    assert labels.dtype == torch.uint8
+    assert labels.shape == image.shape[1:]
+    assert int((labels != expected.argmax(0)).sum()) <= image[0].numel() // 10_000
+
+
+def test_a_whole_image(voc_image):
+    engine_or_skip("native"), engine_or_skip("pydensecrf")
+    size = tuple(voc_image.shape[1:])
+    logits = upsample(network_like_scores(size, 21), size, 8)
+    expected = DenseCRF(*SETTINGS["A"], engine="pydensecrf")(voc_image, logits=logits)
+    q = DenseCRF(*SETTINGS["A"], engine="native")(voc_image, logits=logits)
+    assert differing(q, expected) <= 1
+    assert (q - expected).abs().max() < 1e-3
+
+
+def test_camvid_scores_as_probabilities(camvid_image):
+    engine_or_skip("native"), engine_or_skip("pydensecrf")
+    size = tuple(camvid_image.shape[1:])
+    p = upsample(network_like_scores(size, 11, present=8), size, 8).softmax(0)
+    expected = DenseCRF(engine="pydensecrf")(camvid_image, p)
+    q = DenseCRF(engine="native")(camvid_image, p)
+    assert differing(q, expected) <= 1
+    assert (q - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("setting", [(5, 12, 12, 3, 3), (4, (20, 8), 30, 0, 3), (0, 8, 8, 3, 2)])
+def test_agreement_with_the_oracle_is_that_of_pydensecrf(small_image, setting):
+    engine_or_skip("pydensecrf")
+    size = tuple(small_image.shape[1:])
+    logits = upsample(network_like_scores(size, 4, present=4), size, 8)
+    oracle = DenseCRF(*setting, engine="exact")(small_image, logits=logits)
+    theirs = DenseCRF(*setting, engine="pydensecrf")(small_image, logits=logits)
+    for engine in ("native", "torch"):
+        ours = DenseCRF(*setting, engine=engine_or_skip(engine))(small_image, logits=logits)
+        assert differing(ours, oracle) <= differing(theirs, oracle) + small_image[0].numel() // 100_000
+        assert (ours - oracle).abs().max() <= (theirs - oracle).abs().max() + 1e-3
+
+
+def test_the_oracle_is_mean_field_written_out(small_image):
+    image = small_image[:, 16:23, 20:29]
+    logits = torch.randn(3, 7, 9, generator=torch.Generator().manual_seed(0)).double()
+    y, x = (c.reshape(-1).double() for c in torch.meshgrid(torch.arange(7), torch.arange(9), indexing="ij"))
+    colour = image.reshape(3, -1).double()
+    near = ((y[:, None] - y) / 4) ** 2 + ((x[:, None] - x) / 5) ** 2
+    alike = ((colour[:, :, None] - colour[:, None]) / 20).pow(2).sum(0)
+    message = torch.zeros(63, 63, dtype=torch.float64)
+    for weight, squares in ((4.0, near + alike), (2.0, ((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2) / 9)):
+        kernel = torch.exp(-squares / 2)
+        norm = kernel.sum(1).rsqrt()
+        message += weight * norm[:, None] * kernel * norm
+    unary = logits.reshape(3, -1)
+    q = unary.softmax(0)
+    for _ in range(10):
+        q = (unary + q @ message).softmax(0)
+    found = DenseCRF(4, (4, 5), 20, 2, 3, engine="exact")(image, logits=logits)
+    assert (found.reshape(3, -1) - q).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_that_share_an_image_agree(small_image, threads):
+    engine_or_skip("native")
+    size = tuple(small_image.shape[1:])
+    logits = upsample(network_like_scores(size, 21), size, 8)
+    crf = DenseCRF(4, 20, 10, engine="native")
+    alone = crf(small_image, logits=logits)
+    crf._engine.threads = threads
+    assert (crf(small_image, logits=logits) - alone).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_widths_too_fine_for_64_bit_keys(small_image, engine):
+    """With so fine a colour width only equal colours are connected; lattice keys take more than 64 bits."""
+    image = small_image // 120 * 120
+    image[:, ::7, ::5] = small_image[:, ::7, ::5]
+    size = tuple(image.shape[1:])
+    logits = upsample(network_like_scores(size, 4, present=4), size, 8)
+    oracle = DenseCRF(4, (0.05, 2000), 0.003, 3, 3, engine="exact")(image, logits=logits)
+    q = DenseCRF(4, (0.05, 2000), 0.003, 3, 3, engine=engine_or_skip(engine))(image, logits=logits)
+    assert differing(q, oracle) <= 0.02 * image[0].numel()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 8, 9, 17, 25, 40])
+def test_every_number_of_classes(small_image, classes):
+    """Each takes another path through the compiled kernels."""
+    engine_or_skip("native")
+    size = tuple(small_image.shape[1:])
+    logits = upsample(network_like_scores(size, classes, present=classes), size, 8)
+    for weights in ((4, 3), (30, 3)):
+        q = DenseCRF(weights[0], 20, 10, weights[1], engine="native")(small_image, logits=logits)
+        expected = DenseCRF(weights[0], 20, 10, weights[1], engine="torch")(small_image, logits=logits)
+        assert (q - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set_gives_the_same(level):
+    engine_or_skip("native")
+    program = (
+        "import torch; from src.crf import DenseCRF; from src.crf.native_engine import level; print(level())\n"
+        "g = torch.Generator().manual_seed(0)\n"
+        "image = torch.randint(0, 255, (3, 37, 45), generator=g).to(torch.uint8)\n"
+        "logits = torch.randn(11, 37, 45, generator=g) * 3\n"
+        "a, b = (DenseCRF(4, 20, 40, engine=e)(image, logits=logits) for e in ('native', 'torch'))\n"
+        "assert (a - b).abs().max() < 1e-4, (a - b).abs().max()\n"
+    )
+    environment = {**os.environ, "CRF_NATIVE_LEVEL": level, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.strip() != level:
+        pytest.skip(f"this processor stops at {done.stdout.strip()}")

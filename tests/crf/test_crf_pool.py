@@ -1,0 +1,137 @@
+"""Many images at once: the same results, bounded memory, and no child that hangs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.crf import DenseCRF, RefinementPool
+from src.crf.inputs import upsample
+from tests.crf.samples import engine_or_skip, network_like_scores
+
+
+def images_of_random_sizes(count: int, largest: int):
+    random = torch.Generator().manual_seed(0)
+    for i in range(count):
+        height, width = (int(s) for s in torch.randint(1, largest, (2,), generator=random))
+        image = torch.randint(0, 255, (3, -(-height // 8), -(-width // 8)), generator=random)
+        image = image.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :height, :width]
+        yield image.to(torch.uint8), network_like_scores((height, width), 3 + i % 20, seed=i, present=3 + i % 6)
+
+
+def through_threads(count: int, largest: int) -> None:
+    crf = DenseCRF(4, 30, 10, prune=0.01, engine=engine_or_skip("native"))
+    images, memory = images_of_random_sizes(count, largest), []
+    with RefinementPool(crf, workers=4) as pool:
+        while batch := list(itertools.islice(images, 20)):
+            futures = [pool.refine(*pair) for pair in batch]
+            for pair, future in zip(batch, futures, strict=True):
+                assert torch.equal(future.result(), crf.refine(*pair))
+            memory.append(resident_megabytes())
+    print("resident megabytes:", memory)
+    assert memory[-1] - memory[len(memory) // 2] < 50
+
+
+def resident_megabytes() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_four_threads_give_what_one_gives():
+    through_threads(60, 200)
+
+
+def test_futures_give_what_calls_give(small_image):
+    crf = DenseCRF(4, 20, 10)
+    size = tuple(small_image.shape[1:])
+    score_map = network_like_scores(size, 5)
+    logits = upsample(score_map, size, 8)
+    with RefinementPool(crf, workers=2) as pool:
+        assert torch.equal(pool.submit(small_image, logits=logits).result(), crf(small_image, logits=logits))
+        assert torch.equal(pool.submit(small_image, logits.softmax(0)).result(), crf(small_image, logits.softmax(0)))
+        assert torch.equal(pool.refine(small_image, score_map).result(), crf.refine(small_image, score_map))
+        cut = pool.submit(small_image, logits=logits, size=(20, 30)).result()
+        assert torch.equal(cut, crf(small_image[:, :20, :30], logits=logits[:, :20, :30]))
+        assert pool.refine(small_image, score_map, size=(20, 30)).result().shape == (20, 30)
+        with pytest.raises(ValueError, match="image is"):
+            pool.submit(small_image, logits=logits[:, 1:]).result()
+
+
+def test_submit_waits_when_too_many_are_pending(small_image):
+    go = threading.Event()
+
+    class Slow:
+        workers = "threads"
+
+        def refine(self, image, score_map, stride):
+            go.wait(10)
+            return image
+
+    done = []
+
+    def feed(pool):
+        for _ in range(10):
+            done.append(pool.refine(small_image, None))
+
+    with RefinementPool(Slow(), workers=1, pending=3) as pool:
+        feeder = threading.Thread(target=feed, args=(pool,))
+        feeder.start()
+        feeder.join(0.3)
+        assert len(done) == 3
+        assert feeder.is_alive()
+        go.set()
+        feeder.join(10)
+        assert len(done) == 10
+
+
+def test_pydensecrf_goes_to_processes(small_image):
+    crf = DenseCRF(4, 20, 10, engine=engine_or_skip("pydensecrf"))
+    score_map = network_like_scores(tuple(small_image.shape[1:]), 5)
+    with RefinementPool(crf, workers=1) as pool:
+        assert torch.equal(pool.refine(small_image, score_map).result(timeout=60), crf.refine(small_image, score_map))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_does_not_hang():
+    engine_or_skip("native")
+    program = """
+import os, threading, torch, warnings
+from src.crf import DenseCRF, RefinementPool
+warnings.simplefilter("ignore")
+crf = DenseCRF(engine="native")
+image, scores = torch.zeros(3, 65, 65, dtype=torch.uint8), torch.randn(5, 9, 9)
+stop = threading.Event()
+def busy():
+    size = 20
+    while not stop.is_set():
+        size = 20 + (size - 19) % 45
+        crf.refine(image[:, :size], scores)
+threads = [threading.Thread(target=busy) for _ in range(3)]
+for t in threads: t.start()
+expected = crf.refine(image, scores)
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        crf._engine.threads = 2
+        os._exit(0 if torch.equal(crf.refine(image, scores), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+for t in threads: t.join()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_a_thousand_images_of_random_sizes():
+    through_threads(1000, 400)

@@ -1,0 +1,50 @@
+"""The lattice in torch: a linear map with the right transpose, close to the Gaussian it stands for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from src.crf import permutohedral
+from src.crf.features import position_features
+from src.crf.permutohedral import Lattice
+
+
+def random_lattice(points: int = 60, dimensions: int = 5) -> Lattice:
+    features = 2 * torch.randn(points, dimensions, generator=torch.Generator().manual_seed(0))
+    return Lattice(features, torch.float64)
+
+
+def test_weights_are_barycentric():
+    lattice = random_lattice()
+    weight = lattice._slice[2].reshape(60, -1)
+    assert weight.min() >= -1e-5
+    assert torch.allclose(weight.sum(1), torch.ones((), dtype=torch.float64), atol=1e-5)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 5])
+def test_backward_is_the_transpose(dimensions):
+    lattice = random_lattice(dimensions=dimensions)
+    eye = torch.eye(60, dtype=torch.float64, requires_grad=True)
+    matrix = lattice.filter(eye)
+    other = torch.randn(60, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (matrix * other).sum().backward()
+    assert torch.allclose(eye.grad, matrix.detach().T @ other)
+
+
+def test_it_smooths_like_a_gaussian():
+    features = position_features(40, 40, 4, 4).double()
+    kernel = torch.exp(-0.5 * torch.cdist(features, features) ** 2)
+    norm = kernel.sum(1).rsqrt()
+    values = (features[:, :1] > 5).double()
+    exact = norm[:, None] * (kernel @ (norm[:, None] * values))
+    found = Lattice(features.float(), torch.float64).normalise().filter(values)
+    assert (found - exact).abs().max() < 0.06
+    assert (found - exact).abs().mean() < 0.015
+
+
+def test_keys_too_wide_to_pack_give_the_same_lattice(monkeypatch):
+    values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    packed = random_lattice().filter(values)
+    monkeypatch.setattr(permutohedral, "_packed_keys", lambda base, order: None)
+    assert torch.allclose(random_lattice().filter(values), packed)
