@@ -7,7 +7,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.models.geometry import IGNORE_INDEX, shrink_label, upsample_scores
+from src.models.geometry import IGNORE_INDEX, score_stride, shrink_label, upsample_scores
 
 
 class CrossEntropy(nn.Module):
@@ -57,8 +57,11 @@ class SegmentationLoss(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes rows columns"], label: Integer[Tensor, "batch height width"]
     ) -> Float[Tensor, ""]:
-        """``label`` has the image's size; integer of any width, ``IGNORE_INDEX`` for void."""
+        """``label`` has the image's size; integer of any width, ``IGNORE_INDEX`` for void.
+
+        Scores at full resolution (the tutorial's network) meet every label, whatever ``grid`` says.
+        """
         scores, label = scores.float(), label.to(torch.int64)
-        if self.grid == "scores":
+        if self.grid == "scores" and score_stride(scores.shape[-2:], label.shape[-2:]) > 1:
             return self.criterion(scores, shrink_label(label))
         return self.criterion(upsample_scores(scores, label.shape[-2:]), label)

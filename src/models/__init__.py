@@ -3,6 +3,7 @@
 from src.models.backbone import Backbone
 from src.models.deeplab import DeepLab
 from src.models.head import FCHead, Head
+from src.models.msc import MSc
 from src.models.vgg import VGG
 
-__all__ = ["VGG", "Backbone", "DeepLab", "FCHead", "Head"]
+__all__ = ["VGG", "Backbone", "DeepLab", "FCHead", "Head", "MSc"]

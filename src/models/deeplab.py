@@ -12,7 +12,7 @@ from src.models.head import Head
 
 
 class DeepLab(nn.Module):
-    """Image in, score map at an eighth of its size out.
+    """Image in, scores out: at an eighth of the image's size, or at the size itself where the head says so.
 
     Args:
         backbone: gives a list of feature maps and names their ``channels``.
@@ -27,7 +27,10 @@ class DeepLab(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
-        """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size."""
+        """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size.
+
+        ``geometry.upsample_scores`` brings them to the image's size.
+        """
         return self.head(self.backbone(image))
 
     @torch.inference_mode()
