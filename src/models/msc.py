@@ -64,18 +64,18 @@ class MSc(Head):
         return self.trunk.classifier
 
     @property
-    def branches(self) -> Sequence[nn.Module]:
-        return list(self.scales)
+    def branches(self) -> Sequence["Branch"]:
+        return [branch for branch in self.scales if isinstance(branch, Branch)]
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
         scores = self.trunk(features)
         if self.training or not self.full_resolution:
-            for branch, finer in zip(self.scales, features, strict=False):  # the last map is the trunk's
+            for branch, finer in zip(self.branches, features, strict=False):  # the last map is the trunk's
                 scores = scores + branch(finer, stride=grid_stride(scores.shape[-2:], finer.shape[-2:]))
             return scores
         size = features[0].shape[-2:]
         scores = grow(scores, size)
-        for branch, finer in zip(self.scales, features, strict=False):
+        for branch, finer in zip(self.branches, features, strict=False):
             scores = scores + grow(branch(finer, stride=1), size)
         return scores
 
