@@ -16,6 +16,7 @@ from src.models.caffemodel import read_caffemodel
 from src.models.deeplab import DeepLab
 from src.models.head import FCHead
 from src.models.msc import MSc
+from src.models.timm_backbone import Timm
 from src.models.vgg import VGG
 
 SERVER = "https://download.pytorch.org/models"
@@ -35,6 +36,9 @@ def load_pretrained(model: DeepLab) -> str:
     weights = model.backbone.weights
     if weights == "none":
         return "random weights"
+    if isinstance(model.backbone, Timm):
+        model.backbone.load_own()
+        return f"backbone from timm's {model.backbone.name}"
     path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
     if not path.is_file():
         raise UserError(f"backbone.weights={weights}: no such file; give a path, imagenet or none")

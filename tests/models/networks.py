@@ -12,11 +12,12 @@ from src.models import DeepLab
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def composed(*overrides: str, name: str = "train") -> DictConfig:
-    """A resolved configuration, as the command line would compose it."""
+def composed(*overrides: str, name: str = "train", resolve: bool = True) -> DictConfig:
+    """A configuration as the command line would compose it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(name, overrides=["paths.output_dir=.", *overrides])
-    OmegaConf.resolve(config)
+    if resolve:
+        OmegaConf.resolve(config)
     return config
 
 
