@@ -34,7 +34,7 @@ def grid_stride(coarse: Sequence[int], fine: Sequence[int]) -> int:
         ValueError: if no whole number, the same for both sides, does it.
     """
     sides = [(points - 1, of - 1) for points, of in zip(coarse, fine, strict=True)]
-    stride = max((of // intervals for intervals, of in sides if intervals), default=1)
+    stride = max([1, *(of // intervals for intervals, of in sides if intervals)])
     if any(intervals * stride != of for intervals, of in sides):
         raise ValueError(f"a grid of {coarse[0]}x{coarse[1]} has no stride on one of {fine[0]}x{fine[1]}")
     return stride

@@ -1,7 +1,6 @@
-"""What every network keeps, whatever its backbone and head: all configurations of both groups, slim, in all pairs.
+"""What every network keeps, whatever its backbone and head: all configurations of both groups, slim.
 
-Compilation and ONNX export take seconds each; they run for every backbone and for every head, and for all pairs with
-``pytest -m slow``.
+Every backbone meets one head and every head one backbone; all other pairs take minutes and run with ``pytest -m slow``.
 """
 
 import copy
@@ -9,6 +8,7 @@ import functools
 import io
 from itertools import product
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -25,12 +25,11 @@ from tests.models.networks import CONF, composed
 
 BACKBONES = sorted(path.stem for path in (CONF / "backbone").glob("*.yaml"))
 HEADS = sorted(path.stem for path in (CONF / "head").glob("*.yaml"))
-PAIRS = list(product(BACKBONES, HEADS))
-COVER = [(backbone, "largefov") for backbone in BACKBONES] + [("slim", head) for head in HEADS if head != "largefov"]
-COVER_THEN_ALL = [*COVER, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS if pair not in COVER)]
+QUICK = [(backbone, "largefov") for backbone in BACKBONES] + [("slim", head) for head in HEADS if head != "largefov"]
+SLOW = [pytest.param(*pair, marks=pytest.mark.slow) for pair in product(BACKBONES, HEADS) if pair not in QUICK]
 CLASSES, WIDTH = 4, 1 / 16
 
-every_network = pytest.mark.parametrize(("backbone", "head"), PAIRS)
+every_network = pytest.mark.parametrize(("backbone", "head"), [*QUICK, *SLOW])
 
 
 @functools.cache
@@ -155,12 +154,13 @@ def test_bfloat16(backbone: str, head: str) -> None:
     assert error < 0.05 * expected.square().mean().sqrt() + 1e-6
 
 
-@pytest.mark.parametrize(("backbone", "head"), COVER_THEN_ALL)
-def test_compiles(backbone: str, head: str) -> None:
+@every_network
+def test_compiles(backbone: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place, so that parameters keep their names; for training too."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of shapes are no part of the graph
     torch.compiler.reset()
     model, plain = network(backbone, head), network(backbone, head)
-    model.compile(backend="aot_eager")
+    model.compile(backend="eager")  # traced as for any backend, without the minutes of code generation
     for mode in (False, True):
         model.train(mode)
         plain.train(mode)
@@ -172,7 +172,7 @@ def test_compiles(backbone: str, head: str) -> None:
     assert list(model.state_dict()) == list(plain.state_dict())
 
 
-@pytest.mark.parametrize(("backbone", "head"), COVER_THEN_ALL)
+@every_network
 def test_onnx_gives_the_same_scores(backbone: str, head: str) -> None:
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
