@@ -80,12 +80,19 @@ class MSc(Head):
         return scores
 
 
+class StridedConv2d(nn.Conv2d):
+    """A convolution that is told its stride at every call."""
+
+    def forward(self, x: Float[Tensor, "batch _ _ _"], stride: int = 1) -> Float[Tensor, "batch _ _ _"]:
+        return F.conv2d(x, self.weight, self.bias, stride, self.padding)
+
+
 class Branch(nn.Module):
     """Two layers and a classifier on one feature map."""
 
     def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float, std: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.conv1 = StridedConv2d(in_channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 1)
         self.score = nn.Conv2d(channels, num_classes, 1)
         self.dropout = nn.Dropout(dropout)
@@ -97,8 +104,7 @@ class Branch(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], stride: int
     ) -> Float[Tensor, "batch classes rows columns"]:
         """Scores at every ``stride``-th position: stride k n on a side of k n m + 1 keeps both ends."""
-        x = F.conv2d(x, self.conv1.weight, self.conv1.bias, stride=stride, padding=1)
-        x = self.dropout(F.relu(x))
+        x = self.dropout(F.relu(self.conv1(x, stride)))
         x = self.dropout(F.relu(self.conv2(x)))
         return self.score(x)
 
