@@ -53,7 +53,7 @@ def score_stride(scores: Sequence[int], image: Sequence[int]) -> int:
 
 
 def pad_to_grid(
-    image: Shaped[Tensor, "*batch height width"], value: float = 0, stride: int = STRIDE
+    image: Shaped[Tensor, "*batch height width"], value: float | int = 0, stride: int = STRIDE
 ) -> Shaped[Tensor, "*batch padded_height padded_width"]:
     """Pad the bottom and the right with ``value`` until both sides are ``stride * k + 1``."""
     height, width = image.shape[-2:]

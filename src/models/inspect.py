@@ -18,8 +18,8 @@ aten = torch.ops.aten
 class Field(NamedTuple):
     """The pixels that one value depends on, and the pixels between two neighbouring values."""
 
-    side: float = 1
-    step: float = 1
+    side: float = 1.0
+    step: float = 1.0
 
     def window(self, kernel: int, stride: int, dilation: int = 1) -> "Field":
         """After a layer that looks at ``kernel`` values a side."""
@@ -44,7 +44,7 @@ class FieldTracer(TorchDispatchMode):
         self.fields[image] = Field()
 
     def of(self, tensor: Tensor) -> Field:
-        return self.fields.get(tensor, Field(0, 0))  # 0: a constant
+        return self.fields.get(tensor, Field(0.0, 0.0))  # 0: a constant
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
