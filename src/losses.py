@@ -1,5 +1,6 @@
 """What training minimises: a criterion, and the grid on which it is taken."""
 
+from math import ceil, log
 from typing import Literal
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.models.geometry import IGNORE_INDEX, shrink_label, upsample_scores
+from src.models.geometry import IGNORE_INDEX, score_stride, shrink_label, upsample_scores
 
 
 class CrossEntropy(nn.Module):
@@ -36,6 +37,62 @@ class CrossEntropy(nn.Module):
         return total / (label != IGNORE_INDEX).sum().clamp(min=1)
 
 
+class ClassBalancedCrossEntropy(nn.Module):
+    """Cross-entropy in which rare classes weigh more: each by the inverse of its effective number of positions.
+
+    A class with n positions in the batch has the effective number (1 - beta^n) / (1 - beta) (Cui et al., CVPR 2019):
+    beta 0 weighs all positions alike; towards 1 every class of the batch weighs the same.
+
+    Args:
+        beta: 0 <= beta < 1.
+    """
+
+    def __init__(self, beta: float = 0.9999) -> None:
+        super().__init__()
+        if not 0 <= beta < 1:
+            raise ValueError(f"loss.criterion.beta={beta} must lie in 0 <= beta < 1")
+        self.beta = beta
+
+    def forward(
+        self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
+    ) -> Float[Tensor, ""]:
+        counts = torch.bincount(label[label != IGNORE_INDEX], minlength=scores.shape[1])
+        effective = (1 - self.beta ** counts.clamp(min=1).double()) / (1 - self.beta)
+        weight = (1 / effective).to(scores.dtype)
+        total = F.cross_entropy(scores, label, weight, ignore_index=IGNORE_INDEX, reduction="sum")
+        return total / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
+
+
+class OHEMCrossEntropy(nn.Module):
+    """Cross-entropy over the hard positions only (online hard example mining, Shrivastava et al., CVPR 2016).
+
+    Hard is where the true class has a probability below ``threshold``; where those are few, the hardest ones make up
+    ``least`` of all positions that are not void.
+
+    Args:
+        threshold: probability, 0 < threshold <= 1; 1 counts every position.
+        least: share of the positions that always count, 0 < least <= 1.
+    """
+
+    def __init__(self, threshold: float = 0.7, least: float = 0.25) -> None:
+        super().__init__()
+        for name, value in (("threshold", threshold), ("least", least)):
+            if not 0 < value <= 1:
+                raise ValueError(f"loss.criterion.{name}={value} must lie in 0 < {name} <= 1")
+        self.threshold = threshold
+        self.least = least
+
+    def forward(
+        self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
+    ) -> Float[Tensor, ""]:
+        loss = F.cross_entropy(scores, label, ignore_index=IGNORE_INDEX, reduction="none")
+        hardest = loss[label != IGNORE_INDEX].sort(descending=True).values
+        if not len(hardest):
+            return loss.sum()  # 0, with a gradient of 0
+        hard = (hardest > -log(self.threshold)).sum()
+        return hardest[: max(int(hard), ceil(self.least * len(hardest)))].mean()
+
+
 class SegmentationLoss(nn.Module):
     """A criterion on the score map or on the image.
 
@@ -57,8 +114,11 @@ class SegmentationLoss(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes rows columns"], label: Integer[Tensor, "batch height width"]
     ) -> Float[Tensor, ""]:
-        """``label`` has the image's size; integer of any width, ``IGNORE_INDEX`` for void."""
+        """``label`` has the image's size; integer of any width, ``IGNORE_INDEX`` for void.
+
+        Scores at full resolution (the tutorial's network) meet every label, whatever ``grid`` says.
+        """
         scores, label = scores.float(), label.to(torch.int64)
-        if self.grid == "scores":
+        if self.grid == "scores" and score_stride(scores.shape[-2:], label.shape[-2:]) > 1:
             return self.criterion(scores, shrink_label(label))
         return self.criterion(upsample_scores(scores, label.shape[-2:]), label)

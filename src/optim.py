@@ -10,13 +10,23 @@ from torch.optim import Optimizer
 from src.models import DeepLab
 
 # Released prototxt: bias x2 without decay everywhere, classifier x10 / x20. The paper has no BatchNorm: x1, no decay.
-PAPER_MULTIPLIERS = {"weight": 1, "bias": 2, "norm": 1, "classifier_weight": 10, "classifier_bias": 20}
-DECAYED = ("weight", "classifier_weight")
+# Branches are what MSc adds to a trained network: x1 / x2, their scores included.
+PAPER_MULTIPLIERS = {
+    "weight": 1,
+    "bias": 2,
+    "norm": 1,
+    "classifier_weight": 10,
+    "classifier_bias": 20,
+    "branch_weight": 1,
+    "branch_bias": 2,
+}
+DECAYED = ("weight", "classifier_weight", "branch_weight")
 
 
 def named_parameters_by_group(model: DeepLab) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """Every trainable parameter once, under the name of its group; empty groups are left out."""
     classifier = {id(p) for p in model.head.classifier.parameters()}
+    branches = {id(p) for module in model.head.branches for p in module.parameters()}
     norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     norm = {id(p) for m in model.modules() if isinstance(m, norms) for p in m.parameters()}
     groups: dict[str, list[tuple[str, nn.Parameter]]] = {}
@@ -24,7 +34,9 @@ def named_parameters_by_group(model: DeepLab) -> dict[str, list[tuple[str, nn.Pa
         if not parameter.requires_grad:
             continue
         kind = "norm" if id(parameter) in norm else "bias" if parameter.ndim == 1 else "weight"
-        kind = f"classifier_{kind}" if id(parameter) in classifier else kind
+        if kind != "norm":
+            role = "branch_" if id(parameter) in branches else "classifier_" if id(parameter) in classifier else ""
+            kind = role + kind
         groups.setdefault(kind, []).append((name, parameter))
     return groups
 

@@ -48,6 +48,7 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
+    start(segmenter, config)
     trainer = build_trainer(config)
     trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt)
 
@@ -70,6 +71,20 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
     OmegaConf.resolve(config)
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     return Segmenter(**parts, classes=classes, palette=palette)
+
+
+def start(segmenter: Segmenter, config: DictConfig) -> None:
+    """The weights that training begins with, and compilation.
+
+    A checkpoint to resume has all weights; else ``init_from`` goes before ``backbone.weights``.
+    """
+    from src.models.pretrained import load_pretrained, load_trained
+
+    model = segmenter.model
+    if config.ckpt is None:
+        log.info("start: %s", load_trained(model, config.init_from) if config.init_from else load_pretrained(model))
+    if config.compile:
+        model.compile()  # in place: the names of parameters stay, so checkpoints fit with and without
 
 
 def build_trainer(config: DictConfig) -> Trainer:

@@ -10,6 +10,7 @@ from torch import Tensor
 from src.crf import DenseCRF, RefinementPool
 from src.data.datamodule import Batch
 from src.metrics import SegmentationMetrics
+from src.models.geometry import score_stride
 from src.segmenter import Segmenter
 
 
@@ -61,7 +62,7 @@ class CRFRefinement(Callback):
         for image, label, scores in zip(batch["image"], batch["label"], outputs["scores"], strict=True):
             if self.submitted == self.first_n:
                 break
-            future = self.pool.refine(image, scores)
+            future = self.pool.refine(image, scores, score_stride(scores.shape[-2:], image.shape[-2:]))
             self.submitted += 1
             self.under_way.append((future, label))
             outputs["refined"].append(future)

@@ -2,7 +2,11 @@
 
 from src.models.backbone import Backbone
 from src.models.deeplab import DeepLab
+from src.models.full_resolution import FullResolutionHead
 from src.models.head import FCHead, Head
+from src.models.msc import MSc
+from src.models.resnet import ResNet
+from src.models.timm_backbone import Timm
 from src.models.vgg import VGG
 
-__all__ = ["VGG", "Backbone", "DeepLab", "FCHead", "Head"]
+__all__ = ["VGG", "Backbone", "DeepLab", "FCHead", "FullResolutionHead", "Head", "MSc", "ResNet", "Timm"]

@@ -12,22 +12,45 @@ from src.models.head import Head
 
 
 class DeepLab(nn.Module):
-    """Image in, score map at an eighth of its size out.
+    """Image in, scores out: at an eighth of the image's size, or at the size itself where the head says so.
 
     Args:
         backbone: gives a list of feature maps and names their ``channels``.
         head: called with the backbone's channels and ``num_classes``, gives the module that turns the maps into scores.
         num_classes: background included.
+        frozen_norm: keep statistics, weights and biases of every BatchNorm as they are, for pretrained networks that
+            see small batches, and for a second stage whose trunk is to stay as it is.
     """
 
-    def __init__(self, backbone: Backbone, head: Callable[[Sequence[int], int], Head], num_classes: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Callable[[Sequence[int], int], Head],
+        num_classes: int,
+        frozen_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head(backbone.channels, num_classes)
         self.num_classes = num_classes
+        self.frozen_norms = [
+            m for m in self.modules() if frozen_norm and isinstance(m, nn.modules.batchnorm._BatchNorm)
+        ]
+        for norm in self.frozen_norms:
+            norm.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> "DeepLab":
+        super().train(mode)
+        for norm in self.frozen_norms:
+            norm.eval()
+        return self
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
-        """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size."""
+        """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size.
+
+        ``geometry.upsample_scores`` brings them to the image's size.
+        """
         return self.head(self.backbone(image))
 
     @torch.inference_mode()

@@ -6,6 +6,8 @@ Labels shrink by taking every eighth pixel and scores grow by bilinear interpola
 are inverse to each other, to the pixel.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
@@ -25,8 +27,33 @@ def score_side(pixels: int, stride: int = STRIDE) -> int:
     return (padded_side(pixels, stride) - 1) // stride + 1
 
 
+def grid_stride(coarse: Sequence[int], fine: Sequence[int]) -> int:
+    """Steps of the finer grid (height, width) between two of the coarser, whose corners coincide: 41 in 321 -> 8.
+
+    Raises:
+        ValueError: if no whole number, the same for both sides, does it.
+    """
+    sides = [(points - 1, of - 1) for points, of in zip(coarse, fine, strict=True)]
+    stride = max([1, *(of // intervals for intervals, of in sides if intervals)])
+    if any(intervals * stride != of for intervals, of in sides):
+        raise ValueError(f"a grid of {coarse[0]}x{coarse[1]} has no stride on one of {fine[0]}x{fine[1]}")
+    return stride
+
+
+def score_stride(scores: Sequence[int], image: Sequence[int]) -> int:
+    """Pixels between two scores, from both sizes (height, width): 8, or 1 for scores at full resolution.
+
+    Raises:
+        ValueError: if scores of this size do not come from an image of that size.
+    """
+    try:
+        return grid_stride(scores, [padded_side(pixels) for pixels in image])
+    except ValueError:
+        raise ValueError(f"scores of {scores[0]}x{scores[1]} do not fit an image of {image[0]}x{image[1]}") from None
+
+
 def pad_to_grid(
-    image: Shaped[Tensor, "*batch height width"], value: float = 0, stride: int = STRIDE
+    image: Shaped[Tensor, "*batch height width"], value: float | int = 0, stride: int = STRIDE
 ) -> Shaped[Tensor, "*batch padded_height padded_width"]:
     """Pad the bottom and the right with ``value`` until both sides are ``stride * k + 1``."""
     height, width = image.shape[-2:]
@@ -44,7 +71,12 @@ def shrink_label(
 def upsample_scores(
     scores: Float[Tensor, "batch classes rows columns"], size: tuple[int, int] | torch.Size
 ) -> Float[Tensor, "batch classes height width"]:
-    """Bilinear scores for every pixel of an image of ``size`` (height, width); the padding is cropped away."""
+    """Bilinear scores for every pixel of an image of ``size`` (height, width); the padding is cropped away.
+
+    Scores that are at full resolution already (MSc at test, the tutorial's network) are cropped only.
+    """
     height, width = size
     full = (padded_side(height), padded_side(width))
-    return F.interpolate(scores, size=full, mode="bilinear", align_corners=True)[..., :height, :width]
+    if tuple(scores.shape[-2:]) != full:
+        scores = F.interpolate(scores, size=full, mode="bilinear", align_corners=True)
+    return scores[..., :height, :width]

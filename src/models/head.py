@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from src.models.dropout import Dropout
+from src.models.geometry import STRIDE
 
 
 class Head(nn.Module, ABC):
@@ -17,9 +18,14 @@ class Head(nn.Module, ABC):
     def classifier(self) -> nn.Module:
         """The layer that gives the scores; the paper trains it ten times faster than the rest."""
 
+    @property
+    def branches(self) -> Sequence[nn.Module]:
+        """Layers added to a network that is trained already: parameter groups of their own. None by default."""
+        return ()
+
     @abstractmethod
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
-        """Scores at the last map's size."""
+        """Scores at the last map's size, or at the image's padded one (8 k + 1)."""
 
 
 class FCHead(Head):
@@ -53,7 +59,7 @@ class FCHead(Head):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        if kernel < 1 or rate < 1:
+        if min(kernel, rate) < 1:
             raise ValueError(f"head.kernel={kernel} and head.rate={rate} must be positive")
         if rate * (kernel - 1) % 2:
             raise ValueError(f"head.rate={rate} with head.kernel={kernel}: rate * (kernel - 1) must be even")
@@ -78,6 +84,11 @@ class FCHead(Head):
     @property
     def classifier(self) -> nn.Module:
         return self.fc8
+
+    @property
+    def field_of_view(self) -> int:
+        """Pixels that fc6 sees as the paper counts them (Table 2): VGG's 7x7 on stride 32 is 224."""
+        return STRIDE * self.fc6.dilation[0] * (self.fc6.kernel_size[0] - 1) + 32
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
         x = self.pool5a(features[-1])

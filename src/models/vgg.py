@@ -1,16 +1,30 @@
 """VGG with holes: the paper's backbone (section 3.1), output stride 8."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.models.backbone import Backbone
+from src.errors import UserError
+from src.models.backbone import Backbone, copy_weight
 from src.models.geometry import pad_to_grid
 
 # Simonyan & Zisserman 2015, table 1: how many 3x3 convolutions stand in each of the five stages.
 VGG11, VGG13, VGG16, VGG19 = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
+# torchvision's files by convolutions and BatchNorm; a name ends with the first digits of the file's SHA-256.
+IMAGENET: dict[tuple[tuple[int, ...], bool], str] = {
+    (VGG11, False): "vgg11-8a719046.pth",
+    (VGG13, False): "vgg13-19584684.pth",
+    (VGG16, False): "vgg16-397923af.pth",
+    (VGG19, False): "vgg19-dcbb9e9d.pth",
+    (VGG11, True): "vgg11_bn-6002323d.pth",
+    (VGG13, True): "vgg13_bn-abd245e5.pth",
+    (VGG16, True): "vgg16_bn-6c64b313.pth",
+    (VGG19, True): "vgg19_bn-c79401a0.pth",
+}
+IMAGENET_FEATURES = "vgg16_features-amdegroot-88682ab5.pth"  # Caffe's normalisation, no fully connected layers
 
 
 class VGG(Backbone):
@@ -23,6 +37,8 @@ class VGG(Backbone):
         width: factor on every channel count; below 1 it makes the slim networks for CPUs.
         batch_norm: put BatchNorm after every convolution.
         pool_kernel: 3 (LargeFOV prototxt); 2 is the plain VGG pool of the tutorials.
+        weights: "none", "imagenet" (torchvision's), "imagenet_features" (its VGG-16 with Caffe's normalisation) or the
+            path of a .pth of torchvision or of a .caffemodel.
         mean, std, bgr: see ``Backbone``; the paper subtracts ImageNet's mean, divides by nothing and is BGR.
 
     Raises:
@@ -35,11 +51,12 @@ class VGG(Backbone):
         width: float = 1.0,
         batch_norm: bool = False,
         pool_kernel: int = 3,
-        mean: Sequence[float] = (122.675, 116.669, 104.008),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
-        bgr: bool = True,
+        weights: str = "none",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        bgr: bool | None = None,
     ) -> None:
-        super().__init__(mean, std, bgr)
+        super().__init__(weights, mean, std, bgr)
         if len(convs) != len(STAGE_CHANNELS):
             raise ValueError(f"backbone.convs must name {len(STAGE_CHANNELS)} stages, not {list(convs)}")
         channels = [round(c * width) for c in STAGE_CHANNELS]
@@ -47,6 +64,7 @@ class VGG(Backbone):
             raise ValueError(f"backbone.width={width} leaves a stage without channels; the smallest is 1/64")
         if pool_kernel not in (2, 3):
             raise ValueError(f"backbone.pool_kernel must be 2 or 3, not {pool_kernel}")
+        self.convs, self.width, self.batch_norm = tuple(convs), width, batch_norm
         self.channels = (3, *channels)
         self.strides = (1, 2, 4, 8, 8, 8)
 
@@ -66,6 +84,48 @@ class VGG(Backbone):
         for stage in self.stages:
             features.append(stage(features[-1]))
         return features
+
+    def convs_by_name(self) -> dict[str, nn.Conv2d]:
+        """Caffe's names: conv1_1 to conv5_3."""
+        return {
+            f"conv{number}_{index}": conv
+            for number, stage in enumerate(self.stages, start=1)
+            for index, conv in enumerate((m for m in stage.modules() if isinstance(m, nn.Conv2d)), start=1)
+        }
+
+    def imagenet_file(self) -> str:
+        if self.weights == "imagenet_features" and (self.convs, self.batch_norm) == (VGG16, False):
+            name = IMAGENET_FEATURES
+        elif self.weights == "imagenet" and (self.convs, self.batch_norm) in IMAGENET:
+            name = IMAGENET[self.convs, self.batch_norm]
+        else:
+            raise UserError(f"backbone.weights={self.weights}: there is no file for {list(self.convs)} convolutions")
+        if self.width != 1:
+            raise UserError(f"backbone.weights={self.weights} needs backbone.width=1, not {self.width}; or use none")
+        return name
+
+    def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
+        # torchvision numbers its layers in a row: features.0 is conv1_1, and a BatchNorm follows its convolution.
+        layers = [m for m in self.stages.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
+        found = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
+        if len(found) != len(layers):
+            raise UserError(
+                f"backbone.weights: the file has {len(found)} layers with weights, the network {len(layers)}; "
+                "backbone must be the VGG that the file is of"
+            )
+        bias = torch.zeros(())
+        for number, layer in zip(found, layers, strict=True):
+            name = f"features.{number}"
+            copy_weight(layer.weight, state[f"{name}.weight"], f"{name}.weight")
+            if isinstance(layer, nn.BatchNorm2d):
+                copy_weight(layer.bias, state[f"{name}.bias"], f"{name}.bias")
+                copy_weight(layer.running_var, state[f"{name}.running_var"], f"{name}.running_var")
+                # Our convolutions have no bias before a BatchNorm, theirs do: the mean takes it in.
+                copy_weight(layer.running_mean, state[f"{name}.running_mean"] - bias, f"{name}.running_mean")
+            elif layer.bias is not None:
+                copy_weight(layer.bias, state[f"{name}.bias"], f"{name}.bias")
+            else:
+                bias = state[f"{name}.bias"]
 
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int, batch_norm: bool) -> list[nn.Module]:

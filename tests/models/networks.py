@@ -1,0 +1,27 @@
+"""Networks of the configurations, for the tests of this folder."""
+
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src.models import DeepLab
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def composed(*overrides: str, name: str = "train", resolve: bool = True) -> DictConfig:
+    """A configuration as the command line would compose it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, overrides=["paths.output_dir=.", *overrides])
+    if resolve:
+        OmegaConf.resolve(config)
+    return config
+
+
+def network(device: str, *overrides: str, classes: int = 21) -> DeepLab:
+    """The configured network; on "meta" it has shapes and no memory."""
+    with torch.device(device):
+        return instantiate(composed(*overrides).model, num_classes=classes)

@@ -1,0 +1,188 @@
+"""What every network keeps, whatever its backbone and head: all configurations of both groups, slim.
+
+Every backbone meets one head and every head one backbone; all other pairs take minutes and run with ``pytest -m slow``.
+"""
+
+import copy
+import functools
+import io
+from itertools import product
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.nn import functional as F
+
+from src.models import DeepLab
+from src.models.geometry import padded_side, score_side
+from src.optim import named_parameters_by_group
+from tests.models.networks import CONF, composed
+
+BACKBONES = sorted(path.stem for path in (CONF / "backbone").glob("*.yaml"))
+HEADS = sorted(path.stem for path in (CONF / "head").glob("*.yaml"))
+QUICK = [(backbone, "largefov") for backbone in BACKBONES] + [("slim", head) for head in HEADS if head != "largefov"]
+SLOW = [pytest.param(*pair, marks=pytest.mark.slow) for pair in product(BACKBONES, HEADS) if pair not in QUICK]
+CLASSES, WIDTH = 4, 1 / 16
+
+every_network = pytest.mark.parametrize(("backbone", "head"), [*QUICK, *SLOW])
+
+
+@functools.cache
+def group(name: str, choice: str) -> DictConfig:
+    """One configuration of a group, interpolations unresolved."""
+    return composed(f"{name}={choice}", resolve=False)[name]
+
+
+@functools.cache
+def built(backbone: str, head: str) -> DeepLab:
+    config = OmegaConf.create({"_target_": "src.models.DeepLab", "backbone": group("backbone", backbone)})
+    if "width" in config.backbone:
+        config.backbone.width = WIDTH
+    root = OmegaConf.create({"backbone": config.backbone, "head": group("head", head)})
+    if "width" not in config.backbone:
+        for part in (root.head, root.head.get("trunk")):
+            if part is not None:
+                part.width = WIDTH
+    OmegaConf.resolve(root)
+    config.backbone, config.head = root.backbone, root.head
+    torch.manual_seed(0)
+    try:
+        return instantiate(config, num_classes=CLASSES)
+    except InstantiationException as error:
+        if "needs timm" in str(error):
+            pytest.skip("timm is an extra")
+        raise
+
+
+def network(backbone: str, head: str) -> DeepLab:
+    """A fresh copy, ready for testing; the branches of MSc get weights large enough to be seen."""
+    model = copy.deepcopy(built(backbone, head)).eval()
+    torch.manual_seed(1)
+    for branch in model.head.branches:
+        for p in branch.parameters():
+            torch.nn.init.normal_(p, std=0.1)
+    return model
+
+
+def images(batch: int, height: int = 33, width: int = 33) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+@every_network
+def test_any_size_gives_a_score_map_of_the_grid(backbone: str, head: str) -> None:
+    model = network(backbone, head)
+    for height, width in ((33, 33), (40, 21)):
+        full = (padded_side(height), padded_side(width))
+        eighth = (score_side(height), score_side(width))
+        with torch.no_grad():
+            trained = model.train()(images(1, height, width)).shape[-2:]
+            tested = model.eval()(images(1, height, width)).shape[-2:]
+        assert tuple(trained) == (full if head == "tutorial" else eighth)
+        assert tuple(tested) == (full if head in ("tutorial", "msc", "msc_largefov") else eighth)
+        assert model.predict(images(1, height, width)).shape == (1, CLASSES, height, width)
+
+
+@every_network
+def test_backward_reaches_every_parameter(backbone: str, head: str) -> None:
+    model = network(backbone, head).train()
+    scores = model(images(2))
+    label = torch.arange(scores[:, 0].numel()).view_as(scores[:, 0]) % CLASSES
+    F.cross_entropy(scores, label).backward()
+    untouched = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not untouched
+
+
+@every_network
+def test_every_parameter_is_in_one_group(backbone: str, head: str) -> None:
+    model = network(backbone, head)
+    groups = named_parameters_by_group(model)
+    names = [name for named in groups.values() for name, _ in named]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    assert len(groups["classifier_weight"]) == len(groups["classifier_bias"]) == 1
+    for kind, named in groups.items():
+        assert all(p.ndim == 4 for _, p in named) == kind.endswith("weight")
+
+
+@every_network
+def test_images_of_a_batch_do_not_meet(backbone: str, head: str) -> None:
+    model = network(backbone, head)
+    batch = images(3).float().requires_grad_()
+    model(batch)[1].square().sum().backward()
+    assert batch.grad is not None
+    assert batch.grad[1].any()
+    assert not batch.grad[[0, 2]].any()
+
+
+@every_network
+def test_a_saved_network_gives_the_same_scores(backbone: str, head: str) -> None:
+    model, other = network(backbone, head), network(backbone, head)
+    for p in other.parameters():
+        torch.nn.init.normal_(p)
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    with torch.no_grad():
+        assert torch.equal(model(images(2)), other(images(2)))
+
+
+@every_network
+def test_memory_format_does_not_matter(backbone: str, head: str) -> None:
+    model = network(backbone, head)
+    with torch.no_grad():
+        expected = model(images(2))
+        model = model.to(memory_format=torch.channels_last)
+        scores = model(images(2).contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-4)
+
+
+@every_network
+def test_bfloat16(backbone: str, head: str) -> None:
+    model = network(backbone, head)
+    with torch.no_grad():
+        expected = model(images(1))
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = model(images(1))
+    assert scores.dtype in (torch.bfloat16, torch.float32)
+    error = (scores.float() - expected).square().mean().sqrt()
+    assert error < 0.05 * expected.square().mean().sqrt() + 1e-6
+
+
+@every_network
+def test_compiles(backbone: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place, so that parameters keep their names; for training too."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of shapes are no part of the graph
+    torch.compiler.reset()
+    model, plain = network(backbone, head), network(backbone, head)
+    model.compile(backend="eager")  # traced as for any backend, without the minutes of code generation
+    for mode in (False, True):
+        model.train(mode)
+        plain.train(mode)
+        torch.manual_seed(3)
+        scores = model(images(2))
+        torch.manual_seed(3)
+        torch.testing.assert_close(scores, plain(images(2)), rtol=1e-3, atol=1e-4)
+    scores.square().mean().backward()
+    assert list(model.state_dict()) == list(plain.state_dict())
+
+
+@every_network
+def test_onnx_gives_the_same_scores(backbone: str, head: str) -> None:
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = network(backbone, head)
+    image = images(1, 41, 33)
+    file = io.BytesIO()
+    program = torch.onnx.export(model, (image,), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(file)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    (scores,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(scores, model(image).numpy(), rtol=1e-4, atol=1e-4)

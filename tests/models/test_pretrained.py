@@ -1,0 +1,208 @@
+"""Weights from files: decimation by hand-written indices, torchvision's names, download and its failures."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from src.errors import UserError
+from src.models import VGG, DeepLab, pretrained
+from src.models.pretrained import decimate_fc6, decimate_fc7, load_pretrained, load_trained
+from tests.models.networks import composed
+
+
+def configured(*overrides: str, classes: int = 4) -> DeepLab:
+    return instantiate(composed(*overrides).model, num_classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "taps"),
+    [(7, 4096, [0, 1, 2, 3, 4, 5, 6]), (4, 4096, [0, 2, 4, 6]), (3, 1024, [0, 3, 6]), (3, 512, [0, 3, 6])],
+)
+def test_fc6_keeps_these_taps_and_channels(kernel: int, channels: int, taps: list[int]) -> None:
+    # Element (o, i, y, x) holds 999 o + 50 i + 7 y + x, in little memory.
+    fc6 = torch.arange(4096 * 1010, dtype=torch.float32).as_strided((4096, 512, 7, 7), (999, 50, 7, 1))
+    small = decimate_fc6(fc6, kernel, channels)
+    assert small.shape == (channels, 512, kernel, kernel)
+    step = {4096: 1, 1024: 4, 512: 8}[channels]
+    for o, i, y, x in [(0, 0, 0, 0), (1, 2, 0, 1), (channels - 1, 511, kernel - 1, 0), (7, 300, 1, kernel - 1)]:
+        assert small[o, i, y, x] == 999 * (step * o) + 50 * i + 7 * taps[y] + taps[x]
+
+
+def test_fc7_keeps_every_fourth_channel_on_both_sides() -> None:
+    fc7 = torch.arange(4096 * 4096, dtype=torch.float32).view(4096, 4096)
+    small = decimate_fc7(fc7, 1024)
+    assert small.shape == (1024, 1024, 1, 1)
+    assert small[3, 5, 0, 0] == 4096 * 12 + 20
+    assert small[1023, 1023, 0, 0] == 4096 * 4092 + 4092
+
+
+def test_a_wrong_shape_is_named() -> None:
+    with pytest.raises(UserError, match=r"fc6 has shape \(4096, 100\), VGG's has \(4096, 512, 7, 7\)"):
+        decimate_fc6(torch.zeros(4096, 100), 3, 1024)
+
+
+def torchvision_vgg(model: VGG, fc: tuple[int, int]) -> nn.Module:
+    """A VGG laid out as torchvision does, with random weights: features in a row, classifier after it."""
+    features: list[nn.Module] = []
+    before = 3
+    for count, channels in zip(model.convs, model.channels[1:], strict=True):
+        for _ in range(count):
+            features.append(nn.Conv2d(before, channels, 3, padding=1))
+            if model.batch_norm:
+                features.append(nn.BatchNorm2d(channels))
+            features.append(nn.ReLU())
+            before = channels
+        features.append(nn.MaxPool2d(2))
+    channels, hidden = fc
+    classifier = [nn.Linear(channels * 49, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden)]
+    net = nn.ModuleDict({"features": nn.Sequential(*features), "classifier": nn.Sequential(*classifier)})
+    for name, tensor in net.state_dict().items():
+        if tensor.is_floating_point():
+            nn.init.uniform_(tensor, 0.5, 1.5) if name.endswith("var") else nn.init.normal_(tensor, std=0.2)
+    return net.eval()
+
+
+@pytest.fixture
+def small_fc(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """VGG's fully connected layers, a sixteenth as wide."""
+    monkeypatch.setattr(pretrained, "FC_INPUT", (32, 7, 7))
+    monkeypatch.setattr(pretrained, "FC_CHANNELS", 256)
+    return 32, 256
+
+
+@pytest.mark.parametrize("backbone", ["vgg11", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19"])
+def test_torchvision_weights(tmp_path: Path, small_fc: tuple[int, int], backbone: str) -> None:
+    path = tmp_path / "weights.pth"
+    model = configured(f"backbone={backbone}", "backbone.width=0.0625", f"backbone.weights={path}").eval()
+    theirs = torchvision_vgg(model.backbone, small_fc)
+    torch.save(theirs.state_dict(), path)
+    assert load_pretrained(model) == f"backbone, fc6, fc7 from {path}"
+
+    # The first four stages differ in their pools only: feed each of both what came out of the other.
+    x = torch.rand(2, 3, 16, 16)
+    cut = next(i for i, layer in enumerate(theirs["features"]) if isinstance(layer, nn.MaxPool2d))
+    ours = nn.Sequential(*list(model.backbone.stages[0])[:-1])
+    torch.testing.assert_close(ours(x), theirs["features"][:cut](x))
+    last = list(theirs["features"])[:-1]
+    start = max(i for i, layer in enumerate(last) if isinstance(layer, nn.MaxPool2d)) + 1
+    conv = model.backbone.convs_by_name()["conv5_1"]
+    torch.testing.assert_close(conv.weight, last[start].weight)
+
+    fc6 = theirs["classifier"][0].weight.view(256, 32, 7, 7)
+    assert torch.equal(model.head.fc6.weight[5, 7, 1, 2], fc6[20, 7, 3, 6])
+    assert torch.equal(model.head.fc6.bias[5], theirs["classifier"][0].bias[20])
+    assert torch.equal(model.head.fc7.weight[3, 2, 0, 0], theirs["classifier"][3].weight[12, 8])
+    assert not model.backbone.bgr
+    torch.testing.assert_close(model.backbone.std.flatten(), torch.tensor([58.395, 57.12, 57.375]))
+
+
+def test_features_without_fully_connected_layers(tmp_path: Path, small_fc: tuple[int, int]) -> None:
+    """torchvision's IMAGENET1K_FEATURES has nan for them and Caffe's normalisation."""
+    path = tmp_path / "vgg16_features-local.pth"
+    model = configured("backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={path}")
+    theirs = torchvision_vgg(model.backbone, small_fc)
+    for p in theirs["classifier"].parameters():
+        nn.init.constant_(p, float("nan"))
+    torch.save(theirs.state_dict(), path)
+    assert load_pretrained(model) == f"backbone from {path}"
+    assert bool(torch.isfinite(model.head.fc6.weight).all())
+    assert model.backbone.bgr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["backbone.weights=nowhere.pth"], "backbone.weights=nowhere.pth: no such file"),
+        (["backbone.weights=imagenet", "backbone.width=0.5"], "needs backbone.width=1, not 0.5"),
+        (["backbone.weights=imagenet", "backbone.convs=[1,1,1,1,1]"], "there is no file for"),
+    ],
+)
+def test_what_cannot_be_loaded(overrides: list[str], message: str) -> None:
+    with torch.device("meta"):
+        model = configured("backbone=vgg16", *overrides)
+    with pytest.raises(UserError, match=message):
+        load_pretrained(model)
+
+
+def test_another_vgg_is_refused(tmp_path: Path, small_fc: tuple[int, int]) -> None:
+    path = tmp_path / "weights.pth"
+    eleven = configured("backbone=vgg11", "backbone.width=0.0625", f"backbone.weights={path}")
+    torch.save(torchvision_vgg(eleven.backbone, small_fc).state_dict(), path)
+    with pytest.raises(UserError, match="the file has 8 layers with weights, the network 13"):
+        load_pretrained(configured("backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={path}"))
+
+
+def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> str:
+    """A file under a name that begins its checksum, where the server would be; the cache is empty."""
+    name = f"vgg16-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (folder / "server").mkdir()
+    (folder / "server" / name).write_bytes(content)
+    monkeypatch.setattr(pretrained, "SERVER", (folder / "server").as_uri())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder / "cache"))
+    return name
+
+
+def test_download_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = serve(tmp_path, monkeypatch, b"weights")
+    path = pretrained.torchvision_file(name)
+    assert path.read_bytes() == b"weights"
+    (tmp_path / "server" / name).unlink()
+    assert pretrained.torchvision_file(name) == path
+
+
+def test_a_wrong_checksum_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = serve(tmp_path, monkeypatch, b"weights")
+    (tmp_path / "server" / name).write_bytes(b"other")
+    with pytest.raises(UserError, match="could not be fetched"):
+        pretrained.torchvision_file(name)
+    assert not list((tmp_path / "cache" / "checkpoints").iterdir())
+
+
+def test_offline_says_where_to_put_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = serve(tmp_path, monkeypatch, b"weights")
+    (tmp_path / "server" / name).unlink()
+    with pytest.raises(UserError, match=rf"Fetch it elsewhere and put it at {tmp_path}/cache/checkpoints/{name}"):
+        pretrained.torchvision_file(name)
+
+
+SLIM = ("backbone=vgg11", "backbone.width=0.0625")
+
+
+def save_checkpoint(model: DeepLab, path: Path) -> dict[str, Tensor]:
+    torch.save({"state_dict": {f"model.{name}": value for name, value in model.state_dict().items()}}, path)
+    return model.state_dict()
+
+
+def test_msc_starts_from_a_first_stage(tmp_path: Path) -> None:
+    saved = save_checkpoint(configured(*SLIM, "head=largefov"), tmp_path / "first.ckpt")
+    model = configured(*SLIM, "head=msc_largefov")
+    before = {name: p.clone() for name, p in model.head.scales.named_parameters()}
+    said = load_trained(model, str(tmp_path / "first.ckpt"))
+    assert said.endswith("first.ckpt, 30 tensors of the branches at random")
+    assert torch.equal(model.head.trunk.fc8.weight, saved["head.fc8.weight"])
+    assert torch.equal(model.backbone.stages[0][0].weight, saved["backbone.stages.0.0.weight"])
+    assert all(torch.equal(before[name], p) for name, p in model.head.scales.named_parameters())
+
+
+def test_a_second_stage_goes_on(tmp_path: Path) -> None:
+    saved = save_checkpoint(configured(*SLIM, "head=msc_largefov"), tmp_path / "second.ckpt")
+    model = configured(*SLIM, "head=msc_largefov")
+    load_trained(model, str(tmp_path / "second.ckpt"))
+    assert all(torch.equal(saved[name], value) for name, value in model.state_dict().items())
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "first.ckpt"
+    save_checkpoint(configured(*SLIM, "head=largefov"), path)
+    with pytest.raises(
+        UserError, match=r"another network \(head.trunk.fc6.weight is \(64, 32, 3, 3\), not \(256, 32, 4, 4\)"
+    ):
+        load_trained(configured(*SLIM, "head=msc"), str(path))
+    with pytest.raises(UserError, match="another normalisation"):
+        load_trained(configured(*SLIM, "head=largefov", "backbone.bgr=false"), str(path))
+    with pytest.raises(UserError, match=r"init_from=nowhere\.ckpt: no such file"):
+        load_trained(configured(*SLIM), "nowhere.ckpt")
