@@ -1,0 +1,65 @@
+"""One training step as we take it, and as others do, paired in one run: python -m tests.benchmarks.training
+
+Ours: loss on the label grid, channels-last, the precision that ``auto`` picks. Theirs: float32, contiguous, loss on
+up-sampled scores. The same network, crop and batch; medians over interleaved steps.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from rich.console import Console
+
+from src.hardware import auto_precision
+from src.losses import CrossEntropy, SegmentationLoss
+from src.models import VGG, DeepLab, FCHead
+
+CROP, CLASSES, ROUNDS = 321, 21, 5
+
+
+def step(width: float, batch: int, ours: bool) -> Callable[[], None]:
+    """A function that takes one step of SGD."""
+    torch.manual_seed(0)
+    head = partial(FCHead, kernel=3, rate=12, channels=1024, width=width, average_pool=True, batch_norm=True)
+    model = DeepLab(VGG(width=width, batch_norm=True), head, CLASSES)
+    loss = SegmentationLoss(CrossEntropy(), "scores" if ours else "image")
+    image = torch.randint(0, 256, (batch, CROP, CROP, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    label = torch.randint(0, CLASSES, (batch, CROP, CROP))
+    if ours:
+        model = model.to(memory_format=torch.channels_last)
+    else:
+        image = image.contiguous()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    bfloat16 = ours and auto_precision("cpu")[0] == "bf16-mixed"
+
+    def run() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            scores = model(image)
+        optimizer.zero_grad()
+        loss(scores, label).backward()
+        optimizer.step()
+
+    return run
+
+
+def seconds(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    console = Console()
+    console.print(f"crop {CROP}, {CLASSES} classes, {torch.get_num_threads()} threads, {auto_precision('cpu')[0]}")
+    for width, batch in ((0.25, 8), (1.0, 2)):
+        ours, theirs = step(width, batch, ours=True), step(width, batch, ours=False)
+        pairs = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS + 1)][1:]  # the first round warms up
+        a, b = (statistics.median(times) / batch for times in zip(*pairs, strict=True))
+        ratio = statistics.median(y / x for x, y in pairs)
+        console.print(f"width {width:<4}  ours {a:.3f} s an image, theirs {b:.3f} s: {ratio:.1f}x")
+
+
+if __name__ == "__main__":
+    main()
