@@ -9,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.models import DeepLab
 
+torch.set_num_threads(1)  # networks this small only wait for each other's threads; the tests share the cores already
+
 CONF = Path(__file__).parents[2] / "conf"
 
 
