@@ -9,6 +9,7 @@ from jaxtyping import install_import_hook
 from tests import typechecking
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores already
 os.environ["WANDB_MODE"] = "offline"
 
 hook = install_import_hook(["src.models", "src.metrics", "src.losses"], f"{typechecking.__name__}.check")

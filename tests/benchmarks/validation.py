@@ -54,7 +54,9 @@ def main() -> None:
         rounds = rounds[1:]  # the first one warms up
         a, b = (statistics.median(times) for times in zip(*rounds, strict=True))
         ratio = statistics.median(x / y for x, y in rounds)
-        console.print(f"{crf}\n  with CRF {a:.1f} s, without {b:.1f} s for {len(datamodule.val_set)} images: {ratio:.2f}x")
+        console.print(
+            f"{crf}\n  with CRF {a:.1f} s, without {b:.1f} s for {len(datamodule.val_set)} images: {ratio:.2f}x"
+        )
 
 
 if __name__ == "__main__":
