@@ -55,7 +55,8 @@ class FullResolutionHead(Head):
         self.dropout = Dropout(min(1.0, width) * dropout)
         self.score = nn.Conv2d(channels, num_classes, 3, padding=1)
         nn.init.normal_(self.score.weight, std=0.01)
-        nn.init.zeros_(self.score.bias)  # type: ignore[arg-type]
+        assert self.score.bias is not None
+        nn.init.zeros_(self.score.bias)
 
     @property
     def classifier(self) -> nn.Module:

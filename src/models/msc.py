@@ -99,7 +99,8 @@ class Branch(nn.Module):
         self.dropout = Dropout(dropout)
         for layer, deviation in ((self.conv1, std), (self.conv2, std), (self.score, 0.01)):
             nn.init.normal_(layer.weight, std=deviation)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"], stride: int
