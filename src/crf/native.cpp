@@ -45,7 +45,8 @@
 namespace {
 
 constexpr int kLanes = 8;
-constexpr int kBlock = 32;  // pixels
+constexpr int kTile = 64;  // pixels on a side, see Bands
+constexpr float kNothing = -1e30f;  // the log probability of lanes that are no class
 
 // The corners of one pixel's simplex: which slots of the lattice and how much of each. For the bilateral lattice
 // `at` already counts floats, slot x lanes; the Gaussian one is shared by images with other numbers of classes.
@@ -65,28 +66,30 @@ struct EmbeddedRow {
     int count;         // pixels
 };
 
+// One row of a tile.
 struct StepArguments {
     const Corners<6>* bilateral;
     const Corners<3>* gaussian;
-    const float* unary;  // count x vectors x 8
-    const float* rest;   // count: probability of the pruned classes
+    const float* unary;  // count x vectors x 8: log probabilities
+    float* rest;         // count: probability of the pruned classes
     const float* from;   // blurred values, bilateral
     const float* from_gaussian;
     float* to;           // sums of the next iteration
     float* to_gaussian;
-    float* scratch;      // kBlock x vectors x 8
+    float* scratch;      // kTile x vectors x 8
     float w2;
-    int count;
+    int count;           // pixels, at most kTile
     int vectors;
     bool subtract_max;
 };
 
-// Up-sampling a part of one row of the score map.
+// A part of one row, up-sampled from the score map.
 struct RowArguments {
     const float* upper;  // cells x vectors x 8
     const float* lower;
     float* blended;      // cells x vectors x 8
     float* out;          // width x vectors x 8
+    const float* less;   // width: taken from all scores of a pixel
     float fraction;
     int cells, width, stride, phase, vectors;
 };
@@ -96,12 +99,14 @@ struct Kernels {
     void (*embed5)(const float* const*, const float*, EmbeddedRow);
     void (*embed2)(const float* const*, const float*, EmbeddedRow);
     void (*interpolate)(const RowArguments&);
-    void (*normalise)(const float*, float*, float*, int, int);
-    void (*first)(const float*, const float*, float*, float*, const StepArguments&);
+    void (*gather)(const float* const*, const float*, float*, int, int);
+    void (*scatter)(const float*, float* const*, int, int);
+    void (*normalise)(float*, float*, float*, int, int);
+    void (*first)(const StepArguments&);
     void (*step)(const StepArguments&);
     void (*last_q)(const StepArguments&, float*, float*);
-    void (*last_scores)(const StepArguments&, float*);
-    void (*probabilities)(float*, const float*, const float*, int, int);
+    void (*last_labels)(const StepArguments&, int32_t*);
+    void (*probabilities)(float*, const float*, int, int);
     void (*blur)(float*, const uint32_t*, size_t, int);
 };
 
@@ -390,8 +395,6 @@ struct Tile {
     size_t pixels() const { return size_t(rows) * columns; }
 };
 
-constexpr int kTile = 64;
-
 struct Bands {
     int height, width, count;
     std::vector<Tile> tiles;
@@ -429,13 +432,20 @@ struct Bands {
 template <int D, class Key>
 class Builder {
   public:
+    // A simplex met before, which its pixels share: its nearest remainder-0 vertex and order of coordinates name it.
+    struct Simplex {
+        Key base;
+        uint32_t order;
+        uint32_t at[D + 1];
+    };
     struct Band {
         VertexTable<Key> table;
+        Array<Simplex> memo;   // the last one of each hash
         Array<uint32_t> next;  // count x (d + 1): the neighbour in each direction, as far as a simplex shows it
         Array<float> weights;
         Array<int32_t> coordinates;
-        Array<uint32_t> order[2];
-        Array<Key> base[2];
+        Array<uint32_t> order;
+        Array<Key> base;
     };
 
     // low, high: bounds of every feature, in units of the kernel's width.
@@ -462,10 +472,9 @@ class Builder {
     void embed(int t, const Load& load) {
         Band& band = *band_[t];
         band.table.clear();
-        for (int parity = 0; parity < 2; ++parity) {
-            band.order[parity].fit(kTile);
-            band.base[parity].fit(kTile);
-        }
+        std::memset(static_cast<void*>(band.memo.fit(size_t(1) << kMemoBits)), 0xFF, sizeof(Simplex) << kMemoBits);
+        band.order.fit(kTile);
+        band.base.fit(kTile);
         band.weights.fit(kTile * (D + 1));
         band.coordinates.fit(kTile * D);
         for (size_t i = bands_->first_tile[t]; i < bands_->first_tile[t + 1]; ++i) {
@@ -554,22 +563,21 @@ class Builder {
     }
 
   private:
-        template <class Load>
+    static constexpr int kMemoBits = 10;
+
+    template <class Load>
     void embed_tile(Band& band, const Tile& tile, const Load& load) {
         float scale[D];
         for (int i = 0; i < D; ++i) scale[i] = float((D + 1) * std::sqrt(2.0 / 3.0) / std::sqrt((i + 1.0) * (i + 2.0)));
-        Key multiplier[D], step[D + 1];
+        Key multiplier[D];
         for (int i = 0; i < D; ++i) multiplier[i] = multiplier_[i] * (D + 1);
-        std::copy_n(step_, D + 1, step);
         const Key bias = bias_;
         auto* const embed_row = D == 5 ? kernels().embed5 : kernels().embed2;
         const int count = tile.columns;
+        Key* const base = band.base.data();
+        const uint32_t* const order = band.order.data();
+        const EmbeddedRow row{band.coordinates.data(), band.weights.data(), band.order.data(), kTile, count};
         for (int y = 0; y < tile.rows; ++y) {
-            Key* const base = band.base[y & 1].data();
-            uint32_t* const order = band.order[y & 1].data();
-            const Key* const base_above = band.base[~y & 1].data();
-            const uint32_t* const order_above = band.order[~y & 1].data();
-            const EmbeddedRow row{band.coordinates.data(), band.weights.data(), order, kTile, count};
             const float* features[D];
             load(tile.top + y, tile.left, count, features);
             embed_row(features, scale, row);
@@ -581,26 +589,37 @@ class Builder {
                 for (int k = 0; k <= D; ++k) corners[x].weight[k] = row.weight[k * kTile + x];
             }
             for (int x = 0; x < count; ++x) {
-                uint32_t* const at = corners[x].at;
-                if (x > 0 && base[x] == base[x - 1] && order[x] == order[x - 1]) {
-                    std::memcpy(at, corners[x - 1].at, sizeof corners[x].at);
-                } else if (y > 0 && base[x] == base_above[x] && order[x] == order_above[x]) {
-                    std::memcpy(at, (corners + x - count)->at, sizeof corners[x].at);
-                } else {
-                    Key key = base[x];
-                    for (int k = 0; k <= D; ++k) {
-                        const uint32_t before = band.table.count();
-                        at[k] = band.table.insert(key);
-                        if (at[k] == before)
-                            std::memset(band.next.grow((size_t(before) + 1) * (D + 1), size_t(before) * (D + 1)) + size_t(before) * (D + 1), 0xFF, 4 * (D + 1));
-                        key += step[order[x] >> (4 * (D - k)) & 15];
-                    }
-                    // From corner to corner of a simplex is one step along each direction in turn.
-                    for (int k = 0; k <= D; ++k)
-                        band.next[size_t(at[k]) * (D + 1) + (order[x] >> (4 * (D - k)) & 15)] = at[k == D ? 0 : k + 1];
-                }
+                Simplex& known = band.memo[hash_of(Key(base[x] + Key(order[x]) * 0x9E3779B1u)) >> (64 - kMemoBits)];
+                if (known.base != base[x] || known.order != order[x]) known = find_simplex(band, base[x], order[x]);
+                std::memcpy(corners[x].at, known.at, sizeof known.at);
             }
         }
+    }
+
+    // From corner to corner of a simplex is one step along each direction in turn: where an earlier simplex took that
+    // step, its end is known without a look-up.
+    Simplex find_simplex(Band& band, Key base, uint32_t order) {
+        Simplex simplex{base, order, {}};
+        uint32_t unknown = kNone, *link = &unknown;
+        Key key = base;
+        for (int k = 0; k <= D; ++k) {
+            uint32_t corner = *link;
+            if (corner == kNone) {
+                const uint32_t before = band.table.count();
+                corner = band.table.insert(key);
+                *link = corner;
+                if (corner == before) {
+                    const size_t place = size_t(corner) * (D + 1);
+                    std::memset(band.next.grow(place + D + 1, place) + place, 0xFF, 4 * (D + 1));
+                }
+            }
+            const int direction = order >> (4 * (D - k)) & 15;
+            simplex.at[k] = corner;
+            link = &band.next[size_t(corner) * (D + 1) + direction];
+            key += step_[direction];
+        }
+        *link = simplex.at[0];
+        return simplex;
     }
 
     uint32_t find_before(int t, Key key) const {
@@ -749,7 +768,9 @@ struct Workspace {
     Lattice<5> bilateral;
     Array<float> ones, unary, lse, rest, values[2], map, kept_map;
     struct PerThread {
-        Array<float> row, blended, features, largest, scratch, sums;
+        Array<float> row, blended, features, largest, scratch, q;
+        std::vector<const float*> planes;
+        std::vector<float*> out_planes;
     };
     std::vector<std::unique_ptr<PerThread>> threads;
 };
@@ -841,13 +862,17 @@ class Inference {
         : r_(request),
           w_(workspace),
           bands_(request.height, request.width, request.threads),
-          barrier_(request.threads),
-          class_vectors_((request.classes + kLanes - 1) / kLanes) {}
+          barrier_(request.threads) {
+        for (int c = 0; c < r_.classes; ++c) every_.numbers.push_back(c);
+        every_.map = &w_.map;
+        kept_.map = &w_.kept_map;
+    }
 
     void run() {
         const size_t pixels = size_t(r_.height) * r_.width;
         w_.lse.fit(pixels);
-        if (r_.stride) pad_score_map(w_.map, class_vectors_, nullptr, r_.classes);
+        if (r_.stride) pad_score_map(every_);
+        if (stores_at_once()) w_.unary.fit(pixels * every_.lanes());
         while (int(w_.threads.size()) < bands_.count) w_.threads.emplace_back(new Workspace::PerThread);
 
         const float side = 255.f / r_.srgb;
@@ -891,7 +916,7 @@ class Inference {
             barrier_.wait();
             builder.link(t);
             barrier_.wait();
-            builder.normalise(t, w_.ones, r_.w1, uint32_t(vectors_ * kLanes), barrier_);
+            builder.normalise(t, w_.ones, r_.w1, uint32_t(kept_.lanes()), barrier_);
             iterate(t);
         });
     }
@@ -942,51 +967,50 @@ class Inference {
         }
     }
 
-    // The score map with its classes innermost: those in `kept`, or all.
-    void pad_score_map(Array<float>& map, int vectors, const int* kept, int count) {
-        const size_t cells = size_t(r_.rows) * r_.columns;
-        const int lanes = vectors * kLanes;
-        float* const out = map.fit(cells * lanes);
-        for (size_t i = 0; i < cells; ++i)
-            for (int k = 0; k < lanes; ++k)
-                out[i * lanes + k] = k < count ? r_.scores[(kept ? kept[k] : k) * cells + i] : -1e30f;
+    // Classes that share a vertex or a pixel, padded to whole vectors, and the score map of these, classes innermost.
+    struct Classes {
+        std::vector<int> numbers;
+        Array<float>* map;
+        int count() const { return int(numbers.size()); }
+        int vectors() const { return (count() + kLanes - 1) / kLanes; }
+        size_t lanes() const { return size_t(vectors()) * kLanes; }
+    };
+
+    void pad_score_map(const Classes& classes) {
+        const size_t cells = size_t(r_.rows) * r_.columns, lanes = classes.lanes();
+        float* const out = classes.map->fit(cells * lanes);
+        for (size_t k = 0; k < lanes; ++k) {
+            const float* const in = k < size_t(classes.count()) ? r_.scores + classes.numbers[k] * cells : nullptr;
+            for (size_t i = 0; i < cells; ++i) out[i * lanes + k] = in ? in[i] : kNothing;
+        }
     }
 
-    // The scores of a tile, classes innermost.
-    const float* score_tile(int t, const Tile& tile, const Array<float>& map, int vectors, const int* kept, int count) {
-        Workspace::PerThread& own = *w_.threads[t];
-        const int lanes = vectors * kLanes, width = tile.columns;
-        float* const out = own.row.fit(tile.pixels() * lanes);
-        const size_t plane = size_t(r_.height) * r_.width;
-        for (int i = 0; i < tile.rows; ++i) {
-            const int y = tile.top + i;
-            float* const row = out + size_t(i) * width * lanes;
-            if (r_.stride) {
-                const int upper = y / r_.stride, lower = std::min(upper + 1, r_.rows - 1), left = tile.left / r_.stride;
-                RowArguments a;
-                a.upper = map.data() + (size_t(upper) * r_.columns + left) * lanes;
-                a.lower = map.data() + (size_t(lower) * r_.columns + left) * lanes;
-                a.cells = std::min((tile.left + width - 1) / r_.stride + 2, r_.columns) - left;
-                a.blended = own.blended.fit(size_t(a.cells) * lanes);
-                a.out = row;
-                a.fraction = float(y % r_.stride) / r_.stride;
-                a.phase = tile.left % r_.stride;
-                a.width = width;
-                a.stride = r_.stride;
-                a.vectors = vectors;
-                kernels().interpolate(a);
-                continue;
-            }
-            for (int k = 0; k < lanes; ++k) {
-                if (k >= count) {
-                    for (int x = 0; x < width; ++x) row[size_t(x) * lanes + k] = -1e30f;
-                    continue;
-                }
-                const float* const in = r_.scores + (kept ? kept[k] : k) * plane + size_t(y) * r_.width + tile.left;
-                for (int x = 0; x < width; ++x) row[size_t(x) * lanes + k] = in[x];
-            }
+    // The scores of a row of a tile, classes innermost; `less` is taken from all those of a pixel.
+    void score_row(int t, const Tile& tile, int i, const Classes& classes, const float* less, float* out) {
+        const int y = tile.top + i;
+        if (r_.stride) {
+            const int upper = y / r_.stride, lower = std::min(upper + 1, r_.rows - 1), left = tile.left / r_.stride;
+            RowArguments a;
+            a.upper = classes.map->data() + (size_t(upper) * r_.columns + left) * classes.lanes();
+            a.lower = classes.map->data() + (size_t(lower) * r_.columns + left) * classes.lanes();
+            a.cells = std::min((tile.left + tile.columns - 1) / r_.stride + 2, r_.columns) - left;
+            a.blended = w_.threads[t]->blended.fit(size_t(a.cells) * classes.lanes());
+            a.out = out;
+            a.less = less;
+            a.fraction = float(y % r_.stride) / r_.stride;
+            a.phase = tile.left % r_.stride;
+            a.width = tile.columns;
+            a.stride = r_.stride;
+            a.vectors = classes.vectors();
+            kernels().interpolate(a);
+            return;
         }
-        return out;
+        static const std::vector<float> nothing(kTile, kNothing);
+        std::vector<const float*>& planes = w_.threads[t]->planes;
+        planes.assign(classes.lanes(), nothing.data());
+        for (int k = 0; k < classes.count(); ++k)
+            planes[k] = r_.scores + (size_t(classes.numbers[k]) * r_.height + y) * r_.width + tile.left;
+        kernels().gather(planes.data(), less, out, tile.columns, classes.vectors());
     }
 
     // The tiles of a band, with their numbers.
@@ -995,66 +1019,80 @@ class Inference {
         for (size_t i = bands_.first_tile[t]; i < bands_.first_tile[t + 1]; ++i) work(bands_.tiles[i], i);
     }
 
+    // Scores as large as the image, all of them kept, are stored as log probabilities the first time they are met.
+    bool stores_at_once() const { return !r_.stride && !(r_.prune > 0); }
+
     void normalise_scores(int t) {
-        const int lanes = class_vectors_ * kLanes;
-        float* const largest = w_.threads[t]->largest.fit(lanes);
-        std::fill_n(largest, lanes, -1e30f);
+        static const std::vector<float> zeros(kTile, 0.f);
+        Workspace::PerThread& own = *w_.threads[t];
+        own.row.fit(kTile * every_.lanes());
+        float* const largest = own.largest.fit(every_.lanes());
+        std::fill_n(largest, every_.lanes(), kNothing);
         for_tiles(t, [&](const Tile& tile, size_t) {
-            const float* const scores = score_tile(t, tile, w_.map, class_vectors_, nullptr, r_.classes);
-            kernels().normalise(scores, &w_.lse[tile.pixel], largest, int(tile.pixels()), class_vectors_);
+            for (int i = 0; i < tile.rows; ++i) {
+                const size_t pixel = tile.pixel + size_t(i) * tile.columns;
+                float* const row = stores_at_once() ? &w_.unary[pixel * every_.lanes()] : own.row.data();
+                score_row(t, tile, i, every_, zeros.data(), row);
+                kernels().normalise(row, &w_.lse[pixel], largest, tile.columns, every_.vectors());
+            }
         });
     }
 
     void choose_classes() {
-        kept_.clear();
         is_kept_.assign(r_.classes, 0);
         const float least = r_.prune > 0 ? std::log(r_.prune) : -INFINITY;
         for (int c = 0; c < r_.classes; ++c) {
             float largest = -INFINITY;
             for (int t = 0; t < bands_.count; ++t) largest = std::max(largest, w_.threads[t]->largest[c]);
             if (largest >= least - 1e-5f) {
-                kept_.push_back(c);
+                kept_.numbers.push_back(c);
                 is_kept_[c] = 1;
             }
         }
-        vectors_ = (int(kept_.size()) + kLanes - 1) / kLanes;
-        if (r_.stride) pad_score_map(w_.kept_map, vectors_, kept_.data(), int(kept_.size()));
+        if (r_.stride) pad_score_map(kept_);
     }
 
     void allocate() {
-        const size_t pixels = size_t(r_.height) * r_.width, lanes = size_t(vectors_) * kLanes;
-        w_.unary.fit(pixels * lanes);
+        const size_t pixels = size_t(r_.height) * r_.width, lanes = kept_.lanes();
+        if (!r_.stride && !stores_at_once()) w_.unary.fit(pixels * lanes);
         w_.rest.fit(pixels);
         for (auto& values : w_.values) values.fit((w_.bilateral.slots + gaussian_->slots) * lanes);
         gaussian_at_ = w_.bilateral.slots * lanes;
         if (gaussian_at_ > 0xFFFFFFFFu) throw std::length_error("too many pixels and classes for the native engine: use engine=torch");
-        for (int t = 0; t < bands_.count; ++t) w_.threads[t]->scratch.fit(lanes * kBlock);
+        for (int t = 0; t < bands_.count; ++t) w_.threads[t]->scratch.fit(lanes * kTile);
     }
 
-    StepArguments arguments(int t, const Tile& tile, int parity) {
-        const size_t lanes = size_t(vectors_) * kLanes;
+    // What an iteration needs of row i of a tile.
+    StepArguments arguments(int t, const Tile& tile, int i, int parity) {
+        const size_t pixel = tile.pixel + size_t(i) * tile.columns;
         const float* const from = w_.values[parity].data();
         float* const to = w_.values[1 - parity].data();
         StepArguments a;
-        a.bilateral = &w_.bilateral.corners[tile.pixel];
-        a.gaussian = &gaussian_->corners[tile.pixel];
-        a.unary = &w_.unary[tile.pixel * lanes];
-        a.rest = &w_.rest[tile.pixel];
+        a.bilateral = &w_.bilateral.corners[pixel];
+        a.gaussian = &gaussian_->corners[pixel];
+        a.rest = &w_.rest[pixel];
         a.from = from;
         a.from_gaussian = from + gaussian_at_;
         a.to = to;
         a.to_gaussian = to + gaussian_at_;
         a.scratch = w_.threads[t]->scratch.data();
         a.w2 = r_.w2;
-        a.count = int(tile.pixels());
-        a.vectors = vectors_;
+        a.count = tile.columns;
+        a.vectors = kept_.vectors();
         a.subtract_max = r_.w1 + r_.w2 > 16;  // messages are bounded: mostly exp cannot overflow
+        if (r_.stride) {  // up-sampled each time: that is sooner done than read from memory
+            a.unary = w_.threads[t]->row.data();
+            score_row(t, tile, i, kept_, &w_.lse[pixel], w_.threads[t]->row.data());
+        } else {
+            a.unary = &w_.unary[pixel * kept_.lanes()];
+        }
         return a;
     }
 
     // Slots are numbered in the order they are met, so a tile's new ones lie together: clear them just before use.
-    void clear_tile(size_t i, float* to) {
-        const size_t lanes = size_t(vectors_) * kLanes;
+    void clear_tile(size_t i, int parity) {
+        const size_t lanes = kept_.lanes();
+        float* const to = w_.values[parity].data();
         const auto& own = w_.bilateral.first_slot;
         const auto& other = gaussian_->first_slot;
         std::fill(to + own[i] * lanes, to + own[i + 1] * lanes, 0.f);
@@ -1062,33 +1100,36 @@ class Inference {
     }
 
     void iterate(int t) {
-        const size_t lanes = size_t(vectors_) * kLanes;
-        const bool pruned = kept_.size() < size_t(r_.classes);
+        const bool pruned = kept_.count() < r_.classes;
         int parity = 0;
-        for_tiles(t, [&](const Tile& tile, size_t i) {  // Q = the given probabilities
-            const float* const scores = score_tile(t, tile, w_.kept_map, vectors_, kept_.data(), int(kept_.size()));
-            const StepArguments a = arguments(t, tile, 1);
-            clear_tile(i, a.to);
-            kernels().first(scores, &w_.lse[tile.pixel], &w_.unary[tile.pixel * lanes], &w_.rest[tile.pixel], a);
+        for_tiles(t, [&](const Tile& tile, size_t number) {  // Q = the given probabilities
+            clear_tile(number, 0);
+            for (int i = 0; i < tile.rows; ++i) {
+                const size_t pixel = tile.pixel + size_t(i) * tile.columns;
+                if (!r_.stride && !stores_at_once())
+                    score_row(t, tile, i, kept_, &w_.lse[pixel], &w_.unary[pixel * kept_.lanes()]);
+                kernels().first(arguments(t, tile, i, 1));
+            }
             if (!pruned) std::fill_n(&w_.rest[tile.pixel], tile.pixels(), 0.f);
         });
         if (r_.iterations == 0)  // no messages
-            for_tiles(t, [&](const Tile&, size_t i) { clear_tile(i, w_.values[0].data()); });
-        for (int i = 0; i < r_.iterations; ++i) {
+            for_tiles(t, [&](const Tile&, size_t number) { clear_tile(number, 0); });
+        for (int iteration = 0; iteration < r_.iterations; ++iteration) {
             blur(t, w_.values[parity].data());
-            if (i + 1 == r_.iterations) break;
+            if (iteration + 1 == r_.iterations) break;
             for_tiles(t, [&](const Tile& tile, size_t number) {
-                const StepArguments a = arguments(t, tile, parity);
-                clear_tile(number, a.to);
-                kernels().step(a);
+                clear_tile(number, 1 - parity);
+                for (int i = 0; i < tile.rows; ++i) kernels().step(arguments(t, tile, i, parity));
             });
             parity = 1 - parity;
         }
-        for_tiles(t, [&](const Tile& tile, size_t) { write_tile(t, tile, arguments(t, tile, parity)); });
+        for_tiles(t, [&](const Tile& tile, size_t) {
+            for (int i = 0; i < tile.rows; ++i) write_row(t, tile, i, arguments(t, tile, i, parity));
+        });
     }
 
     void blur(int t, float* values) {
-        const size_t lanes = size_t(vectors_) * kLanes;
+        const size_t lanes = kept_.lanes();
         float* const gaussian_values = values + gaussian_at_;
         barrier_.wait();
         for (int s = 1; s < bands_.count; ++s) {  // one band's aliases after the other: two may have the same original
@@ -1119,60 +1160,47 @@ class Inference {
     template <int D>
     void blur_chains(int t, const Lattice<D>& lattice, int j, float* values) {
         const size_t begin = lattice.cuts[j][t], end = lattice.cuts[j][t + 1];
-        kernels().blur(values, lattice.chains[j].data() + begin, end - begin, vectors_);
+        kernels().blur(values, lattice.chains[j].data() + begin, end - begin, kept_.vectors());
     }
 
-    void write_tile(int t, const Tile& tile, const StepArguments& a) {
+    void write_row(int t, const Tile& tile, int i, const StepArguments& a) {
         Workspace::PerThread& own = *w_.threads[t];
-        const size_t lanes = size_t(vectors_) * kLanes, pixels = tile.pixels();
-        const int count = int(kept_.size());
+        const size_t place = size_t(tile.top + i) * r_.width + tile.left, pixel = tile.pixel + size_t(i) * tile.columns;
         if (!r_.q) {
-            float* const scores = own.row.fit(pixels * lanes);
-            kernels().last_scores(a, scores);
-            for (int y = 0; y < tile.rows; ++y) {
-                const size_t place = size_t(tile.top + y) * r_.width + tile.left;
-                for (int x = 0; x < tile.columns; ++x) {
-                    const float* const s = scores + (size_t(y) * tile.columns + x) * lanes;
-                    int best = 0;
-                    float most = s[0];
-                    for (int k = 1; k < count; ++k) {
-                        best = s[k] > most ? k : best;
-                        most = s[k] > most ? s[k] : most;
-                    }
-                    if (r_.labels8)
-                        r_.labels8[place + x] = uint8_t(kept_[best]);
-                    else
-                        r_.labels64[place + x] = kept_[best];
-                }
+            int32_t best[kTile];
+            kernels().last_labels(a, best);
+            for (int x = 0; x < tile.columns; ++x) {
+                if (r_.labels8)
+                    r_.labels8[place + x] = uint8_t(kept_.numbers[best[x]]);
+                else
+                    r_.labels64[place + x] = kept_.numbers[best[x]];
             }
             return;
         }
-        float* const q = own.row.fit(pixels * std::max<size_t>(lanes, class_vectors_ * kLanes));
-        float* const scale = own.sums.fit(pixels);
+        float* const q = own.q.fit(kTile * every_.lanes());
+        float scale[kTile];
         kernels().last_q(a, q, scale);
-        for (int k = 0; k < count; ++k) write_plane(tile, kept_[k], q + k, lanes);
-        if (count == r_.classes) return;
+        write_planes(t, kept_, place, tile.columns, q, false);
+        if (kept_.count() == r_.classes) return;
         // Pruned classes keep their share of the softmax.
-        score_tile(t, tile, w_.map, class_vectors_, nullptr, r_.classes);
-        kernels().probabilities(q, &w_.lse[tile.pixel], scale, int(pixels), class_vectors_);
-        for (int c = 0; c < r_.classes; ++c)
-            if (!is_kept_[c]) write_plane(tile, c, q + c, size_t(class_vectors_) * kLanes);
+        score_row(t, tile, i, every_, &w_.lse[pixel], q);
+        kernels().probabilities(q, scale, tile.columns, every_.vectors());
+        write_planes(t, every_, place, tile.columns, q, true);
     }
 
-    void write_plane(const Tile& tile, int c, const float* values, size_t lanes) {
-        for (int y = 0; y < tile.rows; ++y) {
-            float* const out = r_.q + (size_t(c) * r_.height + tile.top + y) * r_.width + tile.left;
-            for (int x = 0; x < tile.columns; ++x, values += lanes) out[x] = *values;
-        }
+    void write_planes(int t, const Classes& classes, size_t place, int width, const float* values, bool but_kept) {
+        std::vector<float*>& planes = w_.threads[t]->out_planes;
+        planes.assign(classes.lanes(), nullptr);
+        for (int k = 0; k < classes.count(); ++k)
+            if (!but_kept || !is_kept_[classes.numbers[k]]) planes[k] = r_.q + classes.numbers[k] * size_t(r_.height) * r_.width + place;
+        kernels().scatter(values, planes.data(), width, classes.vectors());
     }
 
     const Request& r_;
     Workspace& w_;
     const Bands bands_;
     Barrier barrier_;
-    const int class_vectors_;
-    int vectors_ = 0;
-    std::vector<int> kept_;
+    Classes every_, kept_;
     std::vector<uint8_t> is_kept_;
     std::shared_ptr<const Lattice<2>> gaussian_;
     size_t gaussian_at_ = 0;
@@ -1412,28 +1440,90 @@ CRF_INLINE void embed(const float* const* features, const float* scale, Embedded
 static void embed5(const float* const* features, const float* scale, EmbeddedRow row) { embed<5>(features, scale, row); }
 static void embed2(const float* const* features, const float* scale, EmbeddedRow row) { embed<2>(features, scale, row); }
 
-static void interpolate(const RowArguments& a) {
+template <class V>
+CRF_INLINE void interpolate_as(const RowArguments& a) {
+    constexpr int kWidth = sizeof(V) / sizeof(float);
     const int lanes = a.vectors * 8;
-    const F8 fraction = all(a.fraction);
-    for (int i = 0; i < a.cells * lanes; i += 8) {
-        const F8 upper = load(a.upper + i);
-        store(a.blended + i, upper + fraction * (load(a.lower + i) - upper));
+    const V fraction = all_as<V>(a.fraction), step = all_as<V>(1.f / float(a.stride));
+    for (int i = 0; i < a.cells * lanes; i += kWidth) {
+        const V upper = load_as<V>(a.upper + i);
+        store_as<V>(a.blended + i, upper + fraction * (load_as<V>(a.lower + i) - upper));
     }
-    int cell = 0, phase = a.phase;
-    for (int x = 0; x < a.width; ++x) {
-        const float* const left = a.blended + size_t(cell) * lanes;
-        const float* const right = cell + 1 < a.cells ? left + lanes : left;
-        const F8 f = all(float(phase) / float(a.stride));
-        for (int k = 0; k < lanes; k += 8) {
-            const F8 l = load(left + k);
-            store(a.out + size_t(x) * lanes + k, l + f * (load(right + k) - l));
+    const float* left = a.blended;
+    for (int x = 0, phase = a.phase; x < a.width; phase = 0, left += lanes) {
+        const int end = x + a.stride - phase < a.width ? x + a.stride - phase : a.width;
+        const float* const right = left + lanes < a.blended + a.cells * lanes ? left + lanes : left;
+        for (int k = 0; k < lanes; k += kWidth) {
+            const V l = load_as<V>(left + k), change = load_as<V>(right + k) - l;
+            V f = all_as<V>(float(phase)) * step;
+            for (int i = x; i < end; ++i, f += step) store_as<V>(a.out + size_t(i) * lanes + k, (l - all_as<V>(a.less[i])) + f * change);
         }
-        if (++phase == a.stride) phase = 0, ++cell;
+        x = end;
+    }
+}
+static void interpolate(const RowArguments& a) {
+#if CRF_WIDTH == 16
+    if (a.vectors % 2 == 0) return interpolate_as<F16>(a);
+#endif
+    interpolate_as<F8>(a);
+}
+
+#if defined(__clang__)
+#define CRF_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CRF_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, I8{__VA_ARGS__})
+#endif
+CRF_INLINE void transpose(F8* r) {
+    F8 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = CRF_SHUFFLE(r[i], r[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        a[i + 1] = CRF_SHUFFLE(r[i], r[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; ++j) {
+            b[i + j] = CRF_SHUFFLE(a[i + j], a[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            b[i + j + 2] = CRF_SHUFFLE(a[i + j], a[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int i = 0; i < 4; ++i) {
+        r[i] = CRF_SHUFFLE(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        r[i + 4] = CRF_SHUFFLE(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
     }
 }
 
-// log sum exp of every pixel, and the largest log probability of every class.
-static void normalise(const float* row, float* lse, float* largest, int width, int vectors) {
+// Planes, one a class -> pixels, classes innermost.
+static void gather(const float* const* planes, const float* less, float* out, int width, int vectors) {
+    const size_t lanes = size_t(vectors) * 8;
+    int x = 0;
+    for (; x + 8 <= width; x += 8)
+        for (size_t k = 0; k < lanes; k += 8) {
+            F8 r[8];
+            for (int j = 0; j < 8; ++j) r[j] = load(planes[k + j] + x) - load(less + x);
+            transpose(r);
+            for (int j = 0; j < 8; ++j) store(out + (x + j) * lanes + k, r[j]);
+        }
+    for (; x < width; ++x)
+        for (size_t k = 0; k < lanes; ++k) out[x * lanes + k] = planes[k][x] - less[x];
+}
+
+// And back; where a plane is null, nowhere.
+static void scatter(const float* values, float* const* planes, int width, int vectors) {
+    const size_t lanes = size_t(vectors) * 8;
+    int x = 0;
+    for (; x + 8 <= width; x += 8)
+        for (size_t k = 0; k < lanes; k += 8) {
+            F8 r[8];
+            for (int j = 0; j < 8; ++j) r[j] = load(values + (x + j) * lanes + k);
+            transpose(r);
+            for (int j = 0; j < 8; ++j)
+                if (planes[k + j]) store(planes[k + j] + x, r[j]);
+        }
+    for (; x < width; ++x)
+        for (size_t k = 0; k < lanes; ++k)
+            if (planes[k]) planes[k][x] = values[x * lanes + k];
+}
+
+// Scores of a row -> log probabilities; log sum exp of every pixel; the largest log probability of every class so far.
+static void normalise(float* row, float* lse, float* largest, int width, int vectors) {
     const size_t lanes = size_t(vectors) * 8;
     for (int x = 0; x < width; ++x) {
         const float* const s = row + x * lanes;
@@ -1446,24 +1536,28 @@ static void normalise(const float* row, float* lse, float* largest, int width, i
     }
     for (size_t k = 0; k < lanes; k += 8) {
         F8 m = load(largest + k);
-        for (int x = 0; x < width; ++x) m = larger(m, load(row + x * lanes + k) - all(lse[x]));
+        for (int x = 0; x < width; ++x) {
+            const F8 log_p = load(row + x * lanes + k) - all(lse[x]);
+            store(row + x * lanes + k, log_p);
+            m = larger(m, log_p);
+        }
         store(largest + k, m);
     }
 }
 
-static void probabilities(float* row, const float* lse, const float* scale, int width, int vectors) {
+static void probabilities(float* row, const float* scale, int width, int vectors) {
     for (int x = 0; x < width; ++x)
         for (int k = 0; k < vectors * 8; k += 8) {
             float* const s = row + size_t(x) * vectors * 8 + k;
-            store(s, exponential(load(s) - all(lse[x])) * all(scale[x]));
+            store(s, exponential(load(s)) * all(scale[x]));
         }
 }
 
-// The pixels of a row go in blocks, and each stage runs over a block before the next begins: one pixel's gather,
-// exponential, sum and scatter are a long chain of waits, many pixels' gathers are none.
+// Each stage runs over the row before the next begins: one pixel's gather, exponential, sum and scatter are a long
+// chain of waits, many pixels' gathers are none.
 // NV vectors of classes are known to the compiler, or 0: a.vectors of them.
 template <int NV, class V = F8>
-CRF_INLINE void slice(const StepArguments& a, int begin, int end, float* out) {
+CRF_INLINE void slice(const StepArguments& a, float* out) {
     constexpr int kWidth = sizeof(V) / sizeof(float);
     const int vectors = NV ? NV : a.vectors;
     const size_t lanes = size_t(vectors) * kWidth;
@@ -1473,7 +1567,7 @@ CRF_INLINE void slice(const StepArguments& a, int begin, int end, float* out) {
     const float* const from = a.from;
     const float* const from_gaussian = a.from_gaussian;
     const V w2 = all_as<V>(a.w2);
-    for (int i = begin; i < end; ++i) {
+    for (int i = 0; i < a.count; ++i) {
         const Corners<6>& b = bilateral[i];
         const Corners<3>& g = gaussian[i];
         const float* p[9];
@@ -1494,7 +1588,7 @@ CRF_INLINE void slice(const StepArguments& a, int begin, int end, float* out) {
 }
 
 template <int NV, class V = F8>
-CRF_INLINE void splat(const StepArguments& a, int begin, int end, const float* q, const float* scales) {
+CRF_INLINE void splat(const StepArguments& a, const float* q, const float* scales) {
     constexpr int kWidth = sizeof(V) / sizeof(float);
     const int vectors = NV ? NV : a.vectors;
     const size_t lanes = size_t(vectors) * kWidth;
@@ -1502,7 +1596,7 @@ CRF_INLINE void splat(const StepArguments& a, int begin, int end, const float* q
     const Corners<3>* const gaussian = a.gaussian;
     float* const to = a.to;
     float* const to_gaussian = a.to_gaussian;
-    for (int i = begin; i < end; ++i) {
+    for (int i = 0; i < a.count; ++i) {
         const Corners<6>& b = bilateral[i];
         const Corners<3>& g = gaussian[i];
         float* p[9];
@@ -1511,7 +1605,7 @@ CRF_INLINE void splat(const StepArguments& a, int begin, int end, const float* q
         V weight[9];
         for (int c = 0; c < 6; ++c) weight[c] = all_as<V>(b.weight[c]);
         for (int c = 0; c < 3; ++c) weight[6 + c] = all_as<V>(g.weight[c]);
-        const V scale = all_as<V>(scales[i - begin]);
+        const V scale = all_as<V>(scales[i]);
         for (int v = 0; v < vectors; ++v) {
             const V x = load_as<V>(q) * scale;
             V sum[9];  // the corners of a simplex are distinct vertices: all reads before all writes
@@ -1536,10 +1630,10 @@ CRF_INLINE void exponentials(float* x, size_t count) {
 
 // x -> e^x; scales <- 1 / (their sum + rest). If asked, less the largest x, which `tops` then holds.
 template <int NV>
-CRF_INLINE void soften(const StepArguments& a, int begin, int end, float* x, float* scales, float* tops) {
-    const int vectors = NV ? NV : a.vectors, count = end - begin;
+CRF_INLINE void soften(const StepArguments& a, float* x, float* scales, float* tops) {
+    const int vectors = NV ? NV : a.vectors, count = a.count;
     const size_t lanes = size_t(vectors) * 8;
-    for (int i = 0; i < kBlock; ++i) tops[i] = 0.f;
+    for (int i = 0; i < kTile; ++i) tops[i] = 0.f;
     if (a.subtract_max)
         for (int i = 0; i < count; ++i) {
             float* const own = x + i * lanes;
@@ -1554,20 +1648,18 @@ CRF_INLINE void soften(const StepArguments& a, int begin, int end, float* x, flo
         for (int v = 1; v < vectors; ++v) total += load(x + i * lanes + v * 8);
         scales[i] = sum(total);
     }
-    const float* const rest = a.rest + begin;
     if (a.subtract_max)
-        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + rest[i] * exponential(all(-tops[i]))[0]);
+        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + a.rest[i] * exponential(all(-tops[i]))[0]);
     else
-        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + rest[i]);
+        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + a.rest[i]);
 }
 
-#define CRF_BLOCK                                                     \
-    alignas(64) float own[NV ? NV * 8 * kBlock : 1];                  \
-    float* const x = NV ? own : a.scratch;                            \
-    alignas(64) float scales[kBlock], tops[kBlock];                   \
-    const size_t lanes = size_t(NV ? NV : a.vectors) * 8;             \
-    for (int begin = 0; begin < a.count; begin += kBlock) {           \
-        const int end = begin + kBlock < a.count ? begin + kBlock : a.count;
+// x: room for the values of a row, known to the compiler where the number of vectors is.
+#define CRF_ROW                                        \
+    alignas(64) float own[NV ? NV * 8 * kTile : 1];    \
+    float* const x = NV ? own : a.scratch;             \
+    alignas(64) float scales[kTile], tops[kTile];      \
+    const size_t lanes = size_t(NV ? NV : a.vectors) * 8;
 
 #if CRF_WIDTH == 16
 template <int NV>
@@ -1585,51 +1677,65 @@ struct Widest {
 #define CRF_WIDEST(function, NV) function<Widest<NV>::count, typename Widest<NV>::Vector>
 
 template <int NV>
-CRF_INLINE void first_of(const float* row, const float* lse, float* unary, float* rest, const StepArguments& a) {
-    CRF_BLOCK
-        float* e = x;
-        for (int i = begin; i < end; ++i) {
-            F8 total = all(0.f);
-            for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) {
-                const F8 log_p = load(row + k) - all(lse[i]);
-                store(unary + k, log_p);
-                const F8 p = exponential(log_p);
-                store(e, p);
-                e += 8;
-                total += p;
-            }
-            const float left = 1.f - sum(total);
-            rest[i] = left > 0.f ? left : 0.f;
-            scales[i - begin] = 1.f;
+CRF_INLINE void first_of(const StepArguments& a) {
+    CRF_ROW
+    (void)tops;
+    for (int i = 0; i < a.count; ++i) {
+        F8 total = all(0.f);
+        for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) {
+            const F8 p = exponential(load(a.unary + k));
+            store(x + k, p);
+            total += p;
         }
-        (void)tops;
-        CRF_WIDEST(splat, NV)(a, begin, end, x, scales);
+        const float left = 1.f - sum(total);
+        a.rest[i] = left > 0.f ? left : 0.f;
+        scales[i] = 1.f;
     }
+    CRF_WIDEST(splat, NV)(a, x, scales);
 }
 
 template <int NV>
 CRF_INLINE void step_of(const StepArguments& a) {
-    CRF_BLOCK
-        (void)lanes;
-        CRF_WIDEST(slice, NV)(a, begin, end, x);
-        soften<NV>(a, begin, end, x, scales, tops);
-        CRF_WIDEST(splat, NV)(a, begin, end, x, scales);
+    CRF_ROW
+    (void)lanes;
+    CRF_WIDEST(slice, NV)(a, x);
+    soften<NV>(a, x, scales, tops);
+    CRF_WIDEST(splat, NV)(a, x, scales);
+}
+
+// Q, and the scale of e^(log probability) that gives it for classes that get no messages.
+template <int NV>
+CRF_INLINE void last_q_of(const StepArguments& a, float* q, float* out_scales) {
+    CRF_ROW
+    (void)x;
+    CRF_WIDEST(slice, NV)(a, q);
+    soften<NV>(a, q, scales, tops);
+    for (int i = 0; i < a.count; ++i) {
+        for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) store(q + k, load(q + k) * all(scales[i]));
+        out_scales[i] = scales[i] * exponential(all(-tops[i]))[0];
     }
 }
 
-// Q and the scale of e^logit that gives it (row), or where no scales are wanted, the logits with their messages.
+// The lane that is largest, the first of equals.
 template <int NV>
-CRF_INLINE void last_of(const StepArguments& a, float* out, float* out_scales) {
-    CRF_BLOCK
-        (void)x;
-        float* const part = out + begin * lanes;
-        CRF_WIDEST(slice, NV)(a, begin, end, part);
-        if (!out_scales) continue;
-        soften<NV>(a, begin, end, part, scales, tops);
-        for (int i = begin; i < end; ++i) {
-            for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) store(out + k, load(out + k) * all(scales[i - begin]));
-            out_scales[i] = scales[i - begin] * exponential(all(-tops[i - begin]))[0];
+CRF_INLINE void last_labels_of(const StepArguments& a, int32_t* best) {
+    CRF_ROW
+    (void)scales, (void)tops;
+    CRF_WIDEST(slice, NV)(a, x);
+    for (int i = 0; i < a.count; i += 8) {
+        F8 most = all(0.f);
+        I8 which = I8{};
+        for (size_t k = 0; k < lanes; k += 8) {
+            F8 r[8];
+            for (int j = 0; j < 8; ++j) r[j] = load(x + (i + j < a.count ? i + j : i) * lanes + k);
+            transpose(r);
+            for (int j = 0; j < 8; ++j) {
+                const I8 more = (r[j] > most) | ((k + j) ? I8{} : ~I8{});
+                most = more ? r[j] : most;
+                which = more ? I8{} + int32_t(k + j) : which;
+            }
         }
+        for (int j = 0; j < 8 && i + j < a.count; ++j) best[i + j] = which[j];
     }
 }
 
@@ -1677,8 +1783,8 @@ CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int
         case 4: call(4); break;     \
         default: call(0);           \
     }
-static void first(const float* row, const float* lse, float* unary, float* rest, const StepArguments& a) {
-#define CRF_CALL(NV) first_of<NV>(row, lse, unary, rest, a)
+static void first(const StepArguments& a) {
+#define CRF_CALL(NV) first_of<NV>(a)
     CRF_DISPATCH(a.vectors, CRF_CALL)
 #undef CRF_CALL
 }
@@ -1687,13 +1793,13 @@ static void step(const StepArguments& a) {
     CRF_DISPATCH(a.vectors, CRF_CALL)
 #undef CRF_CALL
 }
-static void last_q(const StepArguments& a, float* out, float* scales) {
-#define CRF_CALL(NV) last_of<NV>(a, out, scales)
+static void last_q(const StepArguments& a, float* q, float* scales) {
+#define CRF_CALL(NV) last_q_of<NV>(a, q, scales)
     CRF_DISPATCH(a.vectors, CRF_CALL)
 #undef CRF_CALL
 }
-static void last_scores(const StepArguments& a, float* out) {
-#define CRF_CALL(NV) last_of<NV>(a, out, nullptr)
+static void last_labels(const StepArguments& a, int32_t* best) {
+#define CRF_CALL(NV) last_labels_of<NV>(a, best)
     CRF_DISPATCH(a.vectors, CRF_CALL)
 #undef CRF_CALL
 }
@@ -1705,10 +1811,11 @@ static void blur(float* values, const uint32_t* chain, size_t length, int vector
 
 #define CRF_TEXT_(x) #x
 #define CRF_TEXT(x) CRF_TEXT_(x)
-static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, normalise, first, step, last_q, last_scores, probabilities, blur};
+static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, gather, scatter, normalise, first, step, last_q, last_labels, probabilities, blur};
 
 #undef CRF_INLINE
-#undef CRF_BLOCK
+#undef CRF_SHUFFLE
+#undef CRF_ROW
 #undef CRF_WIDEST
 #undef CRF_DISPATCH
 #undef CRF_TEXT
