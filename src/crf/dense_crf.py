@@ -14,6 +14,7 @@ from torch import Tensor
 from src.crf import inputs
 from src.crf.engines import Engine, make_engine
 from src.crf.parameters import Parameters
+from src.crf.torch_engine import PIXELS_AT_A_TIME, TorchEngine
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,9 @@ class DenseCRF:
         scores = logits if probabilities is None else probabilities
         if isinstance(scores, Sequence) or getattr(scores, "ndim", 3) == 4:
             _check_batch(image, scores)
+            engine = self._engine_for(scores) if isinstance(scores, Tensor) and isinstance(image, Tensor) else None
+            if isinstance(engine, TorchEngine) and scores.device.type != "cpu":
+                return self._refine_batch(engine, image, scores, logits is None)
             results = [
                 self(one, scores[i]) if logits is None else self(one, logits=scores[i]) for i, one in enumerate(image)
             ]
@@ -94,13 +98,19 @@ class DenseCRF:
         return labels.to(torch.uint8 if len(score_map) <= 256 else torch.int64)
 
     def _refine(self, image: Image, scores: Scores, are_probabilities: bool) -> Scores:
-        image = inputs.checked_image(image)
-        logits = inputs.checked_logits(scores, "probabilities" if are_probabilities else "logits")
-        inputs.check_same_size(image, logits)
-        if are_probabilities:
-            logits = inputs.logits_from(logits)
-        q = self._engine_for(logits).refine(image.to(logits.device), logits.float().contiguous(), self.parameters)
+        image, logits = _prepared(image, scores, are_probabilities)
+        q = self._engine_for(logits).refine(image, logits, self.parameters)
         return q.to(device=scores.device, dtype=scores.dtype)
+
+    def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
+        """As many images at a time as fill a GPU, and no more: memory is bounded."""
+        count = max(1, PIXELS_AT_A_TIME // images[0, 0].numel())
+        parts = []
+        for part in zip(images.split(count), scores.split(count), strict=True):
+            ready = [_prepared(image, one, are_probabilities) for image, one in zip(*part, strict=True)]
+            stacked, logits = (torch.stack(tensors) for tensors in zip(*ready, strict=True))
+            parts.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
+        return torch.cat(parts)
 
     def _engine_for(self, scores: Tensor) -> Engine:
         if self._auto and scores.device.type != "cpu" and self._engine.name != "torch":
@@ -113,6 +123,16 @@ class DenseCRF:
             f"DenseCRF(w1={p.w1:g}, sxy={p.sxy}, srgb={p.srgb:g}, w2={p.w2:g}, sg={p.sg:g}, "
             f"iterations={p.iterations}, prune={p.prune:g}, engine={self.engine_name})"
         )
+
+
+def _prepared(image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
+    """Checked: the image and float32 logits, where the scores are."""
+    image = inputs.checked_image(image)
+    logits = inputs.checked_logits(scores, "probabilities" if are_probabilities else "logits")
+    inputs.check_same_size(image, logits)
+    if are_probabilities:
+        logits = inputs.logits_from(logits)
+    return image.to(logits.device), logits.float().contiguous()
 
 
 def _tensor(array: Any) -> Tensor:

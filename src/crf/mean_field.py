@@ -24,6 +24,8 @@ def pruned_mean_field(logits: Scores, message: Callable[[Scores], Scores], itera
 
     They stay in the softmax as one constant term, the rest column, so nothing has to be renormalised.
     """
+    if below <= 0:
+        return mean_field(logits, message, iterations)
     log_p = logits.log_softmax(1)
     kept = log_p.exp().amax(0) >= below
     if bool(kept.all()):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from src.crf import inputs
 from src.crf.mean_field import mean_field
 from src.crf.parameters import Parameters
-from src.crf.torch_engine import lattices
+from src.crf.torch_engine import kernels_of
 
 
 class DenseCRFModule(nn.Module):
@@ -51,7 +51,7 @@ class DenseCRFModule(nn.Module):
         unary = logits.reshape(len(logits), -1).T
         if unary.dtype not in (torch.float32, torch.float64):
             unary = unary.float()
-        kernels = [kernel.normalise() for kernel in lattices(image, self.parameters_at_start, unary.dtype)]
+        kernels = kernels_of(image[None], self.parameters_at_start, (1, 1), unary.dtype)
         weights, compatibility = (p.to(unary.dtype) for p in (self.kernel_weights, self.compatibility))
 
         def message(q: Tensor) -> Tensor:

@@ -25,30 +25,38 @@ class Lattice:
     blurs along the d + 1 lattice directions, and gathers them again (slice). Each is a sum of weighted rows.
     """
 
-    def __init__(self, features: Float[Tensor, "points dimensions"], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        features: Float[Tensor, "points dimensions"],
+        dtype: torch.dtype = torch.float32,
+        image: Int[Tensor, " points"] | None = None,
+    ) -> None:
+        """image: which image of a batch a point is of; points of different ones share no vertex."""
         points, d = features.shape
         base, order, weights = _simplices(features.float())
         self.points, self.dtype, self.device = points, dtype, features.device
-        keys, following = _packed_keys(base, order) or _numbered_keys(base, order)
+        image = base.new_zeros(points) if image is None else image
+        keys, following = _packed_keys(base, order, image) or _numbered_keys(base, order, image)
         # One sort tells the vertices, and the entries of each: splat is a sum over those.
         sorted_keys, entry = keys.reshape(-1).sort()
         is_first = torch.cat([sorted_keys.new_ones(1, dtype=torch.bool), sorted_keys[1:] != sorted_keys[:-1]])
-        vertex = is_first.cumsum(0) - 1
-        self.vertices = int(vertex[-1]) + 1
-        index = torch.empty_like(vertex)
-        index[entry] = vertex
-        weight = weights.to(dtype).T.reshape(-1)
         begin = is_first.nonzero()[:, 0]
-        # Indices of the rows to sum, where each sum begins, and the weights: what embedding_bag takes.
-        self._splat = (entry // (d + 1), begin, weight[entry])
-        self._slice = (index, torch.arange(0, points * (d + 1), d + 1, device=entry.device), weight)
-        self._blurs = [self._blur(following(sorted_keys[is_first], direction), dtype) for direction in range(d + 1)]
+        self.vertices = len(begin)
+        vertex = is_first.cumsum(0, dtype=torch.int32) - 1
+        index = torch.empty_like(vertex).scatter_(0, entry, vertex)
+        weight = weights.to(dtype).T.reshape(-1)
+        # What embedding_bag takes: the rows to sum, where each sum begins, and the weights.
+        point = entry.int().div_(d + 1, rounding_mode="trunc")
+        self._splat = (point, begin.int(), weight.index_select(0, entry))
+        self._slice = (index, _every(d + 1, points, entry.device), weight)
+        vertices = sorted_keys[begin]
+        self._blurs = [self._blur(following(vertices, direction).int(), dtype) for direction in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
         """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
         norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
         point, begin, share = self._splat
-        self._splat = (point, begin, share * norm[point])
+        self._splat = (point, begin, share * norm.index_select(0, point))
         index, begin, share = self._slice
         self._slice = (index, begin, share * norm.mul(weight).repeat_interleave(len(share) // self.points))
         return self
@@ -58,17 +66,16 @@ class Lattice:
         return _Filter.apply(values, self)
 
     def _blur(self, after: Int[Tensor, " vertices"], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """(1/2, 1, 1/2) along one direction, as bags of the vertex itself and of its two neighbours.
-        after: the next vertex in that direction, or -1."""
-        here = torch.arange(self.vertices, device=after.device)
-        before = torch.full_like(after, -1)
-        before[after[after >= 0]] = here[after >= 0]
-        rows = torch.stack([here, before, after], 1)
-        present = rows >= 0
-        count = present.sum(1)
-        begin = count.cumsum(0) - count
-        weight = torch.tensor([1.0, 0.5, 0.5], dtype=dtype, device=after.device).expand(rows.shape)
-        return rows[present], begin, weight[present]
+        """(1/2, 1, 1/2) along one direction, as sums of the vertex itself and of its two neighbours; a missing one
+        counts nothing. after: the next vertex in that direction, or -1."""
+        here = torch.arange(self.vertices, dtype=after.dtype, device=after.device)
+        target = torch.where(after < 0, self.vertices, after).long()
+        before = torch.full((self.vertices + 1,), -1, dtype=after.dtype, device=after.device)
+        before = before.scatter_(0, target, here)[:-1]
+        rows = torch.stack([here, torch.where(before < 0, here, before), torch.where(after < 0, here, after)], 1)
+        weight = torch.stack([torch.ones_like(here), before >= 0, after >= 0], 1).to(dtype)
+        weight[:, 1:] *= 0.5
+        return rows.reshape(-1), _every(3, self.vertices, after.device), weight.reshape(-1)
 
     def _run(self, values: Tensor, blurs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         for index, begin, weight in (self._splat, *blurs, self._slice):
@@ -87,6 +94,10 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.lattice._run(grad.contiguous(), ctx.lattice._blurs[::-1]), None
+
+
+def _every(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
+    return torch.arange(0, step * count, step, dtype=torch.int32, device=device)
 
 
 def _simplices(
@@ -124,18 +135,20 @@ def _simplices(
     return base.long(), order, torch.cat([1 + by_rank[-1:] - by_rank[:1], gaps.flip(0)])
 
 
-def _packed_keys(base: Tensor, order: Tensor) -> tuple[Keys, Following] | None:
+def _packed_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following] | None:
     """A number for each corner; and a function that finds, for sorted numbers of vertices and a direction, the place
     of the next vertex in that direction, or -1. Packing is linear, so a step adds a constant, and its ranges hold
     every corner and neighbour. None where 63 bits do not suffice."""
     d = len(base) - 1
     low = base[:d].amin(1) - 2
     spans = (base[:d].amax(1) + 2 - low + 1) * (d + 1)
-    if math.prod(spans.tolist()) >= 2**63:
+    images = int(image.max()) + 1
+    if math.prod(spans.tolist()) * images >= 2**63:
         return None
-    unit = torch.cat([spans[1:].flip(0).cumprod(0).flip(0), spans.new_ones(1)])
+    # The last coordinate counts most: it depends on one feature only, so vertices in order lie near each other.
+    unit = torch.cat([spans.new_ones(1), spans[:-1].cumprod(0)])
     steps = torch.cat([unit.sum() - (d + 1) * unit, unit.sum()[None]])
-    keys = [((base[:d] - low[:, None]) * (unit * (d + 1))[:, None]).sum(0)]
+    keys = [((base[:d] - low[:, None]) * (unit * (d + 1))[:, None]).sum(0) + image * spans.prod()]
     for k in range(d):
         keys.append(keys[-1] + steps[order[d - k]])
 
@@ -147,14 +160,15 @@ def _packed_keys(base: Tensor, order: Tensor) -> tuple[Keys, Following] | None:
     return torch.stack(keys, 1), following
 
 
-def _numbered_keys(base: Tensor, order: Tensor) -> tuple[Keys, Following]:
+def _numbered_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following]:
     """The same for coordinates of any size; slower, since whole rows of coordinates are compared."""
     d, points = len(base) - 1, base.shape[1]
     directions = 1 - (d + 1) * torch.eye(d + 1, d, dtype=torch.long, device=base.device)
-    corners = [base[:d].T * (d + 1)]
+    directions = torch.cat([directions, torch.zeros_like(directions[:, :1])], 1)
+    corners = [torch.cat([base[:d].T * (d + 1), image[:, None]], 1)]
     for k in range(d):
         corners.append(corners[-1] + directions[order[d - k]])
-    coordinates, keys = torch.unique(torch.stack(corners, 1).reshape(-1, d), dim=0, return_inverse=True)
+    coordinates, keys = torch.unique(torch.stack(corners, 1).reshape(-1, d + 1), dim=0, return_inverse=True)
 
     def following(vertices: Tensor, direction: int) -> Tensor:
         count = len(vertices)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, reduce
+
 import torch
 from torch import Tensor
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
-from src.crf.mean_field import pruned_mean_field
+from src.crf.mean_field import mean_field, pruned_mean_field
 from src.crf.parameters import Parameters
 from src.crf.permutohedral import Lattice
 
@@ -18,21 +21,60 @@ class TorchEngine:
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         p = parameters
-        kernels = [lattice.normalise(w) for w, lattice in zip((p.w1, p.w2), lattices(image, p), strict=True) if w > 0]
-
-        def message(q: Tensor) -> Tensor:
-            return sum((kernel.filter(q) for kernel in kernels[1:]), kernels[0].filter(q)) if kernels else 0 * q
-
+        message = _message(kernels_of(image[None], p, (p.w1, p.w2)))
         unary = logits.reshape(len(logits), -1).T.contiguous()
         q = pruned_mean_field(unary, message, p.iterations, p.prune_below(len(logits)))
         return q.T.reshape(logits.shape)
+
+    def refine_batch(self, images: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        """refine for images of one size at once: fills a GPU, where one image does not. batch x classes x H x W."""
+        p, (batch, classes, height, width) = parameters, logits.shape
+        message = _message(kernels_of(images, p, (p.w1, p.w2)))
+        unary = logits.permute(0, 2, 3, 1).reshape(batch * height * width, classes)
+        largest = unary.softmax(1).reshape(batch, -1, classes).amax(1)
+        # Every image drops other classes: they stay as columns, which neither send nor receive.
+        kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
+        q = mean_field(unary, lambda q: message(q * kept) * kept, p.iterations)
+        return q.reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
         size = (image.shape[1], image.shape[2])
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 
 
-def lattices(image: Tensor, p: Parameters, dtype: torch.dtype = torch.float32) -> tuple[Lattice, Lattice]:
-    """The bilateral and the Gaussian lattice of an image."""
-    position = position_features(image.shape[1], image.shape[2], p.sg, p.sg, image.device)
-    return Lattice(bilateral_features(image, p.sy, p.sx, p.srgb), dtype), Lattice(position, dtype)
+def _message(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
+    def message(q: Tensor) -> Tensor:
+        return reduce(Tensor.add_, (kernel.filter(q) for kernel in kernels)) if kernels else 0 * q
+
+    return message
+
+
+def kernels_of(
+    images: Tensor, p: Parameters, weights: tuple[float, float], dtype: torch.dtype = torch.float32
+) -> list[Lattice]:
+    """The bilateral and the Gaussian kernel of a batch of images (batch x 3 x height x width), normalised and times
+    their weights; none for weight 0. Its points are the pixels, image by image."""
+    batch, _, height, width = images.shape
+    bilateral, gaussian = weights
+    kernels = []
+    if bilateral > 0:
+        features = torch.cat([bilateral_features(image, p.sy, p.sx, p.srgb) for image in images])
+        number = torch.arange(batch, device=images.device).repeat_interleave(height * width)
+        kernels.append(Lattice(features, dtype, number).normalise(bilateral))
+    if gaussian > 0:
+        build = _gaussian if batch * height * width <= PIXELS_AT_A_TIME else _gaussian.__wrapped__
+        kernels.append(build(batch, height, width, p.sg, gaussian, images.device, dtype))
+    return kernels
+
+
+PIXELS_AT_A_TIME = 1 << 22  # of a batch; its Gaussian lattice takes about 200 MB, and larger ones are not kept
+
+
+@lru_cache(maxsize=4)
+def _gaussian(
+    batch: int, height: int, width: int, sg: float, weight: float, device: torch.device, dtype: torch.dtype
+) -> Lattice:
+    """Depends on the size of the images alone, and those of a set have few."""
+    position = position_features(height, width, sg, sg, device).repeat(batch, 1)
+    number = torch.arange(batch, device=device).repeat_interleave(height * width)
+    return Lattice(position, dtype, number).normalise(weight)

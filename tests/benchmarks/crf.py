@@ -26,7 +26,7 @@ from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool, native_engine
 from src.crf.inputs import upsample
-from src.crf.torch_engine import lattices
+from src.crf.torch_engine import kernels_of
 from tests.crf.samples import data_folder, network_like_scores, read_image
 
 SETTINGS = {"A": {"sxy": 67, "srgb": 3}, "B": {"sxy": 80, "srgb": 10}}
@@ -130,7 +130,7 @@ def bytes_moved(case: Case, setting: str, classes: int, iterations: int = 10) ->
     """What the fused iterations read and write for one image, were nothing kept in a cache: of every pixel its nine
     corners and weights and its unary terms; of every vertex six blurs in place, a sum cleared, written and read."""
     image, lanes = case.images[0], -(-classes // 8) * 8
-    bilateral, gaussian = lattices(image, Contestant("", "torch").crf(setting).parameters)
+    bilateral, gaussian = kernels_of(image[None], Contestant("", "torch").crf(setting).parameters, (1, 1))
     pixels = image[0].numel() * (9 * 8 + 4 * lanes + 4)
     vertices = (bilateral.vertices * (6 * 2 + 3) + gaussian.vertices * (3 * 2 + 3)) * 4 * lanes
     return float(iterations * (pixels + vertices))

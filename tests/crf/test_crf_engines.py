@@ -12,6 +12,7 @@ from torch import Tensor
 
 from src.crf import DenseCRF
 from src.crf.inputs import upsample
+from src.crf.torch_engine import TorchEngine
 from tests.crf.samples import engine_or_skip, network_like_scores
 
 SETTINGS = {"A": (4, 67, 3, 3, 3), "B": (4, 80, 10, 3, 3), "deeplab": (5, 50, 10, 3, 3)}
@@ -116,6 +117,18 @@ def test_the_oracle_is_mean_field_written_out(small_image):
         q = (unary + q @ message).softmax(0)
     found = DenseCRF(4, (4, 5), 20, 2, 3, engine="exact")(image, logits=logits)
     assert (found.reshape(3, -1) - q).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("prune", [0.0, 0.01])
+def test_a_batch_at_once_gives_what_its_images_give(small_image, prune):
+    """How a GPU is filled; the arithmetic is the same anywhere."""
+    size = tuple(small_image.shape[1:])
+    images = torch.stack([small_image, small_image.flip(2), 255 - small_image])
+    logits = torch.stack([upsample(network_like_scores(size, 9, seed=i, present=2 + i), size, 8) for i in range(3)])
+    crf = DenseCRF(4, 20, 10, prune=prune, engine="torch")
+    together = TorchEngine().refine_batch(images, logits, crf.parameters)
+    for image, scores, q in zip(images, logits, together, strict=True):
+        assert (q - crf(image, logits=scores)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])

@@ -45,6 +45,21 @@ def test_it_smooths_like_a_gaussian():
 
 def test_keys_too_wide_to_pack_give_the_same_lattice(monkeypatch):
     values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    features = 2 * torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    image = torch.arange(60) % 2
     packed = random_lattice().filter(values)
-    monkeypatch.setattr(permutohedral, "_packed_keys", lambda base, order: None)
+    packed_two = Lattice(features, torch.float64, image).filter(values)
+    monkeypatch.setattr(permutohedral, "_packed_keys", lambda *_: None)
     assert torch.allclose(random_lattice().filter(values), packed)
+    assert torch.allclose(Lattice(features, torch.float64, image).filter(values), packed_two)
+
+
+def test_points_of_different_images_know_nothing_of_each_other():
+    features = 2 * torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    image = torch.arange(60) % 3
+    together = Lattice(features, torch.float64, image).normalise(2.0).filter(values)
+    for number in range(3):
+        own = image == number
+        alone = Lattice(features[own], torch.float64).normalise(2.0).filter(values[own])
+        assert torch.allclose(together[own], alone)
