@@ -5,9 +5,10 @@
 //
 // How one image runs (see `Inference::run`):
 //   1. scores -> log probabilities, which classes are kept;
-//   2. two lattices, bilateral (5-d) and Gaussian (2-d): corners and weights of every pixel, chains of neighbours;
-//   3. for each iteration: blur along the chains, then in one pass over the pixels slice, exponentiate,
-//      normalise, and splat into the next lattice. Q is never stored but at the end.
+//   2. two lattices, bilateral (5-d) and Gaussian (2-d): each tile's simplices, the weights of its pixels in them,
+//      chains of neighbours;
+//   3. for each iteration: blur along the chains, then tile by tile slice, exponentiate, normalise, and splat into
+//      the next lattice. Q is never stored but at the end.
 // Lanes: the values of a vertex are its classes, padded to vectors of 8 floats; vectors run over classes.
 // Threads share an image by bands of rows. Each band numbers its vertices by itself, so splatting needs no lock;
 // a vertex that an earlier band has too is an alias of that one, summed before the blur and copied after it.
@@ -48,12 +49,35 @@ constexpr int kLanes = 8;
 constexpr int kTile = 64;  // pixels on a side, see Bands
 constexpr float kNothing = -1e30f;  // the log probability of lanes that are no class
 
-// The corners of one pixel's simplex: which slots of the lattice and how much of each. For the bilateral lattice
-// `at` already counts floats, slot x lanes; the Gaussian one is shared by images with other numbers of classes.
+struct ConstantRow {
+    float values[kTile];
+    constexpr explicit ConstantRow(float x) : values() {
+        for (float& value : values) value = x;
+    }
+};
+constexpr ConstantRow kZeros(0.f), kNoScores(kNothing);
+
+// A simplex of the lattice in which pixels of a tile lie: the slots of its corners, and how many pixels.
 template <int Count>
-struct Corners {
+struct Simplex {
     uint32_t at[Count];
+    uint32_t pixels;
+};
+
+// One of these pixels: how much of each corner, and its place in the tile. Pixels are kept simplex by simplex: the
+// values of the corners are then read, and their sums written, once for all of them.
+template <int Count>
+struct Point {
     float weight[Count];
+    uint32_t place;
+};
+
+// A tile's part of a lattice.
+template <int Count>
+struct Points {
+    const Simplex<Count>* begin;
+    const Simplex<Count>* end;
+    const Point<Count>* points;
 };
 
 // One row of pixels, embedded: the nearest remainder-0 vertex divided by d + 1, the weights, and the coordinates
@@ -66,19 +90,16 @@ struct EmbeddedRow {
     int count;         // pixels
 };
 
-// One row of a tile.
 struct StepArguments {
-    const Corners<6>* bilateral;
-    const Corners<3>* gaussian;
-    const float* unary;  // count x vectors x 8: log probabilities
-    float* rest;         // count: probability of the pruned classes
-    const float* from;   // blurred values, bilateral
+    Points<6> bilateral;
+    Points<3> gaussian;
+    float* values;      // count x vectors x 8: log probabilities, and what becomes of them
+    float* rest;        // count: probability of the pruned classes
+    const float* from;  // blurred values, bilateral
     const float* from_gaussian;
-    float* to;           // sums of the next iteration
+    float* to;  // sums of the next iteration
     float* to_gaussian;
-    float* scratch;      // kTile x vectors x 8
-    float w2;
-    int count;           // pixels, at most kTile
+    int count;  // pixels
     int vectors;
     bool subtract_max;
 };
@@ -104,7 +125,7 @@ struct Kernels {
     void (*normalise)(float*, float*, float*, int, int);
     void (*first)(const StepArguments&);
     void (*step)(const StepArguments&);
-    void (*last_q)(const StepArguments&, float*, float*);
+    void (*last_q)(const StepArguments&, float*);
     void (*last_labels)(const StepArguments&, int32_t*);
     void (*probabilities)(float*, const float*, int, int);
     void (*blur)(float*, const uint32_t*, size_t, int);
@@ -373,7 +394,9 @@ struct Alias {
 template <int D>
 struct Lattice {
     static constexpr int kCorners = D + 1;
-    Array<Corners<D + 1>> corners;                // a pixel each; at = slot; weights with the normalisation
+    Array<Point<D + 1>> points;                   // a pixel each, tile by tile; weights with the normalisation
+    Array<Simplex<D + 1>> simplices;              // of each tile, from the place of its first pixel on
+    std::vector<uint32_t> simplex_count;          // of each tile
     Array<uint32_t> chains[D + 1];                // original slots in order of the direction; last of a chain marked
     size_t chain_length[D + 1] = {};
     std::vector<size_t> cuts[D + 1];              // where each thread's share of the chains begins
@@ -381,9 +404,13 @@ struct Lattice {
     std::vector<uint32_t> first_slot;             // of each tile: slots first met in tile i are [i], [i + 1)
     size_t slots = 0;
     size_t bytes() const {
-        size_t sum = corners.capacity_bytes();
+        size_t sum = points.capacity_bytes() + simplices.capacity_bytes();
         for (const auto& chain : chains) sum += chain.capacity_bytes();
         return sum;
+    }
+    Points<D + 1> of(size_t tile, size_t pixel) const {
+        const Simplex<D + 1>* const begin = simplices.data() + pixel;
+        return {begin, begin + simplex_count[tile], points.data() + pixel};
     }
 };
 
@@ -432,20 +459,26 @@ struct Bands {
 template <int D, class Key>
 class Builder {
   public:
-    // A simplex met before, which its pixels share: its nearest remainder-0 vertex and order of coordinates name it.
-    struct Simplex {
+    // A simplex met before: its nearest remainder-0 vertex and order of coordinates name it.
+    struct Known {
         Key base;
         uint32_t order;
+        uint32_t number;  // among those of the tile where it was met last
+        size_t tile;
         uint32_t at[D + 1];
     };
     struct Band {
         VertexTable<Key> table;
-        Array<Simplex> memo;   // the last one of each hash
+        Array<Known> memo;     // the last one of each hash
         Array<uint32_t> next;  // count x (d + 1): the neighbour in each direction, as far as a simplex shows it
         Array<float> weights;
         Array<int32_t> coordinates;
         Array<uint32_t> order;
         Array<Key> base;
+        Array<Simplex<D + 1>> simplices;  // of a tile, in the order they are met
+        Array<uint32_t> simplex_of;       // of each pixel of a tile
+        Array<Point<D + 1>> points;       // of a tile, row by row
+        Array<uint32_t> place;            // of a simplex' next pixel
     };
 
     // low, high: bounds of every feature, in units of the kernel's width.
@@ -460,7 +493,9 @@ class Builder {
         for (int i = 0; i < D; ++i) step_[i] = all - multiplier_[i] * (D + 1);
         step_[D] = all;
         while (int(band_.size()) < bands.count) band_.emplace_back(new Band);
-        lattice.corners.fit(size_t(bands.height) * bands.width);
+        lattice.points.fit(size_t(bands.height) * bands.width);
+        lattice.simplices.fit(size_t(bands.height) * bands.width);
+        lattice.simplex_count.assign(bands.tiles.size(), 0);
         lattice.aliases.assign(bands.count, {});
         lattice.first_slot.assign(bands.tiles.size() + 1, 0);
         base_.assign(bands.count + 1, 0);
@@ -472,14 +507,18 @@ class Builder {
     void embed(int t, const Load& load) {
         Band& band = *band_[t];
         band.table.clear();
-        std::memset(static_cast<void*>(band.memo.fit(size_t(1) << kMemoBits)), 0xFF, sizeof(Simplex) << kMemoBits);
+        std::memset(static_cast<void*>(band.memo.fit(size_t(1) << kMemoBits)), 0xFF, sizeof(Known) << kMemoBits);
         band.order.fit(kTile);
         band.base.fit(kTile);
         band.weights.fit(kTile * (D + 1));
         band.coordinates.fit(kTile * D);
+        band.simplices.fit(kTile * kTile);
+        band.simplex_of.fit(kTile * kTile);
+        band.points.fit(kTile * kTile);
+        band.place.fit(kTile * kTile);
         for (size_t i = bands_->first_tile[t]; i < bands_->first_tile[t + 1]; ++i) {
             lattice_->first_slot[i] = band.table.count();
-            embed_tile(band, bands_->tiles[i], load);
+            embed_tile(band, i, load);
         }
     }
 
@@ -520,16 +559,16 @@ class Builder {
     }
 
     // The sums of the kernel, filtered from ones, give each weight its share of D^-1/2 K D^-1/2; all threads.
-    void normalise(int t, Array<float>& ones, float weight, uint32_t unit, Barrier& barrier) {
+    void normalise(int t, Array<float>& ones, float weight, Barrier& barrier) {
         Lattice<D>& lattice = *lattice_;
         if (t == 0) ones.fit(lattice.slots);
         barrier.wait();
         std::fill_n(ones.data() + base_[t], base_[t + 1] - base_[t], 0.f);
-        Corners<D + 1>* const begin = &lattice.corners[bands_->pixel(t)];
-        Corners<D + 1>* const end = begin + (bands_->pixel(t + 1) - bands_->pixel(t));
         float* const own = ones.data() + base_[t];
-        for (Corners<D + 1>* c = begin; c < end; ++c)
-            for (int k = 0; k <= D; ++k) own[c->at[k]] += c->weight[k];
+        for_simplices(t, [&](Simplex<D + 1>& simplex, Point<D + 1>* point) {
+            for (uint32_t n = 0; n < simplex.pixels; ++n)
+                for (int k = 0; k <= D; ++k) own[simplex.at[k]] += point[n].weight[k];
+        });
         barrier.wait();
         for (int s = 1; s < bands_->count; ++s) {
             if (t == 0)
@@ -550,23 +589,37 @@ class Builder {
             barrier.wait();
         }
         for (const Alias& a : lattice.aliases[t]) ones[a.slot] = ones[a.original];
-        for (Corners<D + 1>* c = begin; c < end; ++c) {
-            float sum = 0;
-            for (int k = 0; k <= D; ++k) sum += c->weight[k] * own[c->at[k]];
-            const float scale = std::sqrt(weight / (sum + 1e-20f));
-            for (int k = 0; k <= D; ++k) {
-                c->weight[k] *= scale;
-                c->at[k] = (c->at[k] + base_[t]) * unit;
+        for_simplices(t, [&](Simplex<D + 1>& simplex, Point<D + 1>* point) {
+            for (uint32_t n = 0; n < simplex.pixels; ++n) {
+                float sum = 0;
+                for (int k = 0; k <= D; ++k) sum += point[n].weight[k] * own[simplex.at[k]];
+                const float scale = std::sqrt(weight / (sum + 1e-20f));
+                for (int k = 0; k <= D; ++k) point[n].weight[k] *= scale;
             }
-        }
+            for (int k = 0; k <= D; ++k) simplex.at[k] += base_[t];
+        });
         barrier.wait();
     }
 
   private:
     static constexpr int kMemoBits = 10;
 
+    template <class Work>
+    void for_simplices(int t, const Work& work) {
+        for (size_t i = bands_->first_tile[t]; i < bands_->first_tile[t + 1]; ++i) {
+            const size_t pixel = bands_->tiles[i].pixel;
+            Simplex<D + 1>* const begin = lattice_->simplices.data() + pixel;
+            Point<D + 1>* point = lattice_->points.data() + pixel;
+            for (Simplex<D + 1>* simplex = begin; simplex < begin + lattice_->simplex_count[i]; ++simplex) {
+                work(*simplex, point);
+                point += simplex->pixels;
+            }
+        }
+    }
+
     template <class Load>
-    void embed_tile(Band& band, const Tile& tile, const Load& load) {
+    void embed_tile(Band& band, size_t number, const Load& load) {
+        const Tile& tile = bands_->tiles[number];
         float scale[D];
         for (int i = 0; i < D; ++i) scale[i] = float((D + 1) * std::sqrt(2.0 / 3.0) / std::sqrt((i + 1.0) * (i + 2.0)));
         Key multiplier[D];
@@ -577,29 +630,74 @@ class Builder {
         Key* const base = band.base.data();
         const uint32_t* const order = band.order.data();
         const EmbeddedRow row{band.coordinates.data(), band.weights.data(), band.order.data(), kTile, count};
+        uint32_t met = 0;
         for (int y = 0; y < tile.rows; ++y) {
             const float* features[D];
             load(tile.top + y, tile.left, count, features);
             embed_row(features, scale, row);
-            Corners<D + 1>* const corners = &lattice_->corners[tile.pixel + size_t(y) * count];
+            Point<D + 1>* const points = &band.points[size_t(y) * count];
+            uint32_t* const simplex_of = &band.simplex_of[size_t(y) * count];
             for (int x = 0; x < count; ++x) {
                 Key key = bias;
                 for (int i = 0; i < D; ++i) key += Key(int64_t(row.base[i * kTile + x])) * multiplier[i];
                 base[x] = key;
-                for (int k = 0; k <= D; ++k) corners[x].weight[k] = row.weight[k * kTile + x];
+                for (int k = 0; k <= D; ++k) points[x].weight[k] = row.weight[k * kTile + x];
+                points[x].place = uint32_t(y * count + x);
             }
             for (int x = 0; x < count; ++x) {
-                Simplex& known = band.memo[hash_of(Key(base[x] + Key(order[x]) * 0x9E3779B1u)) >> (64 - kMemoBits)];
-                if (known.base != base[x] || known.order != order[x]) known = find_simplex(band, base[x], order[x]);
-                std::memcpy(corners[x].at, known.at, sizeof known.at);
+                Known& known = band.memo[hash_of(Key(base[x] + Key(order[x]) * 0x9E3779B1u)) >> (64 - kMemoBits)];
+                if (known.base != base[x] || known.order != order[x]) {
+                    find_corners(band, base[x], order[x], known.at);
+                    known.base = base[x];
+                    known.order = order[x];
+                    known.tile = ~number;
+                }
+                if (known.tile != number) {
+                    known.tile = number;
+                    known.number = met++;
+                    Simplex<D + 1>& simplex = band.simplices[known.number];
+                    std::memcpy(simplex.at, known.at, sizeof simplex.at);
+                    simplex.pixels = 0;
+                }
+                ++band.simplices[known.number].pixels;
+                simplex_of[x] = known.number;
             }
         }
+        arrange(band, tile, met);
+        lattice_->simplex_count[number] = met;
+    }
+
+    // Simplices in order of their numbers of pixels, so that loops over these take the same turns time after time;
+    // pixels in order of their simplices.
+    void arrange(Band& band, const Tile& tile, uint32_t met) {
+        constexpr uint32_t kMany = 64;
+        uint32_t simplices[kMany + 1] = {}, pixels[kMany + 1] = {};
+        for (uint32_t i = 0; i < met; ++i) {
+            const uint32_t size = band.simplices[i].pixels, bin = std::min(size, kMany);
+            if (bin < kMany) {
+                simplices[bin + 1] += 1;
+                pixels[bin + 1] += size;
+            }
+        }
+        for (uint32_t bin = 1; bin <= kMany; ++bin) {
+            simplices[bin] += simplices[bin - 1];
+            pixels[bin] += pixels[bin - 1];
+        }
+        Simplex<D + 1>* const out = lattice_->simplices.data() + tile.pixel;
+        for (uint32_t i = 0; i < met; ++i) {
+            const Simplex<D + 1>& simplex = band.simplices[i];
+            const uint32_t bin = std::min(simplex.pixels, kMany);
+            out[simplices[bin]++] = simplex;
+            band.place[i] = pixels[bin];
+            pixels[bin] += simplex.pixels;
+        }
+        Point<D + 1>* const points = lattice_->points.data() + tile.pixel;
+        for (uint32_t i = 0; i < tile.pixels(); ++i) points[band.place[band.simplex_of[i]]++] = band.points[i];
     }
 
     // From corner to corner of a simplex is one step along each direction in turn: where an earlier simplex took that
     // step, its end is known without a look-up.
-    Simplex find_simplex(Band& band, Key base, uint32_t order) {
-        Simplex simplex{base, order, {}};
+    void find_corners(Band& band, Key base, uint32_t order, uint32_t* at) {
         uint32_t unknown = kNone, *link = &unknown;
         Key key = base;
         for (int k = 0; k <= D; ++k) {
@@ -614,12 +712,11 @@ class Builder {
                 }
             }
             const int direction = order >> (4 * (D - k)) & 15;
-            simplex.at[k] = corner;
+            at[k] = corner;
             link = &band.next[size_t(corner) * (D + 1) + direction];
             key += step_[direction];
         }
-        *link = simplex.at[0];
-        return simplex;
+        *link = at[0];
     }
 
     uint32_t find_before(int t, Key key) const {
@@ -768,7 +865,8 @@ struct Workspace {
     Lattice<5> bilateral;
     Array<float> ones, unary, lse, rest, values[2], map, kept_map;
     struct PerThread {
-        Array<float> row, blended, features, largest, scratch, q;
+        Array<float> row, blended, features, largest, values, scale;
+        Array<int32_t> best;
         std::vector<const float*> planes;
         std::vector<float*> out_planes;
     };
@@ -781,9 +879,9 @@ class GaussianCache {
   public:
     struct Key {
         int height, width, bands;
-        float sg;
+        float w2, sg;
         bool operator==(const Key& o) const {
-            return height == o.height && width == o.width && bands == o.bands && sg == o.sg;
+            return height == o.height && width == o.width && bands == o.bands && w2 == o.w2 && sg == o.sg;
         }
     };
     using Value = std::shared_ptr<const Lattice<2>>;
@@ -885,7 +983,7 @@ class Inference {
             if (!(x < kLargestFeature)) throw std::invalid_argument("sg is too small for an image of this size");
 
         if (!Builder<2, uint64_t>::fits(low, high2)) throw std::invalid_argument("sg is too small for an image of this size");
-        const GaussianCache::Key key{r_.height, r_.width, bands_.count, r_.sg};
+        const GaussianCache::Key key{r_.height, r_.width, bands_.count, r_.w2, r_.sg};
         gaussian_ = gaussian_cache().get(key);
         if (!gaussian_) {
             gaussian_ = build_gaussian(low, high2);
@@ -916,7 +1014,7 @@ class Inference {
             barrier_.wait();
             builder.link(t);
             barrier_.wait();
-            builder.normalise(t, w_.ones, r_.w1, uint32_t(kept_.lanes()), barrier_);
+            builder.normalise(t, w_.ones, r_.w1, barrier_);
             iterate(t);
         });
     }
@@ -940,7 +1038,7 @@ class Inference {
             barrier.wait();
             builder.link(t);
             barrier.wait();
-            builder.normalise(t, w_.ones, 1.f, 1, barrier);
+            builder.normalise(t, w_.ones, r_.w2, barrier);
         });
         return lattice;
     }
@@ -1005,9 +1103,8 @@ class Inference {
             kernels().interpolate(a);
             return;
         }
-        static const std::vector<float> nothing(kTile, kNothing);
         std::vector<const float*>& planes = w_.threads[t]->planes;
-        planes.assign(classes.lanes(), nothing.data());
+        planes.assign(classes.lanes(), kNoScores.values);
         for (int k = 0; k < classes.count(); ++k)
             planes[k] = r_.scores + (size_t(classes.numbers[k]) * r_.height + y) * r_.width + tile.left;
         kernels().gather(planes.data(), less, out, tile.columns, classes.vectors());
@@ -1023,7 +1120,6 @@ class Inference {
     bool stores_at_once() const { return !r_.stride && !(r_.prune > 0); }
 
     void normalise_scores(int t) {
-        static const std::vector<float> zeros(kTile, 0.f);
         Workspace::PerThread& own = *w_.threads[t];
         own.row.fit(kTile * every_.lanes());
         float* const largest = own.largest.fit(every_.lanes());
@@ -1032,7 +1128,7 @@ class Inference {
             for (int i = 0; i < tile.rows; ++i) {
                 const size_t pixel = tile.pixel + size_t(i) * tile.columns;
                 float* const row = stores_at_once() ? &w_.unary[pixel * every_.lanes()] : own.row.data();
-                score_row(t, tile, i, every_, zeros.data(), row);
+                score_row(t, tile, i, every_, kZeros.values, row);
                 kernels().normalise(row, &w_.lse[pixel], largest, tile.columns, every_.vectors());
             }
         });
@@ -1058,34 +1154,34 @@ class Inference {
         w_.rest.fit(pixels);
         for (auto& values : w_.values) values.fit((w_.bilateral.slots + gaussian_->slots) * lanes);
         gaussian_at_ = w_.bilateral.slots * lanes;
-        if (gaussian_at_ > 0xFFFFFFFFu) throw std::length_error("too many pixels and classes for the native engine: use engine=torch");
-        for (int t = 0; t < bands_.count; ++t) w_.threads[t]->scratch.fit(lanes * kTile);
+        for (int t = 0; t < bands_.count; ++t) w_.threads[t]->values.fit(kTile * kTile * lanes);
     }
 
-    // What an iteration needs of row i of a tile.
-    StepArguments arguments(int t, const Tile& tile, int i, int parity) {
-        const size_t pixel = tile.pixel + size_t(i) * tile.columns;
+    // What an iteration needs of a tile: its log probabilities, and where its messages are.
+    StepArguments arguments(int t, size_t number, int parity) {
+        const Tile& tile = bands_.tiles[number];
         const float* const from = w_.values[parity].data();
         float* const to = w_.values[1 - parity].data();
+        const size_t lanes = kept_.lanes();
         StepArguments a;
-        a.bilateral = &w_.bilateral.corners[pixel];
-        a.gaussian = &gaussian_->corners[pixel];
-        a.rest = &w_.rest[pixel];
+        a.bilateral = w_.bilateral.of(number, tile.pixel);
+        a.gaussian = gaussian_->of(number, tile.pixel);
+        a.values = w_.threads[t]->values.data();
+        a.rest = &w_.rest[tile.pixel];
         a.from = from;
         a.from_gaussian = from + gaussian_at_;
         a.to = to;
         a.to_gaussian = to + gaussian_at_;
-        a.scratch = w_.threads[t]->scratch.data();
-        a.w2 = r_.w2;
-        a.count = tile.columns;
+        a.count = int(tile.pixels());
         a.vectors = kept_.vectors();
         a.subtract_max = r_.w1 + r_.w2 > 16;  // messages are bounded: mostly exp cannot overflow
-        if (r_.stride) {  // up-sampled each time: that is sooner done than read from memory
-            a.unary = w_.threads[t]->row.data();
-            score_row(t, tile, i, kept_, &w_.lse[pixel], w_.threads[t]->row.data());
-        } else {
-            a.unary = &w_.unary[pixel * kept_.lanes()];
-        }
+        if (r_.stride)  // up-sampled each time: that is as soon done as read from memory
+            for (int i = 0; i < tile.rows; ++i) {
+                const size_t pixel = size_t(i) * tile.columns;
+                score_row(t, tile, i, kept_, &w_.lse[tile.pixel + pixel], a.values + pixel * lanes);
+            }
+        else
+            std::memcpy(a.values, &w_.unary[tile.pixel * lanes], tile.pixels() * lanes * sizeof(float));
         return a;
     }
 
@@ -1103,13 +1199,13 @@ class Inference {
         const bool pruned = kept_.count() < r_.classes;
         int parity = 0;
         for_tiles(t, [&](const Tile& tile, size_t number) {  // Q = the given probabilities
-            clear_tile(number, 0);
-            for (int i = 0; i < tile.rows; ++i) {
-                const size_t pixel = tile.pixel + size_t(i) * tile.columns;
-                if (!r_.stride && !stores_at_once())
+            if (!r_.stride && !stores_at_once())
+                for (int i = 0; i < tile.rows; ++i) {
+                    const size_t pixel = tile.pixel + size_t(i) * tile.columns;
                     score_row(t, tile, i, kept_, &w_.lse[pixel], &w_.unary[pixel * kept_.lanes()]);
-                kernels().first(arguments(t, tile, i, 1));
-            }
+                }
+            clear_tile(number, 0);
+            kernels().first(arguments(t, number, 1));
             if (!pruned) std::fill_n(&w_.rest[tile.pixel], tile.pixels(), 0.f);
         });
         if (r_.iterations == 0)  // no messages
@@ -1117,15 +1213,13 @@ class Inference {
         for (int iteration = 0; iteration < r_.iterations; ++iteration) {
             blur(t, w_.values[parity].data());
             if (iteration + 1 == r_.iterations) break;
-            for_tiles(t, [&](const Tile& tile, size_t number) {
+            for_tiles(t, [&](const Tile&, size_t number) {
                 clear_tile(number, 1 - parity);
-                for (int i = 0; i < tile.rows; ++i) kernels().step(arguments(t, tile, i, parity));
+                kernels().step(arguments(t, number, parity));
             });
             parity = 1 - parity;
         }
-        for_tiles(t, [&](const Tile& tile, size_t) {
-            for (int i = 0; i < tile.rows; ++i) write_row(t, tile, i, arguments(t, tile, i, parity));
-        });
+        for_tiles(t, [&](const Tile& tile, size_t number) { write_tile(t, tile, arguments(t, number, parity)); });
     }
 
     void blur(int t, float* values) {
@@ -1163,29 +1257,35 @@ class Inference {
         kernels().blur(values, lattice.chains[j].data() + begin, end - begin, kept_.vectors());
     }
 
-    void write_row(int t, const Tile& tile, int i, const StepArguments& a) {
+    void write_tile(int t, const Tile& tile, const StepArguments& a) {
         Workspace::PerThread& own = *w_.threads[t];
-        const size_t place = size_t(tile.top + i) * r_.width + tile.left, pixel = tile.pixel + size_t(i) * tile.columns;
         if (!r_.q) {
-            int32_t best[kTile];
+            int32_t* const best = own.best.fit(tile.pixels());
             kernels().last_labels(a, best);
-            for (int x = 0; x < tile.columns; ++x) {
-                if (r_.labels8)
-                    r_.labels8[place + x] = uint8_t(kept_.numbers[best[x]]);
-                else
-                    r_.labels64[place + x] = kept_.numbers[best[x]];
+            for (int y = 0; y < tile.rows; ++y) {
+                const size_t place = size_t(tile.top + y) * r_.width + tile.left;
+                for (int x = 0; x < tile.columns; ++x) {
+                    const int label = kept_.numbers[best[y * tile.columns + x]];
+                    if (r_.labels8)
+                        r_.labels8[place + x] = uint8_t(label);
+                    else
+                        r_.labels64[place + x] = label;
+                }
             }
             return;
         }
-        float* const q = own.q.fit(kTile * every_.lanes());
-        float scale[kTile];
-        kernels().last_q(a, q, scale);
-        write_planes(t, kept_, place, tile.columns, q, false);
-        if (kept_.count() == r_.classes) return;
-        // Pruned classes keep their share of the softmax.
-        score_row(t, tile, i, every_, &w_.lse[pixel], q);
-        kernels().probabilities(q, scale, tile.columns, every_.vectors());
-        write_planes(t, every_, place, tile.columns, q, true);
+        float* const scale = own.scale.fit(tile.pixels());
+        kernels().last_q(a, scale);
+        for (int i = 0; i < tile.rows; ++i) {
+            const size_t place = size_t(tile.top + i) * r_.width + tile.left, pixel = size_t(i) * tile.columns;
+            write_planes(t, kept_, place, tile.columns, a.values + pixel * kept_.lanes(), false);
+            if (kept_.count() == r_.classes) continue;
+            // Pruned classes keep their share of the softmax.
+            float* const q = own.row.fit(kTile * every_.lanes());
+            score_row(t, tile, i, every_, &w_.lse[tile.pixel + pixel], q);
+            kernels().probabilities(q, scale + pixel, tile.columns, every_.vectors());
+            write_planes(t, every_, place, tile.columns, q, true);
+        }
     }
 
     void write_planes(int t, const Classes& classes, size_t place, int width, const float* values, bool but_kept) {
@@ -1553,67 +1653,68 @@ static void probabilities(float* row, const float* scale, int width, int vectors
         }
 }
 
-// Each stage runs over the row before the next begins: one pixel's gather, exponential, sum and scatter are a long
-// chain of waits, many pixels' gathers are none.
-// NV vectors of classes are known to the compiler, or 0: a.vectors of them.
-template <int NV, class V = F8>
-CRF_INLINE void slice(const StepArguments& a, float* out) {
-    constexpr int kWidth = sizeof(V) / sizeof(float);
-    const int vectors = NV ? NV : a.vectors;
-    const size_t lanes = size_t(vectors) * kWidth;
-    const Corners<6>* const bilateral = a.bilateral;
-    const Corners<3>* const gaussian = a.gaussian;
-    const float* const unary = a.unary;
-    const float* const from = a.from;
-    const float* const from_gaussian = a.from_gaussian;
-    const V w2 = all_as<V>(a.w2);
-    for (int i = 0; i < a.count; ++i) {
-        const Corners<6>& b = bilateral[i];
-        const Corners<3>& g = gaussian[i];
-        const float* p[9];
-        for (int c = 0; c < 6; ++c) p[c] = from + b.at[c];
-        for (int c = 0; c < 3; ++c) p[6 + c] = from_gaussian + g.at[c] * lanes;
-        for (int v = 0; v < vectors; ++v) {
-            V near = all_as<V>(g.weight[0]) * load_as<V>(p[6] + v * kWidth);
-            for (int c = 1; c < 3; ++c) near += all_as<V>(g.weight[c]) * load_as<V>(p[6 + c] + v * kWidth);
-            V alike = load_as<V>(unary + i * lanes + v * kWidth), other = w2 * near;
-            for (int c = 0; c < 6; c += 2) {
-                alike += all_as<V>(b.weight[c]) * load_as<V>(p[c] + v * kWidth);
-                other += all_as<V>(b.weight[c + 1]) * load_as<V>(p[c + 1] + v * kWidth);
+// Each stage runs over the tile before the next begins: one pixel's gather, exponential, sum and scatter are a long
+// chain of waits, many pixels' gathers are none. V: the part of the classes that goes as one vector.
+template <int Count, class V>
+CRF_INLINE void slice_part(const Points<Count>& all_points, const float* from, float* values, size_t lanes) {
+    const Point<Count>* point = all_points.points;
+    for (const Simplex<Count>* simplex = all_points.begin; simplex < all_points.end; ++simplex) {
+        V corner[Count];
+        for (int c = 0; c < Count; ++c) corner[c] = load_as<V>(from + simplex->at[c] * lanes);
+        for (const Point<Count>* const end = point + simplex->pixels; point < end; ++point) {
+            float* const out = values + point->place * lanes;
+            V a = load_as<V>(out), b = all_as<V>(point->weight[0]) * corner[0];
+            for (int c = 1; c < Count; c += 2) {
+                a += all_as<V>(point->weight[c]) * corner[c];
+                if (c + 1 < Count) b += all_as<V>(point->weight[c + 1]) * corner[c + 1];
             }
-            store_as<V>(out, alike + other);
-            out += kWidth;
+            store_as<V>(out, a + b);
         }
     }
 }
 
-template <int NV, class V = F8>
-CRF_INLINE void splat(const StepArguments& a, const float* q, const float* scales) {
-    constexpr int kWidth = sizeof(V) / sizeof(float);
-    const int vectors = NV ? NV : a.vectors;
-    const size_t lanes = size_t(vectors) * kWidth;
-    const Corners<6>* const bilateral = a.bilateral;
-    const Corners<3>* const gaussian = a.gaussian;
-    float* const to = a.to;
-    float* const to_gaussian = a.to_gaussian;
-    for (int i = 0; i < a.count; ++i) {
-        const Corners<6>& b = bilateral[i];
-        const Corners<3>& g = gaussian[i];
-        float* p[9];
-        for (int c = 0; c < 6; ++c) p[c] = to + b.at[c];
-        for (int c = 0; c < 3; ++c) p[6 + c] = to_gaussian + g.at[c] * lanes;
-        V weight[9];
-        for (int c = 0; c < 6; ++c) weight[c] = all_as<V>(b.weight[c]);
-        for (int c = 0; c < 3; ++c) weight[6 + c] = all_as<V>(g.weight[c]);
-        const V scale = all_as<V>(scales[i]);
-        for (int v = 0; v < vectors; ++v) {
-            const V x = load_as<V>(q) * scale;
-            V sum[9];  // the corners of a simplex are distinct vertices: all reads before all writes
-            for (int c = 0; c < 9; ++c) sum[c] = load_as<V>(p[c] + v * kWidth) + weight[c] * x;
-            for (int c = 0; c < 9; ++c) store_as<V>(p[c] + v * kWidth, sum[c]);
-            q += kWidth;
+template <int Count, class V>
+CRF_INLINE void splat_part(const Points<Count>& all_points, const float* values, float* to, size_t lanes) {
+    const Point<Count>* point = all_points.points;
+    for (const Simplex<Count>* simplex = all_points.begin; simplex < all_points.end; ++simplex) {
+        V sum[Count];
+        for (int c = 0; c < Count; ++c) sum[c] = V{};
+        for (const Point<Count>* const end = point + simplex->pixels; point < end; ++point) {
+            const V q = load_as<V>(values + point->place * lanes);
+            for (int c = 0; c < Count; ++c) sum[c] += all_as<V>(point->weight[c]) * q;
         }
+        V before[Count];  // the corners of a simplex are distinct vertices: all reads before all writes
+        for (int c = 0; c < Count; ++c) before[c] = load_as<V>(to + simplex->at[c] * lanes);
+        for (int c = 0; c < Count; ++c) store_as<V>(to + simplex->at[c] * lanes, before[c] + sum[c]);
     }
+}
+
+#if CRF_WIDTH == 16
+#define CRF_PARTS(lanes, call)                          \
+    {                                                   \
+        size_t k = 0;                                   \
+        for (; k + 16 <= lanes; k += 16) call(F16);     \
+        for (; k < lanes; k += 8) call(F8);             \
+    }
+#else
+#define CRF_PARTS(lanes, call) \
+    for (size_t k = 0; k < lanes; k += 8) call(F8);
+#endif
+static void slice(const StepArguments& a) {
+    const size_t lanes = size_t(a.vectors) * 8;
+#define CRF_CALL(V)                                                          \
+    slice_part<6, V>(a.bilateral, a.from + k, a.values + k, lanes),          \
+        slice_part<3, V>(a.gaussian, a.from_gaussian + k, a.values + k, lanes)
+    CRF_PARTS(lanes, CRF_CALL)
+#undef CRF_CALL
+}
+static void splat(const StepArguments& a) {
+    const size_t lanes = size_t(a.vectors) * 8;
+#define CRF_CALL(V)                                                      \
+    splat_part<6, V>(a.bilateral, a.values + k, a.to + k, lanes),        \
+        splat_part<3, V>(a.gaussian, a.values + k, a.to_gaussian + k, lanes)
+    CRF_PARTS(lanes, CRF_CALL)
+#undef CRF_CALL
 }
 
 // x -> e^x, all of a block.
@@ -1628,38 +1729,46 @@ CRF_INLINE void exponentials(float* x, size_t count) {
     for (; k < count; k += 8) store(x + k, exponential(load(x + k)));
 }
 
-// x -> e^x; scales <- 1 / (their sum + rest). If asked, less the largest x, which `tops` then holds.
+// The softmax of every pixel, with the pruned classes' share in the sum; `scales`, if given, is what e^(log
+// probability) of those is multiplied by.
 template <int NV>
-CRF_INLINE void soften(const StepArguments& a, float* x, float* scales, float* tops) {
-    const int vectors = NV ? NV : a.vectors, count = a.count;
+CRF_INLINE void soften(const StepArguments& a, float* scales) {
+    const int vectors = NV ? NV : a.vectors;
     const size_t lanes = size_t(vectors) * 8;
-    for (int i = 0; i < kTile; ++i) tops[i] = 0.f;
-    if (a.subtract_max)
+    constexpr int kBlock = 32;
+    for (int begin = 0; begin < a.count; begin += kBlock) {
+        const int count = begin + kBlock < a.count ? kBlock : a.count - begin;
+        float* const x = a.values + begin * lanes;
+        const float* const rest = a.rest + begin;
+        float factors[kBlock], tops[kBlock];
+        if (a.subtract_max)
+            for (int i = 0; i < count; ++i) {
+                float* const own = x + i * lanes;
+                F8 m = load(own);
+                for (int v = 1; v < vectors; ++v) m = larger(m, load(own + v * 8));
+                tops[i] = largest_of(m);
+                for (int v = 0; v < vectors; ++v) store(own + v * 8, load(own + v * 8) - all(tops[i]));
+            }
+        exponentials(x, count * lanes);
         for (int i = 0; i < count; ++i) {
-            float* const own = x + i * lanes;
-            F8 m = load(own);
-            for (int v = 1; v < vectors; ++v) m = larger(m, load(own + v * 8));
-            tops[i] = largest_of(m);
-            for (int v = 0; v < vectors; ++v) store(own + v * 8, load(own + v * 8) - all(tops[i]));
+            F8 total = load(x + i * lanes);
+            for (int v = 1; v < vectors; ++v) total += load(x + i * lanes + v * 8);
+            factors[i] = sum(total);
         }
-    exponentials(x, count * lanes);
-    for (int i = 0; i < count; ++i) {
-        F8 total = load(x + i * lanes);
-        for (int v = 1; v < vectors; ++v) total += load(x + i * lanes + v * 8);
-        scales[i] = sum(total);
+        if (a.subtract_max)
+            for (int i = 0; i < count; ++i) {
+                const float down = exponential(all(-tops[i]))[0];
+                factors[i] = 1.f / (factors[i] + rest[i] * down);
+                tops[i] = factors[i] * down;
+            }
+        else
+            for (int i = 0; i < count; ++i) tops[i] = factors[i] = 1.f / (factors[i] + rest[i]);
+        for (int i = 0; i < count; ++i)
+            for (int v = 0; v < vectors; ++v) store(x + i * lanes + v * 8, load(x + i * lanes + v * 8) * all(factors[i]));
+        if (scales)
+            for (int i = 0; i < count; ++i) scales[begin + i] = tops[i];
     }
-    if (a.subtract_max)
-        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + a.rest[i] * exponential(all(-tops[i]))[0]);
-    else
-        for (int i = 0; i < count; ++i) scales[i] = 1.f / (scales[i] + a.rest[i]);
 }
-
-// x: room for the values of a row, known to the compiler where the number of vectors is.
-#define CRF_ROW                                        \
-    alignas(64) float own[NV ? NV * 8 * kTile : 1];    \
-    float* const x = NV ? own : a.scratch;             \
-    alignas(64) float scales[kTile], tops[kTile];      \
-    const size_t lanes = size_t(NV ? NV : a.vectors) * 8;
 
 #if CRF_WIDTH == 16
 template <int NV>
@@ -1676,58 +1785,28 @@ struct Widest {
 #endif
 #define CRF_WIDEST(function, NV) function<Widest<NV>::count, typename Widest<NV>::Vector>
 
-template <int NV>
-CRF_INLINE void first_of(const StepArguments& a) {
-    CRF_ROW
-    (void)tops;
+static void first(const StepArguments& a) {
+    const size_t lanes = size_t(a.vectors) * 8;
+    exponentials(a.values, a.count * lanes);
     for (int i = 0; i < a.count; ++i) {
         F8 total = all(0.f);
-        for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) {
-            const F8 p = exponential(load(a.unary + k));
-            store(x + k, p);
-            total += p;
-        }
+        for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) total += load(a.values + k);
         const float left = 1.f - sum(total);
         a.rest[i] = left > 0.f ? left : 0.f;
-        scales[i] = 1.f;
     }
-    CRF_WIDEST(splat, NV)(a, x, scales);
-}
-
-template <int NV>
-CRF_INLINE void step_of(const StepArguments& a) {
-    CRF_ROW
-    (void)lanes;
-    CRF_WIDEST(slice, NV)(a, x);
-    soften<NV>(a, x, scales, tops);
-    CRF_WIDEST(splat, NV)(a, x, scales);
-}
-
-// Q, and the scale of e^(log probability) that gives it for classes that get no messages.
-template <int NV>
-CRF_INLINE void last_q_of(const StepArguments& a, float* q, float* out_scales) {
-    CRF_ROW
-    (void)x;
-    CRF_WIDEST(slice, NV)(a, q);
-    soften<NV>(a, q, scales, tops);
-    for (int i = 0; i < a.count; ++i) {
-        for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) store(q + k, load(q + k) * all(scales[i]));
-        out_scales[i] = scales[i] * exponential(all(-tops[i]))[0];
-    }
+    splat(a);
 }
 
 // The lane that is largest, the first of equals.
-template <int NV>
-CRF_INLINE void last_labels_of(const StepArguments& a, int32_t* best) {
-    CRF_ROW
-    (void)scales, (void)tops;
-    CRF_WIDEST(slice, NV)(a, x);
+static void last_labels(const StepArguments& a, int32_t* best) {
+    const size_t lanes = size_t(a.vectors) * 8;
+    slice(a);
     for (int i = 0; i < a.count; i += 8) {
         F8 most = all(0.f);
         I8 which = I8{};
         for (size_t k = 0; k < lanes; k += 8) {
             F8 r[8];
-            for (int j = 0; j < 8; ++j) r[j] = load(x + (i + j < a.count ? i + j : i) * lanes + k);
+            for (int j = 0; j < 8; ++j) r[j] = load(a.values + (i + j < a.count ? i + j : i) * lanes + k);
             transpose(r);
             for (int j = 0; j < 8; ++j) {
                 const I8 more = (r[j] > most) | ((k + j) ? I8{} : ~I8{});
@@ -1783,23 +1862,16 @@ CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int
         case 4: call(4); break;     \
         default: call(0);           \
     }
-static void first(const StepArguments& a) {
-#define CRF_CALL(NV) first_of<NV>(a)
-    CRF_DISPATCH(a.vectors, CRF_CALL)
-#undef CRF_CALL
-}
 static void step(const StepArguments& a) {
-#define CRF_CALL(NV) step_of<NV>(a)
+    slice(a);
+#define CRF_CALL(NV) soften<NV>(a, nullptr)
     CRF_DISPATCH(a.vectors, CRF_CALL)
 #undef CRF_CALL
+    splat(a);
 }
-static void last_q(const StepArguments& a, float* q, float* scales) {
-#define CRF_CALL(NV) last_q_of<NV>(a, q, scales)
-    CRF_DISPATCH(a.vectors, CRF_CALL)
-#undef CRF_CALL
-}
-static void last_labels(const StepArguments& a, int32_t* best) {
-#define CRF_CALL(NV) last_labels_of<NV>(a, best)
+static void last_q(const StepArguments& a, float* scales) {
+    slice(a);
+#define CRF_CALL(NV) soften<NV>(a, scales)
     CRF_DISPATCH(a.vectors, CRF_CALL)
 #undef CRF_CALL
 }
@@ -1815,7 +1887,7 @@ static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, 
 
 #undef CRF_INLINE
 #undef CRF_SHUFFLE
-#undef CRF_ROW
+#undef CRF_PARTS
 #undef CRF_WIDEST
 #undef CRF_DISPATCH
 #undef CRF_TEXT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from types import TracebackType
@@ -19,7 +20,8 @@ class RefinementPool:
 
     Threads where the engine releases the interpreter lock, spawned processes where it does not (a forked child
     would hang after torch has started its own threads). At most `pending` images are under way; submit waits
-    for one to finish beyond that, so memory stays bounded however many images there are.
+    for one to finish beyond that, so memory stays bounded however many images there are. On Linux its threads run
+    at a lower priority than the caller's: the network's own threads, which wait for each other, go first.
 
         with RefinementPool(crf) as pool:
             futures = [pool.refine(image, score_map) for image, score_map in batch]
@@ -39,7 +41,7 @@ class RefinementPool:
             spawn = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, mp_context=spawn)
         else:
-            self._executor = ThreadPoolExecutor(workers, thread_name_prefix="dense-crf")
+            self._executor = ThreadPoolExecutor(workers, thread_name_prefix="dense-crf", initializer=_step_back)
 
     def submit(
         self,
@@ -99,6 +101,11 @@ def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int) -> Any:
 
 def _portable(argument: Any) -> Any:
     return argument.detach().cpu().numpy() if isinstance(argument, Tensor) else argument
+
+
+def _step_back() -> None:
+    if sys.platform == "linux":  # where a thread's priority is its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _cores() -> int:

@@ -92,6 +92,7 @@ def contestants() -> list[Contestant]:
             Contestant(f"native exact, {CORES} threads an image", "native", threads=CORES),
             Contestant(f"native exact, an image a thread ({CORES})", "native", pool=CORES),
             Contestant("native pruned labels, 1 thread", "native", prune=0.01, labels=True),
+            Contestant(f"native pruned labels, {CORES} threads an image", "native", 0.01, threads=CORES, labels=True),
             Contestant(f"native pruned labels, an image a thread ({CORES})", "native", 0.01, pool=CORES, labels=True),
         ]
     return [*found, Contestant(f"torch exact, {torch.get_num_threads()} threads", "torch")]
@@ -243,7 +244,7 @@ def main() -> None:
     except ImportError as error:
         raise SystemExit(str(error)) from None
 
-    console = Console()
+    console = Console(width=140)
     bandwidth = copy_bandwidth()
     level = native_engine.level() if native_engine.missing() is None else "not built"
     note = f"{CORES} cores, copy bandwidth {bandwidth / 1e9:.1f} GB/s, native kernels: {level}"
