@@ -17,6 +17,8 @@ $(READY): pyproject.toml constraints.txt setup.py src/crf/native.cpp
 	  || { echo "error: $(PYTHON) is $$($(PYTHON) -V); Python 3.10 to 3.13 is needed: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@# timm for its tests, without torchvision: that must match the build of torch, and the tests do not need it
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps timm
 	@touch $@
 
 train: $(READY) ## train on generated figures, with CRF; a few minutes on two cores

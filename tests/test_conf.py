@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.command import slug
 from tests.conftest import REPO
+from tests.torchvision import import_timm
 
 CONF = REPO / "conf"
 CHOICES = [
@@ -46,8 +47,7 @@ def test_every_target_of_a_group_is_built(group):
             "backbone=slim", f"{group}={path.stem}", "crf=none", *([f"crf={path.stem}"] if group == "crf" else [])
         )
         if path.stem == "timm":
-            pytest.importorskip("torchvision", reason="timm needs torchvision")
-            pytest.importorskip("timm")
+            import_timm()
         with torch.device("meta"):
             model = instantiate(config.model, num_classes=3)
         assert isinstance(model, DeepLab)

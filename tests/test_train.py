@@ -101,6 +101,22 @@ def test_resume_goes_on_where_the_checkpoint_stopped(run, tmp_path):
     assert torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
 
 
+@pytest.mark.slow
+def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
+    """Real code generation, as users get it; both ways, to resume and to begin with."""
+    (compiled,) = train(tmp_path / "compiled", "compile=true", "crf=none")
+    plain, built = (torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (run, compiled))
+    assert list(built["state_dict"]) == list(plain["state_dict"])
+    assert losses(compiled) == pytest.approx(losses(run), rel=0.1)  # dropout draws differ
+    for number, (start, compile) in enumerate([(compiled, "false"), (run, "true")]):
+        for key in ("ckpt", "init_from"):
+            folder = tmp_path / f"{key}{number}"
+            overrides = [f"{key}={start / 'checkpoints' / 'last.ckpt'}", f"compile={compile}", "crf=none"]
+            (after,) = train(folder, *overrides, "trainer.max_steps=6")
+            assert len(losses(after)) == (2 if key == "ckpt" else 6)
+            assert max(losses(after)) < losses(run)[0]  # the weights came along
+
+
 def test_paths_can_be_pasted_into_overrides(run):
     assert not set("=,[]{}() ") & set(str(run.name))
 

@@ -1,6 +1,7 @@
 """Any network of timm as a backbone; an extra: pip install "deeplab-v1[timm]"."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -78,13 +79,18 @@ class Timm(Backbone):
 def create(name: str, pretrained: bool) -> Any:
     try:
         import timm
-    except ImportError as error:
+    except (ImportError, RuntimeError, OSError) as error:  # also a torchvision that is built for another torch
         raise UserError(
             f'backbone.name={name} needs timm, which cannot be imported ({error}): pip install "deeplab-v1[timm]"'
         ) from error
+    if not timm.is_model(name):
+        close = get_close_matches(name, timm.list_models(), n=1)
+        hint = f"did you mean {close[0]}?" if close else "timm.list_models() names them"
+        raise UserError(f"backbone.name={name}: timm has no such model; {hint}")
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, output_stride=STRIDE)
     except (RuntimeError, NotImplementedError, AssertionError, TypeError) as error:
         if pretrained:
             raise
-        raise UserError(f"backbone.name={name}: timm cannot give its features at stride 8 ({error})") from error
+        reason = str(error) or "its stride cannot be chosen"
+        raise UserError(f"backbone.name={name}: timm cannot give its features at stride 8 ({reason})") from error

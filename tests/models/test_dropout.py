@@ -1,5 +1,6 @@
 """Dropout by its definition: kept with probability 1 - p and scaled by 1 / (1 - p), element by element."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -36,3 +37,11 @@ def test_seed_repeats():
     torch.manual_seed(1)
     assert torch.equal(layer(x), first)
     assert not torch.equal(first, second)
+
+
+def test_compiled_it_stays_in_one_graph(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of shapes are no part of the graph
+    torch.manual_seed(0)
+    y = torch.compile(Dropout(0.5), backend="eager", fullgraph=True)(torch.ones(120_000))
+    assert (y != 0).float().mean().item() == pytest.approx(0.5, abs=5 * (0.25 / 120_000) ** 0.5)
+    assert set(y.tolist()) == {0.0, 2.0}

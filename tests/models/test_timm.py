@@ -1,0 +1,99 @@
+"""Backbones of timm: which are taken, which are refused by name, what their cards and their weights say."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from src.errors import UserError
+from src.models import Timm
+from src.models.pretrained import load_pretrained
+from tests.models.networks import network
+from tests.torchvision import import_timm
+
+
+@pytest.fixture(autouse=True)
+def _timm() -> None:
+    import_timm()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100", "efficientnet_b0", "regnety_002"])
+def test_these_keep_the_grid(name: str) -> None:
+    with torch.device("meta"):
+        backbone = Timm(name)
+    features = backbone(torch.empty(1, 3, 321, 321, device="meta"))
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (channels, 320 // stride + 1, 320 // stride + 1)
+        for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
+    ]
+    assert backbone.strides[-1] == 8
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100"])
+def test_a_score_sits_on_its_pixel(name: str) -> None:
+    """Turn an image around, and the weights with it: the maps turn around. Their ends are on the image's ends."""
+    torch.manual_seed(0)
+    backbone = Timm(name).double().eval()
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data += module.weight.data.flip(2, 3)
+    image = 255 * torch.rand(1, 3, 65, 81, dtype=torch.float64)
+    for straight, turned in zip(backbone(image), backbone(image.flip(2, 3)), strict=True):
+        torch.testing.assert_close(turned.flip(2, 3), straight)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("convnext_atto", r"its last map is \(320, 8, 8\) for 65 pixels, not 9 a side"),
+        ("vit_tiny_patch16_224", "timm cannot give its features at stride 8"),
+        ("vgg16", r"timm cannot give its features at stride 8 \(its stride cannot be chosen\)"),
+        ("resnett18", "timm has no such model; did you mean resnet18"),
+    ],
+)
+def test_others_are_refused_by_name(name: str, reason: str) -> None:
+    with torch.device("meta"), pytest.raises(UserError, match=f"backbone.name={name}: {reason}"):
+        Timm(name)
+
+
+def test_normalisation_follows_the_card() -> None:
+    """RGB in 0..255; Google's networks took images from -1 to 1."""
+    imagenet, google = Timm("mobilenetv2_100.ra_in1k"), Timm("tf_mobilenetv3_small_minimal_100")
+    torch.testing.assert_close(imagenet.mean.flatten(), torch.tensor([123.675, 116.28, 103.53]))
+    torch.testing.assert_close(imagenet.std.flatten(), torch.tensor([58.395, 57.12, 57.375]))
+    assert google.mean.flatten().tolist() == google.std.flatten().tolist() == [127.5] * 3
+    own = Timm("mobilenetv2_100", mean=[1, 2, 3], std=[4, 5, 6], bgr=True)
+    assert own.mean.flatten().tolist() == [3, 2, 1]
+
+
+def offline(*_: Any, **__: Any) -> None:
+    raise OSError("no route to host\nand much more")
+
+
+def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.device("meta"):
+        model = network("meta", "backbone=timm", "backbone.weights=imagenet")
+    monkeypatch.setattr("timm.models._builder._resolve_pretrained_source", offline)
+    with pytest.raises(
+        UserError, match=r"could not get resnet18 \(no route to host\); go online once, or use none"
+    ):
+        load_pretrained(model)
+    with pytest.raises(UserError, match="takes none or imagenet"):
+        Timm("resnet18", weights="file.pth")
+
+
+def test_weights_are_those_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    theirs = timm.create_model("resnet18")
+    for p in theirs.parameters():
+        nn.init.normal_(p)
+    monkeypatch.setattr(
+        "timm.models._builder._resolve_pretrained_source", lambda _: ("state_dict", theirs.state_dict())
+    )
+    model = network("cpu", "backbone=timm", "backbone.weights=imagenet")
+    assert load_pretrained(model) == "backbone from timm's resnet18"
+    assert torch.equal(model.backbone.net.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
+    assert torch.equal(model.backbone.net.conv1.weight, theirs.conv1.weight)

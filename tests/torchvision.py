@@ -1,0 +1,61 @@
+"""A stand-in for torchvision, for timm's sake, where the true one is absent or does not fit the installed torch.
+
+timm imports torchvision for its image transforms and for the type of one layer (FrozenBatchNorm2d); its networks are
+made and run without it. So these tests need the names and nothing behind them.
+"""
+
+import enum
+import functools
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+class InterpolationMode(enum.Enum):
+    """torchvision's, whose members timm looks up by name."""
+
+    NEAREST = "nearest"
+    NEAREST_EXACT = "nearest-exact"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    BOX = "box"
+    HAMMING = "hamming"
+    LANCZOS = "lanczos"
+
+
+class Names(MetaPathFinder, Loader):
+    """Finds every module of torchvision; each of their names is a class without content."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self, is_package=True) if fullname.split(".")[0] == "torchvision" else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        @functools.cache
+        def name(name: str) -> type:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return InterpolationMode if name == "InterpolationMode" else type(name, (), {})
+
+        module.__getattr__ = name  # type: ignore[method-assign]
+
+
+@functools.cache
+def import_timm() -> None:
+    """Import timm, through the stand-in only where torchvision itself cannot be imported; skip where timm is absent."""
+    try:
+        importlib.import_module("torchvision")
+    except (
+        ImportError,
+        RuntimeError,
+        OSError,
+    ):  # the last two: it was built for another torch
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, Names())
+    pytest.importorskip("timm", reason="timm is an extra")
