@@ -3,26 +3,21 @@
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from src.models import DeepLab
-from src.optim import named_parameters_by_group
 
-
-def print_parameter_groups(model: DeepLab, rates: Mapping[str, tuple[float, float]]) -> None:
-    """What the optimiser holds, one line a group.
-
-    Args:
-        rates: learning rate and weight decay of each group.
-    """
+def print_parameter_groups(groups: Sequence[Mapping[str, Any]]) -> None:
+    """What the optimiser holds (its ``param_groups``), one line a group."""
     table = Table(title="Parameter groups", title_justify="left")
     for column in ("group", "tensors", "parameters", "learning rate", "weight decay"):
         table.add_column(column, justify="left" if column == "group" else "right")
-    for kind, named in named_parameters_by_group(model).items():
-        count = sum(parameter.numel() for _, parameter in named)
-        table.add_row(kind, str(len(named)), f"{count:,}", *(f"{rate:g}" for rate in rates[kind]))
+    for group in groups:
+        count = sum(parameter.numel() for parameter in group["params"])
+        rates = (f"{group[key]:g}" for key in ("lr", "weight_decay"))
+        table.add_row(group["name"], str(len(group["params"])), f"{count:,}", *rates)
     Console().print(table)
 
 

@@ -37,6 +37,8 @@ def describe(config: DictConfig) -> None:
     layers = layers_of(model, config.size, config.size)
     title = f"{type(model.backbone).__name__} and {type(model.head).__name__}, {config.size}x{config.size} pixels"
     console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a file or a pipe has no width of its own
     console.print(layer_table(layers, title))
 
     field = max(layer.field for layer in layers)
@@ -61,8 +63,8 @@ def layer_table(layers: Sequence[Layer], title: str) -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for column in ("layer", "kind", "output", "parameters", "GFLOPs", "receptive field"):
-        table.add_column(column, justify="left" if column in ("layer", "kind") else "right")
+    for column in ("layer", "kind", "output", "parameters", "GFLOPs", "field, px"):
+        table.add_column(column, justify="left" if column in ("layer", "kind") else "right", overflow="fold")
     for layer in layers:
         channels, *size = layer.output
         table.add_row(

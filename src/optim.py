@@ -55,11 +55,11 @@ def grouped_optimizer(
         algorithm: name of a class of torch.optim.
         lr: learning rate of the backbone's weights; the other groups multiply it.
         weight_decay: for weights; biases and normalisation have none.
-        multipliers: changes to ``PAPER_MULTIPLIERS``, by group.
+        multipliers: changes to ``PAPER_MULTIPLIERS``, by group; 0 keeps a group's parameters as they are.
         options: what else the algorithm takes (momentum, betas, ...).
 
     Raises:
-        ValueError: for an unknown algorithm or group.
+        ValueError: for an unknown algorithm or group, or where every group stands still.
     """
     optimizer: Any = getattr(torch.optim, algorithm, None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
@@ -67,6 +67,12 @@ def grouped_optimizer(
     if unknown := set(multipliers or {}) - set(PAPER_MULTIPLIERS):
         raise ValueError(f"optimizer.multipliers has no group {sorted(unknown)}; groups: {list(PAPER_MULTIPLIERS)}")
     factor = {**PAPER_MULTIPLIERS, **(multipliers or {})}
+    groups = named_parameters_by_group(model)
+    still = [parameter for kind, named in groups.items() if factor[kind] == 0 for _, parameter in named]
+    if len(still) == sum(map(len, groups.values())):
+        raise ValueError("optimizer.multipliers leave nothing to train: 0 for every group that the network has")
+    for parameter in still:
+        parameter.requires_grad_(False)  # what does not move needs no backward pass
     build: Any = optimizer
     return build(
         [
@@ -76,7 +82,7 @@ def grouped_optimizer(
                 "lr": lr * factor[kind],
                 "weight_decay": weight_decay if kind in DECAYED else 0.0,
             }
-            for kind, named in named_parameters_by_group(model).items()
+            for kind, named in groups.items()
         ],
         lr=lr,
         **options,

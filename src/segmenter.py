@@ -87,9 +87,8 @@ class Segmenter(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = instantiate(self.optimizer_config, self.model)
-        rates = {group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
         if self.trainer.is_global_zero:
-            print_parameter_groups(self.model, rates)
+            print_parameter_groups(optimizer.param_groups)
         schedule = dict(self.scheduler_config)
         if "total_iters" in schedule and schedule["total_iters"] is None:
             schedule["total_iters"] = int(self.trainer.estimated_stepping_batches)

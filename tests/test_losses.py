@@ -46,6 +46,15 @@ def test_nothing_but_void_costs_nothing(criterion: nn.Module) -> None:
     assert not scores.grad.any()
 
 
+def test_label_smoothing_by_hand() -> None:
+    """A tenth of the target is spread over all four classes."""
+    scores, label = sample()
+    known = label != 255
+    log_p = F.log_softmax(scores, dim=1).movedim(1, -1)[known]
+    target = 0.9 * F.one_hot(label[known], 4) + 0.1 / 4
+    torch.testing.assert_close(CrossEntropy(0.1)(scores, label), -(target * log_p).sum(dim=1).mean())
+
+
 def test_class_balanced_by_hand() -> None:
     scores, label = sample()
     beta = 0.9

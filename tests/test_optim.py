@@ -51,8 +51,13 @@ def test_a_step_of_the_second_stage_leaves_the_trunk_and_its_dropout() -> None:
     before = {name: p.clone() for name, p in model.named_parameters()}
     image = torch.randint(0, 256, (1, 3, 33, 33), dtype=torch.uint8)
     model.head.trunk.dropout.p = 0.5
+    for branch in model.head.branches:
+        branch.dropout.p = 0.0  # so that what differs is the trunk's
     assert not torch.equal(model(image), model(image))
     model(image).square().sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {
+        name for name in before if name.startswith("head.scales.")
+    }
     optimizer.step()
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved
@@ -74,6 +79,10 @@ def test_frozen_norms_have_no_group_and_no_new_statistics() -> None:
     [
         ({"algorithm": "Sgd"}, "optimizer.algorithm=Sgd is no optimiser"),
         ({"algorithm": "SGD", "multipliers": {"biases": 2}}, r"no group \['biases'\]"),
+        (
+            {"algorithm": "SGD", "multipliers": composed("optimizer=second_stage").optimizer.multipliers},
+            "leave nothing to train",
+        ),
     ],
 )
 def test_mistakes_are_named(options: dict, message: str) -> None:

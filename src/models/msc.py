@@ -19,7 +19,7 @@ class MSc(Head):
 
     In training the branches take strides 8, 4, 2, 1, 1, so that all scores meet at an eighth of the image. At test
     their stride is 1 and every score map is up-sampled to the image's size before the sum, as in the released files;
-    at the positions (8 i, 8 j) both give the same scores.
+    at the positions (8 i, 8 j) both give the same scores. On a head that scores every pixel, training is as the test.
 
     Args:
         in_channels: channels of every feature map of the backbone; every map but the last gets a branch.
@@ -70,7 +70,8 @@ class MSc(Head):
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
         scores = self.trunk(features)
-        if self.training or not self.full_resolution:
+        coarse = scores.shape[-2:] == features[-1].shape[-2:]  # not so where the trunk's classifier follows up-sampling
+        if coarse and (self.training or not self.full_resolution):
             for branch, finer in zip(self.branches, features, strict=False):  # the last map is the trunk's
                 scores = scores + branch(finer, stride=grid_stride(scores.shape[-2:], finer.shape[-2:]))
             return scores

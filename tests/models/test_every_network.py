@@ -7,6 +7,7 @@ take minutes and run with ``pytest -m slow``.
 import copy
 import functools
 import io
+import re
 from itertools import product
 
 import jaxtyping
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from src.models import DeepLab
 from src.models.geometry import padded_side, score_side
-from src.optim import named_parameters_by_group
+from src.optim import grouped_optimizer
 from tests.models.networks import CONF, composed
 from tests.torchvision import import_timm
 
@@ -114,14 +115,17 @@ def test_backward_reaches_every_parameter(backbone: str, head: str) -> None:
 
 
 @every_network
-def test_every_parameter_is_in_one_group(backbone: str, head: str) -> None:
+def test_every_parameter_has_the_rate_and_decay_of_the_paper(backbone: str, head: str) -> None:
+    """x1 and decay for weights, x2 and none for biases, x10 and x20 for the classifier; BatchNorm x1 and none."""
     model = network(backbone, head)
-    groups = named_parameters_by_group(model)
-    names = [name for named in groups.values() for name, _ in named]
-    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
-    assert len(groups["classifier_weight"]) == len(groups["classifier_bias"]) == 1
-    for kind, named in groups.items():
-        assert all(p.ndim == 4 for _, p in named) == kind.endswith("weight")
+    optimizer = grouped_optimizer(model, "SGD", lr=1.0, weight_decay=1.0)
+    found = {p: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    norm = {p for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+    for name, p in model.named_parameters():
+        classifier = re.fullmatch(r"head\.(trunk\.)?(fc8|score)\.(weight|bias)", name)
+        rate = 1 if p in norm else (2 if name.endswith("bias") else 1) * (10 if classifier else 1)
+        assert found[p] == (rate, 1.0 if p.ndim == 4 else 0.0), name
 
 
 @every_network

@@ -41,6 +41,21 @@ def test_each_branch_meets_the_trunk_on_the_grid(model: DeepLab, size: tuple[int
         torch.testing.assert_close(branch(finer, stride=1)[..., ::stride, ::stride], branch(finer, stride=stride))
 
 
+def test_on_a_head_that_scores_every_pixel() -> None:
+    """Training is as the test: the branches have stride 1 and grow to the image, as the trunk does itself."""
+    torch.manual_seed(0)
+    overrides = ("backbone=vgg11", "backbone.width=0.0625", "head=msc", "head@head.trunk=tutorial", "head.dropout=0")
+    model = network("cpu", *overrides, "model.frozen_norm=true", classes=4).double()
+    image = random_image(30, 41)
+    scores = model.train()(image)
+    assert scores.shape == (1, 4, 33, 41)
+    features = model.backbone(image)
+    parts = [branch(finer, stride=1) for branch, finer in zip(model.head.branches, features, strict=False)]
+    grown = [F.interpolate(p, size=(33, 41), mode="bilinear", align_corners=True) for p in parts]
+    torch.testing.assert_close(scores, model.head.trunk(features) + sum(grown))
+    torch.testing.assert_close(model.eval()(image), scores)
+
+
 def test_training_scores_have_an_eighth_of_the_size(model: DeepLab) -> None:
     assert model.train()(random_image(65, 65)).shape == (1, 4, 9, 9)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from src.models import MSc
 from tests.models.networks import network
@@ -36,6 +37,26 @@ def test_msc_adds_640_channels_to_its_trunk(head: str) -> None:
     assert [branch.conv1.in_channels for branch in msc.branches] == [3, 64, 128, 256, 512]
 
 
-def test_msc_wraps_any_head() -> None:
-    model = network("meta", "backbone=vgg16", "head=msc", "head@head.trunk=kernel4x4")
-    assert model.head.trunk.fc6.dilation == (8, 8)
+@pytest.mark.parametrize("head", [*FIELD_OF_VIEW, "tutorial"])
+def test_msc_wraps_any_head(head: str) -> None:
+    plain = network("meta", "backbone=vgg16", f"head={head}").head
+    msc = network("meta", "backbone=vgg16", "head=msc", f"head@head.trunk={head}").head
+    shapes = {name: p.shape for name, p in msc.trunk.named_parameters()}
+    assert shapes == {name: p.shape for name, p in plain.named_parameters()}
+    assert len(msc.branches) == 5
+
+
+def test_tutorial_by_configuration_alone() -> None:
+    """Reference of the tutorial: 3x3 convolutions with BatchNorm and 2x2 pools, the fourth pool of stride 1, conv5 with
+    dilation 2; 512 channels, dilation 4, two 1x1; bilinear x8; a 3x3 classifier on every pixel."""
+    model = network("meta", "experiment=tutorial", "backbone.weights=none").train()
+    sizes = [tuple(f.shape[1:]) for f in model.backbone(torch.empty(1, 3, 321, 321, device="meta"))]
+    assert sizes == [(3, 321, 321), (64, 161, 161), (128, 81, 81), (256, 41, 41), (512, 41, 41), (512, 41, 41)]
+    pools = [m.kernel_size for m in model.backbone.modules() if isinstance(m, nn.MaxPool2d)]
+    assert pools == [2] * 5
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert [(c.kernel_size[0], c.dilation[0], c.out_channels) for c in convs[10:]] == [
+        *[(3, 2, 512)] * 3, (3, 4, 512), (1, 1, 512), (1, 1, 512), (3, 1, 21),
+    ]  # fmt: skip
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 13 + 3
+    assert model(torch.empty(1, 3, 321, 321, device="meta")).shape == (1, 21, 321, 321)
