@@ -43,9 +43,9 @@ def test_every_target_of_a_group_is_built(group):
     from src.models import DeepLab
 
     for path in sorted((CONF / group).glob("*.yaml"), key=lambda path: (path.stem == "timm", path)):
-        config = compose(
-            "backbone=slim", f"{group}={path.stem}", "crf=none", *([f"crf={path.stem}"] if group == "crf" else [])
-        )
+        head = ["head=msc_largefov"] if path.stem == "second_stage" else []  # it trains what MSc adds
+        crf = [f"crf={path.stem}"] if group == "crf" else []
+        config = compose("backbone=slim", *head, f"{group}={path.stem}", "crf=none", *crf)
         if path.stem == "timm":
             import_timm()
         with torch.device("meta"):

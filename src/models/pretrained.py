@@ -1,27 +1,21 @@
 """Weights from elsewhere: torchvision's ImageNet files, the authors' .caffemodel files, a run of one's own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
 
 from src.errors import UserError
-from src.models.backbone import copy_weight
-from src.models.caffemodel import read_caffemodel
+from src.models.caffe_weights import load_caffe
 from src.models.deeplab import DeepLab
-from src.models.head import FCHead
+from src.models.fully_connected import fc_head, load_fc
 from src.models.msc import MSc
 from src.models.timm_backbone import Timm
 from src.models.vgg import VGG
 
 SERVER = "https://download.pytorch.org/models"
-FC_INPUT, FC_CHANNELS = (512, 7, 7), 4096  # of VGG's fc6 on pool5
-TAPS = {7: (0, 1, 2, 3, 4, 5, 6), 4: (0, 2, 4, 6), 3: (0, 3, 6)}  # which of fc6's seven rows and columns stay
 
 
 def load_pretrained(model: DeepLab) -> str:
@@ -95,107 +89,6 @@ def read_state(path: Path) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise UserError(f"{path}: holds {type(state).__name__}, not weights by name")
     return state
-
-
-def fc_head(model: DeepLab) -> FCHead | None:
-    """The head with fc6 and fc7, also inside MSc."""
-    return next((module for module in model.head.modules() if isinstance(module, FCHead)), None)
-
-
-def load_fc(head: FCHead, fc6_weight: Tensor, fc6_bias: Tensor, fc7_weight: Tensor, fc7_bias: Tensor) -> None:
-    """VGG's fc6 and fc7 as the head's convolutions, decimated to its kernel and channels."""
-    kernel, channels = head.fc6.kernel_size[0], head.fc6.out_channels
-    if kernel not in TAPS or FC_CHANNELS % channels:
-        raise UserError(
-            f"backbone.weights: fc6 of {kernel}x{kernel} with {channels} channels cannot be had by decimation; "
-            f"head.kernel may be 7, 4 or 3 and head.channels a divisor of {FC_CHANNELS}"
-        )
-    copy_weight(head.fc6.weight, decimate_fc6(fc6_weight, kernel, channels), "fc6")
-    copy_weight(head.fc7.weight, decimate_fc7(fc7_weight, channels), "fc7")
-    step = FC_CHANNELS // channels
-    copy_weight(head.fc6.bias, fc6_bias.flatten()[::step], "fc6's bias")
-    copy_weight(head.fc7.bias, fc7_bias.flatten()[::step], "fc7's bias")
-
-
-def decimate_fc6(weight: Tensor, kernel: int, channels: int) -> Float[Tensor, "channels inputs kernel kernel"]:
-    """Every so many of 4096 outputs, and of the 7x7 taps rows and columns {0, 2, 4, 6} or {0, 3, 6} (section 3.1)."""
-    check_elements(weight, (FC_CHANNELS, *FC_INPUT), "fc6")
-    taps = torch.tensor(TAPS[kernel])
-    full = weight.reshape(FC_CHANNELS, *FC_INPUT)[:: FC_CHANNELS // channels]
-    return full[:, :, taps][:, :, :, taps]
-
-
-def decimate_fc7(weight: Tensor, channels: int) -> Float[Tensor, "channels channels 1 1"]:
-    """Every so many outputs, and the inputs that fc6 still gives."""
-    check_elements(weight, (FC_CHANNELS, FC_CHANNELS), "fc7")
-    step = FC_CHANNELS // channels
-    return weight.reshape(FC_CHANNELS, FC_CHANNELS)[::step, ::step, None, None]
-
-
-def check_elements(weight: Tensor, shape: tuple[int, ...], name: str) -> None:
-    if weight.numel() != int(np.prod(shape)):
-        raise UserError(f"backbone.weights: {name} has shape {tuple(weight.shape)}, VGG's has {shape}")
-
-
-def load_caffe(model: DeepLab, path: Path) -> list[str]:
-    """A .caffemodel, by layer names: conv1_1 to conv5_3, fc6, fc7, fc8..., and the branches of MSc.
-
-    fc6 and fc7 may be VGG's own, which are decimated, or the head's shape already. A classifier of other classes is
-    left out.
-    """
-    if not isinstance(model.backbone, VGG) or any(isinstance(m, nn.BatchNorm2d) for m in model.backbone.modules()):
-        raise UserError(f"{path}: a .caffemodel holds a VGG without BatchNorm; use backbone=vgg16")
-    layers = {name: [torch.from_numpy(blob) for blob in blobs] for name, blobs in read_caffemodel(path).items()}
-    convs = model.backbone.convs_by_name()
-    if missing := convs.keys() - layers.keys():
-        raise UserError(f"{path}: has no layer {', '.join(sorted(missing))}; it has {', '.join(layers)}")
-    for name, conv in convs.items():
-        copy_layer(conv, layers.pop(name), name)
-    loaded = ["backbone"]
-    if (head := fc_head(model)) is None:
-        return loaded
-    if "fc6" in layers and "fc7" in layers:
-        (fc6, fc6_bias), (fc7, fc7_bias) = layers.pop("fc6"), layers.pop("fc7")
-        if fc6.shape == head.fc6.weight.shape:
-            copy_layer(head.fc6, [fc6, fc6_bias], "fc6")
-            copy_layer(head.fc7, [fc7, fc7_bias], "fc7")
-        else:
-            load_fc(head, fc6, fc6_bias, fc7, fc7_bias)
-        loaded += ["fc6", "fc7"]
-    for name in [name for name in layers if name.startswith("fc8")]:
-        if layers[name][0].shape == head.fc8.weight.shape:
-            copy_layer(head.fc8, layers.pop(name), name)
-            loaded.append(name)
-            break
-    if isinstance(model.head, MSc) and layers:
-        loaded += load_caffe_branches(model.head, layers)
-    return loaded
-
-
-def load_caffe_branches(head: MSc, layers: Mapping[str, list[Tensor]]) -> list[str]:
-    """The layers of MSc's branches; a branch is known by the channels of its map (3, 64, 128, 256, 512)."""
-    one = head.branches[0]
-    first = [name for name, (weight, *_) in layers.items() if weight.shape[2:] == (3, 3)]
-    hidden = [name for name, (weight, *_) in layers.items() if weight.shape == one.conv2.weight.shape]
-    scores = [name for name, (weight, *_) in layers.items() if weight.shape == one.score.weight.shape]
-    if not len(first) == len(hidden) == len(scores) == len(head.branches):
-        raise UserError(f"backbone.weights: {len(head.branches)} branches of MSc cannot be told in {', '.join(layers)}")
-    by_channels = {branch.conv1.in_channels: branch for branch in head.branches}
-    for names in zip(first, hidden, scores, strict=True):
-        channels = layers[names[0]][0].shape[1]
-        if channels not in by_channels:
-            raise UserError(f"backbone.weights: {names[0]} reads {channels} channels; no branch of MSc does")
-        branch = by_channels.pop(channels)
-        for conv, name in zip((branch.conv1, branch.conv2, branch.score), names, strict=True):
-            copy_layer(conv, layers[name], name)
-    return ["branches"]
-
-
-def copy_layer(conv: nn.Conv2d, blobs: Iterable[Tensor], name: str) -> None:
-    """Weight and bias; Caffe pads the bias's shape with ones."""
-    weight, bias = blobs
-    copy_weight(conv.weight, weight, name)
-    copy_weight(conv.bias, bias.flatten(), f"{name}'s bias")
 
 
 def load_trained(model: DeepLab, path: str) -> str:

@@ -149,11 +149,12 @@ def test_a_released_network_is_mapped_by_name(tmp_path: Path, head: str) -> None
     torch.testing.assert_close(model.backbone.mean.flatten(), torch.tensor([104.008, 116.669, 122.675]))
 
 
-def test_a_missing_layer_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("blobs", [0, 1])
+def test_a_missing_layer_is_named(tmp_path: Path, blobs: int) -> None:
     path = tmp_path / "net.caffemodel"
     model = slim(path)
     layers = layers_of(model, np.random.default_rng(1))
-    del layers["conv3_2"]
+    layers["conv3_2"] = layers["conv3_2"][:blobs]
     write(path, layers)
-    with pytest.raises(UserError, match="has no layer conv3_2"):
+    with pytest.raises(UserError, match="has no layer conv3_2 with weight and bias"):
         load_pretrained(model)

@@ -104,6 +104,18 @@ def test_any_size_gives_a_score_map_of_the_grid(backbone: str, head: str) -> Non
         assert model.predict(images(1, height, width)).shape == (1, CLASSES, height, width)
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_branches_meet_on_the_grid(backbone: str) -> None:
+    """MSc on any backbone: scores of training are those of the test at every eighth pixel."""
+    model = network(backbone, "msc_largefov").double()
+    with torch.no_grad():
+        full = model(images(1, 40, 21))
+        model.head.full_resolution = False
+        coarse = model(images(1, 40, 21))
+    assert coarse.shape[-2:] == (score_side(40), score_side(21))
+    assert_close(full[..., ::8, ::8], coarse, 1e-10)
+
+
 @every_network
 def test_backward_reaches_every_parameter(backbone: str, head: str) -> None:
     model = network(backbone, head).train()
