@@ -1,5 +1,6 @@
 """Backbones of timm: which are taken, which are refused by name, what their cards and their weights say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,3 +96,22 @@ def test_weights_are_those_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_pretrained(model) == "backbone from timm's resnet18"
     assert torch.equal(model.backbone.net.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
     assert torch.equal(model.backbone.net.conv1.weight, theirs.conv1.weight)
+
+
+@pytest.mark.parametrize("name", ["resnet50", pytest.param("resnet101", marks=pytest.mark.slow)])
+def test_our_resnet_is_theirs(name: str, tmp_path: Path) -> None:
+    """timm's ResNets have torchvision's names: a file of their weights gives the same maps in both."""
+    import timm
+
+    torch.manual_seed(0)
+    theirs = timm.create_model(name, features_only=True, output_stride=8).eval()
+    for norm in (m for m in theirs.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.5, 1.0)
+        nn.init.uniform_(norm.running_var, 0.5, 1.5)
+        nn.init.normal_(norm.running_mean, std=0.1)
+    torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
+    ours = network("cpu", f"backbone={name}", f"backbone.weights={tmp_path}/resnet.pth", "head.channels=8")
+    assert load_pretrained(ours) == f"backbone from {tmp_path}/resnet.pth"
+    image, *maps = ours.eval().backbone(torch.randint(0, 256, (1, 3, 65, 41), dtype=torch.uint8))
+    for mine, expected in zip(maps, theirs(image), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().abs().max()))
