@@ -7,6 +7,7 @@ made and run without it. So these tests need the names and nothing behind them.
 import enum
 import functools
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -48,14 +49,12 @@ class Names(MetaPathFinder, Loader):
 @functools.cache
 def import_timm() -> None:
     """Import timm, through the stand-in only where torchvision itself cannot be imported; skip where timm is absent."""
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is an extra")
     try:
         importlib.import_module("torchvision")
-    except (
-        ImportError,
-        RuntimeError,
-        OSError,
-    ):  # the last two: it was built for another torch
+    except (ImportError, RuntimeError, OSError):  # absent, or built for another torch
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         sys.meta_path.insert(0, Names())
-    pytest.importorskip("timm", reason="timm is an extra")
+    importlib.import_module("timm")
