@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.dataset import DatasetError, FileDataset
+from src.data.dataset import VOID, DatasetError
+from src.data.files import FileDataset
 
 CLASSES = {
     "sky": (128, 128, 128),
@@ -27,12 +28,14 @@ class CamVid(FileDataset):
     Args:
         root: the folder that holds train, trainannot, val and valannot.
         split: "train", "val" or "test".
+        on_error: "raise" or "skip" for bad samples.
+        cache: a folder for decoded samples, or None.
     """
 
     classes = tuple(CLASSES)
     palette = np.array(list(CLASSES.values()), np.uint8)
 
-    def __init__(self, root: str, split: str) -> None:
+    def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
         images, masks = Path(root, split), Path(root, f"{split}annot")
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(
@@ -45,4 +48,5 @@ class CamVid(FileDataset):
         ]
         if not pairs:
             raise DatasetError(f"{images}: holds no .jpg or .png")
-        super().__init__(pairs, void=11)
+        values = {index: index for index in range(len(CLASSES))} | {len(CLASSES): VOID}
+        super().__init__(pairs, values, on_error, cache)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from lightning import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
 
-from src.data.dataset import SegmentationDataset
+from src.data.dataset import DatasetError, SegmentationDataset
+from src.data.parallel import cores
 
 if TYPE_CHECKING:
     from albumentations import BaseCompose
@@ -55,8 +57,14 @@ class SegmentationDataModule(LightningDataModule):
 
     def check(self) -> None:
         """Find faults in the data before training; see ``SegmentationDataset.check``."""
-        self.train_set.check()
-        self.val_set.check()
+        self.train_set.check(self.num_workers)
+        self.val_set.check(self.num_workers)
+
+    def setup(self, stage: str) -> None:
+        """Open the datasets' caches, in every process; whoever comes first builds them."""
+        self.val_set.open_cache(self.num_workers)
+        if stage == "fit":
+            self.train_set.open_cache(self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         # A set smaller than the batch is drawn from more than once, so that three images make a batch of eight.
@@ -65,7 +73,21 @@ class SegmentationDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         # One image a batch: every image keeps its own size, and no result depends on its neighbours in a batch.
-        return self.loader(Tensors(self.val_set, None), batch_size=1)
+        return self.loader(Tensors(self.val_set, None), batch_size=1, sampler=self.shard(self.val_set))
+
+    @staticmethod
+    def shard(dataset: SegmentationDataset) -> Sampler[int] | None:
+        """This process's samples: over all processes every sample once, none twice to make even shares."""
+        if not distributed.is_available() or not distributed.is_initialized():
+            return None
+        if len(dataset) < (processes := distributed.get_world_size()):
+            raise DatasetError(
+                f"{len(dataset)} validation images cannot be shared out to {processes} devices; set trainer.devices"
+            )
+        # Lightning's warning is about samplers that do repeat samples.
+        warnings.filterwarnings("ignore", "Using `DistributedSampler` with the dataloaders")
+        # Shares that differ by one cannot hang: DDP in evaluation talks at the first batch, metrics at the end.
+        return UnrepeatedDistributedSampler(dataset, shuffle=False)
 
     def loader(self, dataset: Dataset, batch_size: int, **options: Any) -> DataLoader:
         return DataLoader(
@@ -107,5 +129,4 @@ def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
 
 def default_workers() -> int:
     """Cores this process may use, less one for training; 8 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
+    return min(8, max(1, cores() - 1))

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from src.data.dataset import DatasetError, FileDataset
+from src.data.dataset import DatasetError
+from src.data.files import FileDataset
 
 # fmt: off
 CLASSES = (
@@ -35,13 +36,21 @@ class VOC12(FileDataset):
         lists: the list in ImageSets/Segmentation that each split is; by default of its own name. Where the folder has
             no lists at all, every split is every image that has a mask.
         masks: "SegmentationClass", or "SegmentationClassAug" for the extra annotations.
+        on_error: "raise" or "skip" for bad samples.
+        cache: a folder for decoded samples, or None.
     """
 
     classes = CLASSES
     palette = voc_palette(len(CLASSES))
 
     def __init__(
-        self, root: str, split: str, masks: str = "SegmentationClass", lists: Mapping[str, str] | None = None
+        self,
+        root: str,
+        split: str,
+        masks: str = "SegmentationClass",
+        lists: Mapping[str, str] | None = None,
+        on_error: str = "raise",
+        cache: str | None = None,
     ) -> None:
         base = Path(root)
         if not (base / masks).is_dir() or not (base / "JPEGImages").is_dir():
@@ -49,7 +58,8 @@ class VOC12(FileDataset):
                 f"dataset.root={root}: no folders JPEGImages/ and {masks}/ there; set dataset.root to VOCdevkit/VOC2012"
             )
         ids = self.ids(base, (lists or {}).get(split, split), base / masks)
-        super().__init__([(i, base / "JPEGImages" / f"{i}.jpg", base / masks / f"{i}.png") for i in ids])
+        pairs = [(i, base / "JPEGImages" / f"{i}.jpg", base / masks / f"{i}.png") for i in ids]
+        super().__init__(pairs, on_error=on_error, cache=cache)
 
     @staticmethod
     def ids(root: Path, split: str, masks: Path) -> list[str]:

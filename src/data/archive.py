@@ -1,0 +1,126 @@
+"""Tar and zip files, unpacked so that nothing lands outside of the target and no file is ever half there."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from rich.progress import track
+
+from src.errors import UserError
+
+
+class Member(NamedTuple):
+    """A regular file of an archive."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes] | None]
+
+
+class UnsafeArchive(Exception):
+    """A member that would land outside of the target."""
+
+
+def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> int:
+    """Unpack the files below the folder ``inside`` of an archive into ``target``.
+
+    All names are checked before the first file is written. Files that are there with the same size are left alone, so
+    that it goes on where it was stopped. Links and devices are not unpacked.
+
+    Args:
+        only: names to unpack, relative to ``inside``, as a pattern.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        UserError: if the archive is damaged, would write outside of the target, or does not fit on the disk.
+    """
+    prefix = PurePosixPath(inside)
+    written = 0
+    try:
+        with opened(archive) as members:
+            wanted = {
+                str(PurePosixPath(member.name).relative_to(prefix)): member.size
+                for member in members()
+                if safe(member.name).is_relative_to(prefix)
+            }
+            wanted = {name: size for name, size in wanted.items() if fnmatch(name, only)}
+            wanted = {name: size for name, size in wanted.items() if not is_there(target / name, size)}
+            target.mkdir(parents=True, exist_ok=True)
+            if sum(wanted.values()) > (free := shutil.disk_usage(target).free):
+                raise UserError(
+                    f"{target}: {sum(wanted.values()) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+                )
+            for member in track(members() if wanted else (), f"unpacking {archive.name}", transient=True):
+                name = safe(member.name)
+                if name.is_relative_to(prefix) and str(name.relative_to(prefix)) in wanted:
+                    write(member, target / name.relative_to(prefix))
+                    written += 1
+    except UnsafeArchive as error:
+        raise UserError(f"{archive}: {error}; nothing was unpacked, do not trust this file") from error
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{archive}: cannot be unpacked into {target} ({error})") from error
+    except Exception as error:  # decompressors raise whatever damaged data leads them to
+        raise UserError(f"{archive}: damaged ({' '.join(str(error).split())}); delete it and run this again") from error
+    return written
+
+
+@contextmanager
+def opened(archive: Path) -> Iterator[Callable[[], Iterator[Member]]]:
+    """Gives a function that goes through the archive's files."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            yield partial(zip_members, file)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            yield partial(tar_members, tar)
+    else:
+        raise ValueError("neither a tar nor a zip file")
+
+
+def zip_members(file: zipfile.ZipFile) -> Iterator[Member]:
+    for info in file.infolist():
+        if not info.is_dir() and (info.external_attr >> 28) in (0, 8):  # Unix's file type: none given, or regular
+            yield Member(info.filename, info.file_size, partial(file.open, info))
+
+
+def tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
+    for info in tar:
+        safe(info.name)
+        filtered = tarfile.data_filter(info, "/nowhere") if info.isreg() else None
+        if filtered is not None:
+            yield Member(info.name, info.size, partial(tar.extractfile, info))
+
+
+def safe(name: str) -> PurePosixPath:
+    """A member's name as a path that stays below its root."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
+        raise UnsafeArchive(f"holds the path {name!r}, which leaves the folder")
+    return path
+
+
+def is_there(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def write(member: Member, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    source = member.open()
+    if source is None:
+        return
+    with source, part.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    part.replace(path)

@@ -1,0 +1,98 @@
+"""The file format of packed samples: their bytes (image, then label), an index, and a trailer.
+
+A file is written beside its place and renamed, so that no process ever sees half of one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Int64
+
+from src.data.dataset import DatasetError, Sample, SegmentationDataset
+from src.data.parallel import over_cores
+
+log = logging.getLogger(__name__)
+
+TRAILER = struct.Struct("<QI32s8s")  # samples, CRC-32 of the index, fingerprint of the sources, format
+FORMAT = b"deeplab1"
+COLUMNS = 4  # of the index: offset, height, width, CRC-32
+
+
+def read_index(path: Path, fingerprint: bytes) -> Int64[np.ndarray, "samples 4"]:
+    """The index of a file.
+
+    Raises:
+        ValueError: saying what is wrong with the file.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < TRAILER.size:
+            raise ValueError("cut short")
+        file.seek(size - TRAILER.size)
+        samples, crc, sources, format_ = TRAILER.unpack(file.read())
+        start = size - TRAILER.size - samples * COLUMNS * 8
+        if format_ != FORMAT or start < 0:
+            raise ValueError("cut short, or of another version")
+        file.seek(start)
+        raw = file.read(samples * COLUMNS * 8)
+    if zlib.crc32(raw) != crc:
+        raise ValueError("damaged")
+    if sources != fingerprint:
+        raise ValueError("stale, its files have changed")
+    return np.frombuffer(raw, "<i8").reshape(samples, COLUMNS)
+
+
+def write_pack(path: Path, dataset: SegmentationDataset, fingerprint: bytes, workers: int) -> None:
+    """Decode every sample into a new file.
+
+    Raises:
+        DatasetError: naming every bad sample, or if the disk is too small.
+    """
+    rows: list[tuple[int, int, int, int]] = []
+    faults: list[str] = []
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            for sample, wrong in over_cores(dataset.inspect, len(dataset), f"packing {path.name}", workers):
+                faults += wrong
+                if sample is None or faults:
+                    continue
+                if not rows:
+                    require_space(path.parent, len(dataset) * 4 * sample.label.size)
+                rows.append(append(file, sample))
+            if faults:
+                raise DatasetError("\n".join(faults))
+            index = np.array(rows, "<i8").reshape(-1, COLUMNS).tobytes()
+            file.write(index + TRAILER.pack(len(rows), zlib.crc32(index), fingerprint, FORMAT))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    log.info("%s: %d samples, %.1f GB", path, len(rows), path.stat().st_size / 1e9)
+
+
+def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:
+    """Append a sample; its row of the index."""
+    packed = sample.image.tobytes() + sample.label.tobytes()
+    offset = file.tell()
+    file.write(packed)
+    return offset, *sample.label.shape, zlib.crc32(packed)
+
+
+def require_space(folder: Path, size: int) -> None:
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise DatasetError(
+            f"dataset.cache={folder}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
+            "name another folder, or null"
+        )

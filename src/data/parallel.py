@@ -1,0 +1,56 @@
+"""A function of many indices over the cores of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from src.data.dataset import DatasetError
+
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def over_cores(function: Callable[[int], Result], count: int, title: str, workers: int) -> Iterator[Result]:
+    """``function(0)``, ``function(1)``, ... in this order, with a progress bar where there is a terminal.
+
+    Args:
+        function: it and its results must pickle.
+        workers: processes; 0 computes in this one.
+
+    Raises:
+        DatasetError: if a process was killed.
+    """
+    loader = DataLoader(Calls(function, count), batch_size=None, num_workers=min(workers, count), collate_fn=as_is)
+    try:
+        yield from track(loader, title, total=count, transient=True)
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
+
+
+class Calls(Dataset):
+    """The calls of a function as a dataset, so that torch's loader is what shares them out."""
+
+    def __init__(self, function: Callable[[int], Any], count: int) -> None:
+        self.function = function
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.function(index)
+
+
+def as_is(value: Any) -> Any:
+    return value

@@ -1,0 +1,72 @@
+"""A web server with the faults that the real ones have."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Site:
+    """What is served, how it misbehaves, and what was asked of it.
+
+    Attributes:
+        files: contents by path.
+        breaks: by path, after how many bytes each of the coming requests is cut off.
+        deaf: paths whose Range is ignored.
+        status: by path, an answer other than 200.
+        types: by path, a Content-Type.
+        asked: (path, Range header) of every request.
+    """
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    breaks: dict[str, list[int]] = field(default_factory=dict)
+    deaf: set[str] = field(default_factory=set)
+    status: dict[str, int] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+@contextmanager
+def serving() -> Iterator[Site]:
+    site = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            site.asked.append((self.path, wanted))
+            if self.path in site.status or self.path not in site.files:
+                self.send_error(site.status.get(self.path, 404))
+                return
+            content = site.files[self.path]
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.path not in site.deaf else 0
+            if start >= len(content) > 0:
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Type", site.types.get(self.path, "application/octet-stream"))
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            cuts = site.breaks.get(self.path)
+            self.wfile.write(content[start:][: cuts.pop(0) if cuts else None])
+            self.close_connection = True  # short of what was promised, where it was cut
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
