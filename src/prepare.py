@@ -59,9 +59,9 @@ def verify(config: DictConfig) -> None:
     datasets: dict[str, SegmentationDataset] = {s: instantiate(config.dataset)(split=s) for s in config.splits}
     surveys = {split: survey(dataset, workers) for split, dataset in datasets.items()}
     console = Console()
-    console.print(class_table(surveys, next(iter(datasets.values())).classes))
     for split, found in surveys.items():
-        console.print(f"{split}: {sizes_in_words(found)}", highlight=False, soft_wrap=True)
+        console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
+        console.print(class_table(found, datasets[split].classes))
     faults = list(dict.fromkeys([*(line for found in surveys.values() for line in found.lines()), *shared(datasets)]))
     for fault in faults:
         console.print(fault, style="red", highlight=False, soft_wrap=True, markup=False)
@@ -71,37 +71,32 @@ def verify(config: DictConfig) -> None:
         raise UserError(f"{len(faults)} faults, listed above; {bad} of {total} samples cannot be used")
 
 
-def class_table(surveys: Mapping[str, Survey], classes: Sequence[str]) -> Table:
-    """One line a class: pixels, their share, and images that hold it, for each split."""
+def class_table(found: Survey, classes: Sequence[str]) -> Table:
+    """One line a class: pixels, their share, and images that hold it."""
     from rich.table import Table
 
     from src.data.dataset import VOID
 
-    table = Table(title="Pixels by class", title_justify="left")
-    table.add_column("class")
-    for split in surveys:
-        for column in (f"{split}\npixels", "\n%", "\nimages"):
-            table.add_column(column, justify="right", no_wrap=True)
+    table = Table()
+    for column in ("class", "pixels", "%", "images"):
+        table.add_column(column, justify="left" if column == "class" else "right")
     for index, name in [*enumerate(classes), (VOID, "void")]:
-        cells: list[str] = []
-        for found in surveys.values():
-            share = 100 * found.pixels[index] / max(1, found.pixels.sum())
-            cells += [f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}"]
         if index == VOID:
             table.add_section()
-        table.add_row(name, *cells)
+        share = 100 * found.pixels[index] / max(1, found.pixels.sum())
+        table.add_row(name, f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
     return table
 
 
-def sizes_in_words(found: Survey) -> str:
-    good = found.samples - len(found.faults)
+def in_words(found: Survey) -> str:
+    """How many samples, how many are good, their sizes."""
+    words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
     if not found.sizes:
-        return f"{found.samples} samples, none of them good"
-    widths, heights = zip(*found.sizes, strict=True)
-    size = f"{widths[0]}x{heights[0]}" if len(found.sizes) == 1 else (
-        f"{min(widths)} to {max(widths)} wide, {min(heights)} to {max(heights)} high"
-    )  # fmt: skip
-    return f"{found.samples} samples, {good} good, {size} pixels"
+        return words
+    widths, heights = ([min(side), max(side)] for side in zip(*found.sizes, strict=True))
+    if len(found.sizes) == 1:
+        return f"{words}, {widths[0]}x{heights[0]} pixels"
+    return f"{words}, {widths[0]} to {widths[1]} pixels wide and {heights[0]} to {heights[1]} high"
 
 
 def shared(datasets: Mapping[str, SegmentationDataset]) -> list[str]:

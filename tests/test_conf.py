@@ -1,5 +1,7 @@
 """Every YAML composes, and every ``_target_`` in it is built."""
 
+from pathlib import Path
+
 import hydra
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.command import slug
+from src.errors import UserError
 from tests.conftest import REPO
 from tests.torchvision import import_timm
 
@@ -15,14 +18,14 @@ CONF = REPO / "conf"
 CHOICES = [
     f"{path.parent.relative_to(CONF)}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in ("hydra", "paths")
+    if path.parent.name not in ("hydra", "paths", "release")
 ]
 
 
-def compose(*overrides: str) -> DictConfig:
+def compose(*overrides: str, command: str = "train") -> DictConfig:
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("train", [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
+        config = hydra.compose(command, [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return config
 
@@ -77,21 +80,54 @@ def test_trainer_is_built(tmp_path):
     assert instantiate({**compose(f"paths.output_dir={tmp_path}").trainer, "precision": "32-true"}).max_steps > 0
 
 
+@pytest.fixture
+def roots(camvid, voc_mini, tmp_path) -> dict[str, Path]:
+    """A folder for every dataset, real or in miniature."""
+    for name in ("train", "val"):
+        for base, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+            (tmp_path / base / name / "ulm").mkdir(parents=True)
+            (tmp_path / base / name / "ulm" / f"ulm_1_{ending}.png").touch()
+    for base in ("images", "masks"):
+        (tmp_path / base).mkdir()
+        for stem in "ab":
+            (tmp_path / base / f"{stem}.png").touch()
+    for name in ("training", "validation"):
+        for base in ("images", "annotations"):
+            (tmp_path / base / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "a.jpg").touch()
+    (tmp_path / "objectInfo150.txt").write_text("header\n" + "".join(f"{i}\tthing {i}\n" for i in range(150)))
+    own = dict.fromkeys(("ade20k", "cityscapes", "folder"), tmp_path)
+    return {"camvid": camvid, "voc12": voc_mini, "voc12_aug": voc_mini, **own}
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
-def test_every_dataset_is_built(name, camvid, voc_mini, tmp_path):
-    roots = {"camvid": camvid, "voc12": voc_mini, "voc12_aug": voc_mini}
+def test_every_dataset_is_built(name, roots):
     overrides = [f"dataset.root={roots[name]}"] if name in roots else []
-    if name == "voc12_aug":
-        overrides.append("dataset.masks=SegmentationClass")
-    if name == "folder":
-        for folder in ("images", "masks"):
-            (tmp_path / folder).mkdir()
-            for stem in "ab":
-                (tmp_path / folder / f"{stem}.png").touch()
-        overrides += [f"dataset.root={tmp_path}", "dataset.classes=[ground,thing]"]
+    overrides += {"voc12_aug": ["dataset.masks=SegmentationClass"], "folder": ["dataset.classes=[ground,thing]"]}.get(
+        name, []
+    )
     datamodule = instantiate(compose(f"dataset={name}", *overrides).data)
     assert len(datamodule.train_set) > 0
     assert len(datamodule.train_set.classes) == len(datamodule.train_set.palette)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "release").glob("*.yaml")))
+def test_every_release_is_built(name, tmp_path):
+    """And with nothing on the disk and no mirror it says what to do by hand."""
+    dataset = name.removesuffix("_test")
+    config = compose(f"dataset={dataset}", f"release={name}", command="prepare")
+    for part in config.release.parts.values():
+        archive = part.get("archive", part)
+        assert archive.get("checksum") or archive.get("git_trees") or not archive.get("urls")
+        OmegaConf.update(archive, "urls", [], force_add=True)
+    with pytest.raises(UserError, match=r"Get it from http.*put it at /.*run this again"):
+        instantiate(config.release).prepare(tmp_path / "root", tmp_path / "downloads")
+
+
+def test_a_datasets_release_is_chosen_with_it():
+    counts = compose("dataset=voc12_aug", command="prepare").release.parts.sbd.counts
+    assert counts["ImageSets/Segmentation/train_aug.txt"] == 10582
+    assert compose("dataset=folder", command="prepare").get("release") is None
 
 
 def test_every_preset_says_where_its_numbers_come_from():

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from rich.console import Console
 from rich.progress import track
 
 from src.errors import UserError
@@ -60,7 +61,8 @@ def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> i
                 raise UserError(
                     f"{target}: {sum(wanted.values()) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
                 )
-            for member in track(members() if wanted else (), f"unpacking {archive.name}", transient=True):
+            hidden = not Console().is_terminal
+            for member in track(members(), f"unpacking {archive.name}", transient=True, disable=hidden):
                 name = safe(member.name)
                 if name.is_relative_to(prefix) and str(name.relative_to(prefix)) in wanted:
                     write(member, target / name.relative_to(prefix))
@@ -121,6 +123,9 @@ def write(member: Member, path: Path) -> None:
     source = member.open()
     if source is None:
         return
-    with source, part.open("wb") as file:
-        shutil.copyfileobj(source, file)
-    part.replace(path)
+    try:
+        with source, part.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -97,6 +97,7 @@ def download(url: str, part: Path, checksum: str | None) -> None:
 def transfer(url: str, part: Path) -> None:
     """One request, whose bytes are put at the end of ``part``."""
     import requests
+    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     have = size_of(part)
@@ -113,11 +114,12 @@ def transfer(url: str, part: Path) -> None:
             raise UserError(f"{part.parent}: {megabytes(rest)} are needed, {megabytes(free)} are free")
         have = have if resumed else 0
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with part.open("ab" if resumed else "wb") as file, Progress(*columns, transient=True) as progress:
-            bar = progress.add_task("", total=have + rest if rest else None, completed=have)
+        hidden = not Console().is_terminal
+        with part.open("ab" if resumed else "wb") as file, Progress(*columns, transient=True, disable=hidden) as bars:
+            bar = bars.add_task("", total=have + rest if rest else None, completed=have)
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
-                progress.advance(bar, len(chunk))
+                bars.advance(bar, len(chunk))
 
 
 def matches(path: Path, checksum: str) -> bool:

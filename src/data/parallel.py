@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,7 +32,7 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
     """
     loader = DataLoader(Calls(function, count), batch_size=None, num_workers=min(workers, count), collate_fn=as_is)
     try:
-        yield from track(loader, title, total=count, transient=True)
+        yield from track(loader, title, total=count, transient=True, disable=not Console().is_terminal)
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +23,6 @@ class Part(Protocol):
     def prepare(self, root: Path, downloads: Path) -> None: ...
 
 
-@dataclass(frozen=True)
 class Archive:
     """A part that is unpacked as it is.
 
@@ -40,15 +38,21 @@ class Archive:
         git_trees: git's hash of unpacked folders, where the release is a git repository.
     """
 
-    name: str
-    page: str
-    counts: Mapping[str, int]
-    urls: Sequence[str] = ()
-    checksum: str | None = None
-    inside: str = ""
-    folder: str = ""
-    only: str = "*"
-    git_trees: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        name: str,
+        page: str,
+        counts: Mapping[str, int],
+        urls: Sequence[str] = (),
+        checksum: str | None = None,
+        inside: str = "",
+        folder: str = "",
+        only: str = "*",
+        git_trees: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.page, self.urls, self.checksum = name, page, urls, checksum
+        self.counts, self.git_trees = counts, git_trees or {}
+        self.inside, self.folder, self.only = inside, folder, only
 
     def prepare(self, root: Path, downloads: Path) -> None:
         """Fetch and unpack."""

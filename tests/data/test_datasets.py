@@ -173,9 +173,75 @@ def test_folder_takes_lists(folder):
     [
         ({"classes": []}, r"dataset\.classes is empty"),
         ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, "1 colours for 2 classes"),
+        ({"classes": ["a", "b"], "values": [0, 1, 2]}, "3 values for 2 classes"),
         ({"classes": ["a", "b"], "val_share": 1.0}, r"dataset\.val_share"),
+        ({"classes": ["a", "b"], "on_error": "ignore"}, r"dataset\.on_error=ignore: must be raise or skip"),
+        ({"classes": ["a", "b"], "palette": [[1, 2, 3], [1, 2, 3]]}, "one colour twice"),
     ],
 )
 def test_folder_names_the_key(folder, options, said):
     with pytest.raises(DatasetError, match=said):
         Folder(str(folder), "train", **options)
+
+
+def test_lists_may_hold_endings_and_spaces(folder):
+    (folder / "images/1.jpg").rename(folder / "images/first one.jpg")
+    (folder / "masks/1.png").rename(folder / "masks/first one.png")
+    (folder / "train.txt").write_text("first one\n2.jpg\n\n")
+    (folder / "val.txt").write_text("3\n3\n")
+    assert [id_ for id_, *_ in Folder(str(folder), "train", ["ground", "thing"]).pairs] == ["first one", "2"]
+    with pytest.raises(DatasetError, match=r"val\.txt: 3 stands there twice"):
+        Folder(str(folder), "val", ["ground", "thing"])
+
+
+def test_masks_in_colours(folder):
+    """Pixel by pixel, against a palette written down here; alpha does not count, void has a colour of its own."""
+    colours = {(0, 0, 0): 0, (200, 30, 7): 1, (7, 30, 200): 2, (255, 255, 255): 255}
+    expected = np.array(list(colours.values()), np.uint8)[np.random.default_rng(0).integers(0, 4, (10, 20))]
+    pixels = np.zeros((10, 20, 4), np.uint8)
+    for colour, index in colours.items():
+        pixels[expected == index] = (*colour, 99)
+    for index in range(10):
+        mode = pixels if index % 2 else np.ascontiguousarray(pixels[..., :3])
+        Image.fromarray(mode).save(folder / "masks" / f"{index}.png")
+    options = {"palette": [[0, 0, 0], [200, 30, 7], [7, 30, 200]], "void": [255, 255, 255]}
+    dataset = Folder(str(folder), "train", ["ground", "red", "blue"], **options)
+    dataset.check()
+    assert all(np.array_equal(dataset[index].label, expected) for index in range(len(dataset)))
+    pixels[3, 4] = (201, 30, 7, 0)
+    Image.fromarray(pixels).save(folder / "masks" / f"{dataset.pairs[0][0]}.png")
+    with pytest.raises(
+        DatasetError, match=r"1 colours are neither in dataset\.palette nor void, such as \[\[201, 30, 7\]\]"
+    ):
+        dataset.check()
+
+
+def test_masks_of_0_and_255(folder):
+    """Without a word from the user 255 is void, and nothing would be learnt; told so, it is a class."""
+    for index in range(10):
+        Image.fromarray(np.repeat(np.uint8([[0, 255]]), 10, 1).repeat(10, 0)).save(folder / "masks" / f"{index}.png")
+    with pytest.raises(DatasetError, match=r"0 and 255 only.*dataset\.values=\[0,255\]"):
+        Folder(str(folder), "train", ["ground", "thing"]).check()
+    dataset = Folder(str(folder), "train", ["ground", "thing"], values=[0, 255])
+    dataset.check()
+    assert np.unique(dataset[0].label).tolist() == [0, 1]
+
+
+def test_void_may_have_any_value(folder):
+    Image.new("L", (20, 10), 9).save(folder / "masks/0.png")
+    (folder / "train.txt").write_text("0\n1\n")
+    (folder / "val.txt").write_text("2\n")
+    dataset = Folder(str(folder), "train", ["ground", "thing"], void=9)
+    assert (dataset[0].label == 255).all()
+    assert (dataset[1].label == 1).all()
+
+
+def test_camvid_of_the_release_and_its_void(tmp_path):
+    for sub in ("test", "testannot"):
+        (tmp_path / sub).mkdir()
+    Image.new("RGB", (4, 1)).save(tmp_path / "test/a.png")
+    Image.fromarray(np.uint8([[0, 10, 11, 255]])).save(tmp_path / "testannot/a.png")
+    assert CamVid(str(tmp_path), "test")[0].label.tolist() == [[0, 10, 255, 255]]
+    Image.fromarray(np.uint8([[0, 10, 11, 12]])).save(tmp_path / "testannot/a.png")
+    with pytest.raises(DatasetError, match=r"labels \[12\] are neither a class \(0\.\.10\) nor void \(11, 255\)"):
+        CamVid(str(tmp_path), "test").check()

@@ -123,7 +123,9 @@ def test_without_a_checksum_nothing_is_pieced_together(site, tmp_path):
 
 
 def test_a_file_that_needs_a_login(tmp_path):
-    with pytest.raises(UserError, match=rf"a\.tar: cannot be fetched without a login\. Get it from {PAGE}, put it at /"):
+    with pytest.raises(
+        UserError, match=rf"a\.tar: cannot be fetched without a login\. Get it from {PAGE}, put it at /"
+    ):
         fetch("a.tar", [], None, PAGE, tmp_path)
 
 
