@@ -33,8 +33,9 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## training step and dense CRF engines against their peers, paired in one run
+bench: $(READY) ## training step, loader and dense CRF engines against their peers, paired in one run
 	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.loader
 	$(BIN)/python -m tests.benchmarks.crf
 
 sanitize: $(READY) ## the C++ of the CRF under the address and undefined-behaviour sanitizers

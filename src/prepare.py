@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,9 @@ def verify(config: DictConfig) -> None:
     for split, found in surveys.items():
         console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
         console.print(class_table(found, datasets[split].classes))
-    faults = list(dict.fromkeys([*(line for found in surveys.values() for line in found.lines()), *shared(datasets)]))
+    for line in shared(datasets):
+        console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
+    faults = list(dict.fromkeys(line for found in surveys.values() for line in found.lines()))
     for fault in faults:
         console.print(fault, style="red", highlight=False, soft_wrap=True, markup=False)
     if faults:
@@ -93,23 +96,22 @@ def in_words(found: Survey) -> str:
     words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
     if not found.sizes:
         return words
-    widths, heights = ([min(side), max(side)] for side in zip(*found.sizes, strict=True))
     if len(found.sizes) == 1:
-        return f"{words}, {widths[0]}x{heights[0]} pixels"
-    return f"{words}, {widths[0]} to {widths[1]} pixels wide and {heights[0]} to {heights[1]} high"
+        return f"{words}, {'{}x{}'.format(*next(iter(found.sizes)))} pixels"
+    widths, heights = (f"{min(side)} to {max(side)}" for side in zip(*found.sizes, strict=True))
+    return f"{words}, {widths} pixels wide, {heights} high"
 
 
 def shared(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
-    """A line for every image that is in two splits: figures on the second would flatter the network."""
+    """A line for every two splits that have images in common: figures on them would flatter the network."""
     from src.data.files import FileDataset
 
-    owners: dict[Path, str] = {}
-    lines = []
-    for split, dataset in datasets.items():
-        for _, image, _ in dataset.pairs if isinstance(dataset, FileDataset) else ():
-            if owners.setdefault(image, split) != split:
-                lines.append(f"{image}: is in {owners[image]} and in {split}")
-    return lines
+    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
+    return [
+        f"{len(both)} images are in {one} and in {other}, such as {min(both)}: their figures will flatter the network"
+        for one, other in combinations(files, 2)
+        if (both := files[one] & files[other])
+    ]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class FileDataset(SegmentationDataset):
         strays: faults of the folders that belong to no pair.
     """
 
+    remedy = "convert the mask to class indices"
+
     def __init__(
         self,
         pairs: Sequence[tuple[str, Path, Path]],
@@ -93,7 +95,7 @@ class FileDataset(SegmentationDataset):
             void = ranges(value for value, index in self.values.items() if index == VOID)
             raise DatasetError(
                 f"{path}: labels {wrong.tolist()[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
-                "convert the mask to class indices"
+                f"{self.remedy}"
             )
         return self.lookup[mask]
 

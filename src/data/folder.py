@@ -37,6 +37,8 @@ class Folder(FileDataset):
         cache: a folder for decoded samples, or None.
     """
 
+    remedy = "dataset.void=VALUE leaves a value out; dataset.values=[...] says which value each class has"
+
     def __init__(
         self,
         root: str,
