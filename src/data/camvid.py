@@ -48,5 +48,5 @@ class CamVid(FileDataset):
         ]
         if not pairs:
             raise DatasetError(f"{images}: holds no .jpg or .png")
-        values = {index: index for index in range(len(CLASSES))} | {len(CLASSES): VOID}
+        values = {index: index for index in range(len(CLASSES))} | {len(CLASSES): VOID, VOID: VOID}
         super().__init__(pairs, values, on_error, cache)

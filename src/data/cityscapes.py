@@ -60,4 +60,4 @@ class Cityscapes(FileDataset):
         if not pairs:
             raise DatasetError(f"{images}: holds no CITY/*{IMAGE}")
         ids = {label_id: index for index, (label_id, _) in enumerate(CLASSES.values())}
-        super().__init__(pairs, dict.fromkeys(range(LABEL_IDS), VOID) | ids, on_error, cache)
+        super().__init__(pairs, dict.fromkeys((*range(LABEL_IDS), VOID), VOID) | ids, on_error, cache)

@@ -25,7 +25,7 @@ class FileDataset(SegmentationDataset):
     Args:
         pairs: (id, image, mask) of every sample.
         values: the class of every value that a mask may hold, ``VOID`` for those that do not count; None where masks
-            hold the class itself. 255 is void unless it is named.
+            hold the class itself, and 255 where nothing counts.
         on_error: "raise", or "skip" to leave bad samples out: all are opened for that before the training starts.
         cache: a folder for decoded samples, or None.
         strays: faults of the folders that belong to no pair.
@@ -45,7 +45,7 @@ class FileDataset(SegmentationDataset):
             raise DatasetError(f"dataset.on_error={on_error}: must be raise or skip")
         self.pairs = list(pairs)
         self.on_error, self.strays = on_error, strays
-        self.values = {VOID: VOID, **(values or {index: index for index in range(len(self.classes))})}
+        self.values = dict(values or {index: index for index in (*range(len(self.classes)), VOID)})
         self.lookup = np.zeros(256, np.uint8)
         self.lookup[list(self.values)] = list(self.values.values())
         self.known = np.isin(np.arange(256), list(self.values))
@@ -95,7 +95,7 @@ class FileDataset(SegmentationDataset):
             void = ranges(value for value, index in self.values.items() if index == VOID)
             raise DatasetError(
                 f"{path}: labels {wrong.tolist()[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
-                f"{self.remedy}"
+                + self.remedy
             )
         return self.lookup[mask]
 

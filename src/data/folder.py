@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import UInt8
 
+from src.data.colours import Colour, ColourTable
 from src.data.dataset import VOID, DatasetError
 from src.data.files import FileDataset
 from src.data.voc import voc_palette
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # what keeps values as they are
-
-Colour = Sequence[int]  # RGB in 0..255
 
 
 class Folder(FileDataset):
@@ -57,14 +56,14 @@ class Folder(FileDataset):
             raise DatasetError(f"dataset.root={root}: no folders images/ and masks/ there; set dataset.root=FOLDER")
         if not classes:
             raise DatasetError("dataset.classes is empty; name them by index: 'dataset.classes=[background,cat]'")
-        for key, noun, given in (("palette", "colours", palette), ("values", "values", values)):
-            if given is not None and len(given) != len(classes):
-                raise DatasetError(f"dataset.{key} has {len(given)} {noun} for {len(classes)} classes")
+        check_numbers(len(classes), palette, values, void)
         self.classes = tuple(classes)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)
-        self.colours = None if palette is None else colour_table(palette, void)
+        self.colours = None if palette is None else ColourTable(palette, None if isinstance(void, int) else void)
         grey = {value: index for index, value in enumerate(values if values is not None else range(len(classes)))}
-        void_value = {void: VOID} if isinstance(void, int) else {}
+        if isinstance(void, int) and void != VOID and void in grey:
+            raise DatasetError(f"dataset.void={void} is the value of {classes[grey[void]]} too; {self.remedy}")
+        nothing = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
 
         images, strays = by_stem(base / "images", IMAGES)
         masks, mask_strays = by_stem(base / "masks", MASKS)
@@ -73,7 +72,7 @@ class Folder(FileDataset):
         orphans = [
             f"{masks[name]}: no image of this name in {base / 'images'}" for name in sorted(masks.keys() - images)
         ]
-        super().__init__(pairs, {**void_value, **grey}, on_error, cache, [*strays, *mask_strays, *orphans])
+        super().__init__(pairs, {**nothing, **grey}, on_error, cache, [*strays, *mask_strays, *orphans])
 
     def classes_of(self, mask: np.ndarray, path: Path) -> UInt8[np.ndarray, "height width"]:
         if mask.ndim != 3 or mask.dtype != np.uint8 or mask.shape[2] < 3:
@@ -83,34 +82,28 @@ class Folder(FileDataset):
                 f"{path}: holds colours; give those of the classes: 'dataset.palette=[[0,0,0],[255,0,0]]', and void's: "
                 "'dataset.void=[255,255,255]', or store class indices"
             )
-        known, classes = self.colours
-        codes = codes_of(mask)
-        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        if (strange := np.unique(codes[known[place] != codes])).size:
-            colours = [[int(c) >> 16, int(c) >> 8 & 255, int(c) & 255] for c in strange[:3]]
-            raise DatasetError(
-                f"{path}: {strange.size} colours are neither in dataset.palette nor void, such as {colours}; "
-                "edges may have been smoothed"
-            )
-        return classes[place]
+        return self.colours.classes_of(mask, path)
 
     def settings(self) -> str:
-        return repr((self.values, self.colours))
+        colours = self.colours and (self.colours.codes.tolist(), self.colours.classes.tolist())
+        return repr((self.values, colours))
 
 
-def colour_table(palette: Sequence[Colour], void: int | Colour | None) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of all colours that may occur, in order, and the class of each."""
-    colours = [*palette, *([] if void is None or isinstance(void, int) else [void])]
-    codes = codes_of(np.array(colours))
-    if len(set(codes.tolist())) < len(colours):
-        raise DatasetError("dataset.palette and dataset.void hold one colour twice")
-    order = np.argsort(codes)
-    return codes[order], np.array([*range(len(palette)), VOID], np.uint8)[order]
-
-
-def codes_of(colours: np.ndarray) -> Integer[np.ndarray, "..."]:
-    """RGB (and alpha, which is ignored) in the last dimension -> one number."""
-    return colours[..., :3].astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+def check_numbers(
+    classes: int, palette: Sequence[Colour] | None, values: Sequence[int] | None, void: int | Colour | None
+) -> None:
+    """Raises ``DatasetError`` where one does not fit the classes or is no byte."""
+    for key, noun, given in (("palette", "colours", palette), ("values", "values", values)):
+        if given is not None and len(given) != classes:
+            raise DatasetError(f"dataset.{key} has {len(given)} {noun} for {classes} classes")
+    if any(len(colour) != 3 for colour in palette or ()):
+        raise DatasetError("dataset.palette takes three numbers for each class: red, green, blue")
+    if values is not None and len(set(values)) < classes:
+        raise DatasetError("dataset.values has one value for two classes")
+    numbers = [n for colour in palette or () for n in colour] + list(values or ())
+    numbers += [void] if isinstance(void, int) else list(void or ())
+    if not all(isinstance(n, int) and 0 <= n <= 255 for n in numbers):
+        raise DatasetError("dataset.palette, values and void take whole numbers from 0 to 255")
 
 
 def by_stem(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path], list[str]]:

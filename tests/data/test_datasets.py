@@ -176,6 +176,12 @@ def test_folder_takes_lists(folder):
         ({"classes": ["a", "b"], "values": [0, 1, 2]}, "3 values for 2 classes"),
         ({"classes": ["a", "b"], "val_share": 1.0}, r"dataset\.val_share"),
         ({"classes": ["a", "b"], "on_error": "ignore"}, r"dataset\.on_error=ignore: must be raise or skip"),
+        ({"classes": ["a", "b"], "values": [0, 300]}, "whole numbers from 0 to 255"),
+        ({"classes": ["a", "b"], "values": [7, 7]}, "one value for two classes"),
+        ({"classes": ["a", "b"], "palette": [[0, 0, 0], [1.5, 0, 0]]}, "whole numbers from 0 to 255"),
+        ({"classes": ["a", "b"], "palette": [[0, 0, 0], [1, 0]]}, "three numbers for each class"),
+        ({"classes": ["a", "b"], "void": -1}, "whole numbers from 0 to 255"),
+        ({"classes": ["a", "b"], "void": 0}, r"dataset\.void=0 is the value of a too; .*dataset\.values"),
         ({"classes": ["a", "b"], "palette": [[1, 2, 3], [1, 2, 3]]}, "one colour twice"),
     ],
 )
@@ -234,6 +240,9 @@ def test_void_may_have_any_value(folder):
     dataset = Folder(str(folder), "train", ["ground", "thing"], void=9)
     assert (dataset[0].label == 255).all()
     assert (dataset[1].label == 1).all()
+    Image.new("L", (20, 10), 255).save(folder / "masks/0.png")
+    with pytest.raises(DatasetError, match=r"labels \[255\] are neither a class \(0, 1\) nor void \(none\)"):
+        Folder(str(folder), "train", ["ground", "thing"], void=None).check()
 
 
 def test_camvid_of_the_release_and_its_void(tmp_path):
