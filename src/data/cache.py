@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Int64, UInt8
 
 from src.data.dataset import DatasetError, SegmentationDataset
 from src.data.pack import read_index, write_pack
+from src.data.parallel import one_at_a_time
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def open_cache(
     fingerprint = fingerprint_of(files, settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with one_at_a_time(path):
             if path.exists():
                 try:
                     return PackedCache(path, read_index(path, fingerprint))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.data.parallel import one_at_a_time
 from src.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,11 @@ def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folde
             another.
     """
     import requests
-    from filelock import FileLock
 
     path, part = folder / name, folder / f"{name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{name}.lock"):  # a second command waits, and then finds the file
+        with one_at_a_time(path):  # a second command waits, and then finds the file
             if path.exists():
                 if checksum and not matches(path, checksum):
                     raise UserError(f"{path}: not the file of {page} (its checksum is not {checksum}); delete it")

@@ -1,16 +1,22 @@
-"""A function of many indices over the cores of this machine."""
+"""A function of many indices over the cores of this machine, and what only one process may do at a time."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.dataset import DatasetError
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -37,6 +43,21 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         if "exited unexpectedly" not in str(error):
             raise
         raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """The first process to come goes on; others wait for it, and say so."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s: another process is at it; waiting", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Calls(Dataset):

@@ -3,12 +3,15 @@
 import hashlib
 import logging
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from src.data import download
 from src.data.download import fetch
+from src.data.parallel import one_at_a_time
 from src.errors import UserError
 from tests.data.server import serving
 
@@ -127,6 +130,20 @@ def test_a_file_that_needs_a_login(tmp_path):
         UserError, match=rf"a\.tar: cannot be fetched without a login\. Get it from {PAGE}, put it at /"
     ):
         fetch("a.tar", [], None, PAGE, tmp_path)
+
+
+def test_two_commands_at_once_fetch_it_once(site, tmp_path, caplog):
+    """The second comes while the first holds the lock; it waits aloud, and then finds the file."""
+    caplog.set_level(logging.INFO)
+    with ThreadPoolExecutor(1) as second, one_at_a_time(tmp_path / "a.tar"):
+        waiting = second.submit(get, site, tmp_path)
+        deadline = time.monotonic() + 60
+        while "another process is at it; waiting" not in caplog.text and time.monotonic() < deadline:
+            assert not waiting.done()
+        (tmp_path / "a.tar").write_bytes(CONTENT)  # the first has done its work
+    assert waiting.result() == tmp_path / "a.tar"
+    assert "waiting" in caplog.text
+    assert site.asked == []
 
 
 def test_a_full_disk_is_said_before_the_download(site, tmp_path, monkeypatch):
