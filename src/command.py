@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError
+from src.help_page import help_page
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -54,13 +55,19 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
         @functools.wraps(main)
         def run() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            OmegaConf.register_new_resolver("slug", slug, replace=True)
+            register_resolvers()
             with one_line_errors():
                 hydra.main(version_base="1.3", config_path="../conf", config_name=name)(job)()
 
         return run
 
     return decorate
+
+
+def register_resolvers() -> None:
+    """Functions that conf/ calls."""
+    OmegaConf.register_new_resolver("slug", slug, replace=True)
+    OmegaConf.register_new_resolver("help_page", help_page, replace=True)
 
 
 def slug(overrides: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -14,8 +13,8 @@ from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
+from src.help_page import CONF, choices
 
-CONF = Path(__file__).parents[1] / "conf"
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
 
 
@@ -45,8 +44,7 @@ def explain(error: BaseException, name: str) -> str:
         return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
-        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        hint = f"{closest(choice, choices)} {group} may be: {', '.join(choices) or 'nothing'}"
+        hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
         parent, _, last = match[1].rpartition(".")

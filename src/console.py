@@ -21,22 +21,35 @@ def print_parameter_groups(groups: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
-def print_results(metrics: Mapping[str, float], classes: Sequence[str], folder: Path, contents: Sequence[str]) -> None:
+def print_results(
+    metrics: Mapping[str, float], classes: Sequence[str], folder: Path, contents: Sequence[str], split: str = "val"
+) -> None:
     """IoU class by class without and with CRF, the means, and where everything lies.
 
     Args:
         metrics: as logged: val/iou/CLASS, val/iou_crf/CLASS, val/miou, ...; nan is a class that is absent.
         folder: of the run.
         contents: what in it is worth opening.
+        split: what stands before the names.
     """
-    with_crf = "val/miou_crf" in metrics
-    table = Table(title="Validation, IoU in %", title_justify="left")
+    console = Console()
+    if not isnan(metrics[f"{split}/miou"]):
+        console.print(results_table(metrics, classes, split))
+    console.print(f"{folder}/", highlight=False, soft_wrap=True)
+    for name in contents:
+        console.print(f"  {name}{'/' if (folder / name).is_dir() else ''}", highlight=False)
+
+
+def results_table(metrics: Mapping[str, float], classes: Sequence[str], split: str) -> Table:
+    with_crf = f"{split}/miou_crf" in metrics
+    title = "Validation" if split == "val" else f"Split {split}"
+    table = Table(title=f"{title}, IoU in %", title_justify="left")
     table.add_column("class")
     for column in ("network", "+ CRF", "gain") if with_crf else ("network",):
         table.add_column(column, justify="right")
 
     def row(title: str, key: str, style: str | None = None) -> None:
-        before, after = metrics[f"val/{key}"], metrics.get(f"val/{key.replace('iou', 'iou_crf')}", float("nan"))
+        before, after = metrics[f"{split}/{key}"], metrics.get(f"{split}/{key.replace('iou', 'iou_crf')}", float("nan"))
         cells = [percent(before)]
         if with_crf:
             cells += [percent(after), "" if isnan(after - before) else f"{100 * (after - before):+.1f}"]
@@ -47,14 +60,10 @@ def print_results(metrics: Mapping[str, float], classes: Sequence[str], folder: 
     table.add_section()
     row("mean IoU", "miou", "bold")
     for key in ("pixel_accuracy", "mean_accuracy"):
-        before, after = metrics[f"val/{key}"], metrics.get(f"val/{key}_crf", float("nan"))
+        before, after = metrics[f"{split}/{key}"], metrics.get(f"{split}/{key}_crf", float("nan"))
         cells = [percent(before), percent(after), f"{100 * (after - before):+.1f}"] if with_crf else [percent(before)]
         table.add_row(key.replace("_", " "), *cells)
-    console = Console()
-    console.print(table)
-    console.print(f"{folder}/", highlight=False, soft_wrap=True)
-    for name in contents:
-        console.print(f"  {name}{'/' if (folder / name).is_dir() else ''}", highlight=False)
+    return table
 
 
 def percent(value: float) -> str:

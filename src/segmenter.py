@@ -13,7 +13,7 @@ from torch import Tensor
 from src.console import print_parameter_groups
 from src.data.datamodule import Batch
 from src.metrics import SegmentationMetrics
-from src.models import DeepLab
+from src.models import DeepLab, Inference
 from src.models.geometry import upsample_scores
 
 
@@ -32,6 +32,11 @@ class Segmenter(LightningModule):
             None becomes the run's own length.
         classes: their names.
         palette: RGB in 0..255 for each class.
+        dataset: configuration of the data set it is trained on; only kept, for those who evaluate a checkpoint.
+
+    Attributes:
+        metrics: what a validation counts with, and ``CRFRefinement`` with a copy of it; holds the last one's counts.
+        inference: how validation looks at an image.
     """
 
     CONFIGS = ("model", "loss", "optimizer", "scheduler")
@@ -46,12 +51,14 @@ class Segmenter(LightningModule):
         scheduler: Mapping[str, Any],
         classes: Sequence[str],
         palette: Sequence[Sequence[int]],
+        dataset: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.metrics = SegmentationMetrics(len(classes))
+        self.inference = Inference()
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
@@ -64,9 +71,12 @@ class Segmenter(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        self.metrics.reset()
+
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """Returns the score map and the labels; callbacks may add to this dict what comes of them."""
-        scores = self(batch["image"]).float()
+        scores = self.inference(self, batch["image"])
         prediction = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
         self.metrics.update(prediction, batch["label"])
         return {"scores": scores, "prediction": prediction}
@@ -74,15 +84,13 @@ class Segmenter(LightningModule):
     def on_validation_epoch_end(self) -> None:
         if not self.trainer.sanity_checking:
             self.log_metrics(self.metrics)
-        self.metrics.reset()
 
     def log_metrics(self, metrics: SegmentationMetrics, suffix: str = "") -> None:
         """Log ``val/miou``, ``val/iou/CLASS`` and the like; ``suffix`` tells the CRF's figures from the network's."""
         values = metrics.compute()
-        by_class = values.pop("iou")
-        for name, value in values.items():
-            self.log(f"val/{name}{suffix}", value.float(), prog_bar=name == "miou")
-        for name, value in zip(self.classes, by_class, strict=True):
+        for name in ("miou", "pixel_accuracy", "mean_accuracy"):
+            self.log(f"val/{name}{suffix}", values[name].float(), prog_bar=name == "miou")
+        for name, value in zip(self.classes, values["iou"], strict=True):
             self.log(f"val/iou{suffix}/{name}", value.float())
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import warnings
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +12,7 @@ from src.command import command
 from src.errors import UserError
 
 if TYPE_CHECKING:
-    from lightning import Callback, Trainer
+    from lightning import Callback
     from lightning.pytorch.loggers import Logger
 
     from src.segmenter import Segmenter
@@ -41,6 +38,8 @@ def train(config: DictConfig) -> dict[str, float]:
     from lightning import seed_everything
 
     from src.console import print_results
+    from src.results import write_json
+    from src.trainer import build_trainer
 
     if config.ckpt and not Path(config.ckpt).is_file():
         raise UserError(f"ckpt={config.ckpt}: no such file; give a checkpoint to resume from, or leave it out")
@@ -49,7 +48,9 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
     start(segmenter, config)
-    trainer = build_trainer(config)
+    loggers = build_loggers(config)
+    callbacks = build_callbacks(config, has_logger=bool(loggers))
+    trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
     trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt)
 
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
@@ -57,8 +58,7 @@ def train(config: DictConfig) -> dict[str, float]:
     metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
         output = Path(config.paths.output_dir)
-        finite = {key: None if isnan(value) else value for key, value in metrics.items()}
-        (output / "metrics.json").write_text(json.dumps(finite, indent=2) + "\n")
+        write_json(output / "metrics.json", metrics)
         names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
         print_results(metrics, segmenter.classes, output, [name for name in names if (output / name).exists()])
     return metrics
@@ -70,7 +70,8 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
 
     OmegaConf.resolve(config)
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
-    return Segmenter(**parts, classes=classes, palette=palette)
+    dataset: Any = OmegaConf.to_container(config.dataset)
+    return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
 
 
 def start(segmenter: Segmenter, config: DictConfig) -> None:
@@ -85,22 +86,6 @@ def start(segmenter: Segmenter, config: DictConfig) -> None:
         log.info("start: %s", load_trained(model, config.init_from) if config.init_from else load_pretrained(model))
     if config.compile:
         model.compile()  # in place: the names of parameters stay, so checkpoints fit with and without
-
-
-def build_trainer(config: DictConfig) -> Trainer:
-    """Lightning's Trainer with the config's callbacks and loggers; ``precision=auto`` is settled here."""
-    from hydra.utils import instantiate
-
-    from src.hardware import auto_precision
-
-    settings = dict(config.trainer)
-    if settings["precision"] == "auto":
-        settings["precision"], reason = auto_precision(settings["accelerator"])
-        log.info("precision: %s (%s)", settings["precision"], reason)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
-    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 on torch 2.13; nothing to act on
-    loggers = build_loggers(config)
-    return instantiate(settings, callbacks=build_callbacks(config, bool(loggers)), logger=loggers or False)
 
 
 def build_callbacks(config: DictConfig, has_logger: bool) -> list[Callback]:

@@ -17,9 +17,35 @@ def colourise(
     label: UInt8[np.ndarray, "height width"], palette: UInt8[np.ndarray, "classes 3"]
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The colour of every pixel's class; void is white."""
+    return colour_table(palette)[label]
+
+
+def colour_table(palette: UInt8[np.ndarray, "classes 3"]) -> UInt8[np.ndarray, "256 3"]:
     table = np.full((256, 3), VOID_COLOUR, np.uint8)
     table[: len(palette)] = palette
-    return table[label]
+    return table
+
+
+def indexed_image(label: UInt8[np.ndarray, "height width"], palette: UInt8[np.ndarray, "classes 3"]) -> Image.Image:
+    """A palette image, as VOC's annotations are: the pixels are class indices, viewers show the colours."""
+    image = Image.fromarray(label)
+    image.putpalette(colour_table(palette).tobytes())
+    return image
+
+
+def overlay(
+    image: UInt8[np.ndarray, "height width 3"],
+    label: UInt8[np.ndarray, "height width"],
+    palette: UInt8[np.ndarray, "classes 3"],
+    opacity: float = 0.5,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The classes' colours over the image, and the boundaries between them in white."""
+    blend = (1 - opacity) * image + opacity * colourise(label, palette)
+    edge = np.zeros(label.shape, bool)
+    edge[:-1] |= label[:-1] != label[1:]
+    edge[:, :-1] |= label[:, :-1] != label[:, 1:]
+    blend[edge] = VOID_COLOUR
+    return blend.astype(np.uint8)
 
 
 def comparison_sheet(

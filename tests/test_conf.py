@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.command import slug
+from src.command import register_resolvers
 from src.errors import UserError
 from tests.conftest import REPO
 from tests.torchvision import import_timm
@@ -23,7 +23,7 @@ CHOICES = [
 
 
 def compose(*overrides: str, command: str = "train") -> DictConfig:
-    OmegaConf.register_new_resolver("slug", slug, replace=True)
+    register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose(command, [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
     HydraConfig.instance().set_config(config)

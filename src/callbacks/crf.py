@@ -2,6 +2,7 @@
 
 from collections import deque
 from concurrent.futures import Future
+from copy import deepcopy
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
 from src.data.datamodule import Batch
-from src.metrics import SegmentationMetrics
 from src.models.geometry import score_stride
 from src.segmenter import Segmenter
 
@@ -49,7 +49,8 @@ class CRFRefinement(Callback):
         self.active = not trainer.training or self.validations % self.every_n_validations == 0
         self.validations += trainer.state.fn == "fit"
         self.submitted = 0
-        self.metrics = SegmentationMetrics(len(module.classes)).to(module.device)
+        self.metrics = deepcopy(module.metrics)  # counts what the module counts
+        self.metrics.reset()
         if self.active and self.pool is None:
             self.pool = RefinementPool(self.crf, self.workers)
 

@@ -23,11 +23,13 @@ class PredictionPictures(Callback):
     Args:
         folder: where the PNGs go, one for every validation.
         count: samples on a sheet, evenly spread over the validation set, always the same.
+        name: of a sheet outside of training; within, it is the iteration.
     """
 
-    def __init__(self, folder: str, count: int = 4) -> None:
+    def __init__(self, folder: str, count: int = 4, name: str = "best") -> None:
         self.folder = Path(folder)
         self.count = count
+        self.name = name
         self.rows: list[tuple[str, Tensor, Tensor, Tensor, Future[Tensor] | None]] = []
 
     def on_validation_batch_end(
@@ -59,7 +61,7 @@ class PredictionPictures(Callback):
             sheet_rows.append((id_, pictures))
         self.rows.clear()
         sheet = comparison_sheet(sheet_rows, module.classes, palette)
-        name = f"step_{trainer.global_step:06d}" if trainer.state.fn == "fit" else "best"
+        name = f"step_{trainer.global_step:06d}" if trainer.state.fn == "fit" else self.name
         self.folder.mkdir(parents=True, exist_ok=True)
         sheet.save(self.folder / f"{name}.png")
         self.log_sheet(trainer, sheet)

@@ -53,20 +53,21 @@ class VOC12(FileDataset):
         cache: str | None = None,
     ) -> None:
         base = Path(root)
-        if not (base / masks).is_dir() or not (base / "JPEGImages").is_dir():
+        hidden = split == "test" and not (base / masks).is_dir()  # VOC publishes no annotation of its test images
+        if not ((base / masks).is_dir() or hidden) or not (base / "JPEGImages").is_dir():
             raise DatasetError(
                 f"dataset.root={root}: no folders JPEGImages/ and {masks}/ there; set dataset.root to VOCdevkit/VOC2012"
             )
-        ids = self.ids(base, (lists or {}).get(split, split), base / masks)
+        ids = self.ids(base, (lists or {}).get(split, split), base / ("JPEGImages" if hidden else masks))
         pairs = [(i, base / "JPEGImages" / f"{i}.jpg", base / masks / f"{i}.png") for i in ids]
         super().__init__(pairs, on_error=on_error, cache=cache)
 
     @staticmethod
-    def ids(root: Path, split: str, masks: Path) -> list[str]:
+    def ids(root: Path, split: str, folder: Path) -> list[str]:
         """Names of the split's images, in the list's order."""
         lists = root / "ImageSets" / "Segmentation"
         if not lists.is_dir():
-            ids = sorted(path.stem for path in masks.glob("*.png"))
+            ids = sorted(path.stem for path in folder.iterdir() if path.suffix in (".png", ".jpg"))
         elif (lists / f"{split}.txt").is_file():
             ids = (lists / f"{split}.txt").read_text().split()
         else:

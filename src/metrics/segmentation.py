@@ -1,7 +1,7 @@
 """Mean IoU, IoU by class and pixel accuracy from one additive confusion matrix."""
 
 import torch
-from jaxtyping import Integer
+from jaxtyping import Integer, Num
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -31,16 +31,23 @@ class SegmentationMetrics(Metric):
         self.confusion += confusion_matrix(prediction, truth, self.num_classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """miou, iou (by class), pixel_accuracy, mean_accuracy; all in 0..1."""
-        counts = self.confusion.double()
-        hits, truth, prediction = counts.diag(), counts.sum(1), counts.sum(0)
-        iou = hits / (truth + prediction - hits)  # 0 / 0 = nan: the class is absent everywhere
-        return {
-            "miou": iou.nanmean(),
-            "iou": iou,
-            "pixel_accuracy": hits.sum() / truth.sum(),
-            "mean_accuracy": (hits / truth).nanmean(),
-        }
+        """The confusion matrix itself, as ``confusion``, and its ``ratios``."""
+        return {"confusion": self.confusion.clone(), **ratios(self.confusion)}
+
+
+def ratios(confusion: Num[Tensor, "*sets classes classes"]) -> dict[str, Tensor]:
+    """miou, pixel_accuracy, mean_accuracy, and by class iou and accuracy (recall); all in 0..1, nan for 0 / 0."""
+    counts = confusion.double()
+    hits, truth, prediction = counts.diagonal(dim1=-2, dim2=-1), counts.sum(-1), counts.sum(-2)
+    iou = hits / (truth + prediction - hits)
+    accuracy = hits / truth
+    return {
+        "miou": iou.nanmean(-1),
+        "iou": iou,
+        "pixel_accuracy": hits.sum(-1) / truth.sum(-1),
+        "mean_accuracy": accuracy.nanmean(-1),
+        "accuracy": accuracy,
+    }
 
 
 def confusion_matrix(

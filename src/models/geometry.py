@@ -19,7 +19,7 @@ IGNORE_INDEX = 255
 
 def padded_side(pixels: int, stride: int = STRIDE) -> int:
     """The smallest ``stride * k + 1`` that holds ``pixels``: 321 -> 321, 500 -> 505."""
-    return -(-(pixels - 1) // stride) * stride + 1
+    return (pixels + stride - 2) // stride * stride + 1  # nothing negative: ONNX divides towards zero
 
 
 def score_side(pixels: int, stride: int = STRIDE) -> int:
@@ -58,7 +58,10 @@ def pad_to_grid(
     """Pad the bottom and the right with ``value`` until both sides are ``stride * k + 1``."""
     height, width = image.shape[-2:]
     bottom, right = padded_side(height, stride) - height, padded_side(width, stride) - width
-    return F.pad(image, (0, right, 0, bottom), value=value) if bottom or right else image
+    # An exported graph serves every size: it pads by nothing where the graph of one size would not pad.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or bottom or right:
+        return F.pad(image, (0, right, 0, bottom), value=value)
+    return image
 
 
 def shrink_label(

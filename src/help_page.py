@@ -1,0 +1,28 @@
+"""The part of --help that is the command's own: its keys, its groups and their choices, as conf/ has them."""
+
+import re
+import textwrap
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+CONF = Path(__file__).parents[1] / "conf"
+KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # of the top level, with its comment
+
+
+def help_page(name: str) -> str:
+    """What conf/NAME.yaml lets a user set."""
+    path = CONF / f"{name}.yaml"
+    keys = [f"{f'{key}={value}':<30} {comment}".rstrip() for key, value, comment in KEY.findall(path.read_text())]
+    entries = [entry for entry in OmegaConf.load(path).defaults if isinstance(entry, DictConfig)]
+    groups = sorted({str(group) for entry in entries for group in entry} - {"hydra", "paths"})
+    lines = [
+        textwrap.fill(f"{group}: {', '.join(choices(group))}", 118, subsequent_indent="  ", break_on_hyphens=False)
+        for group in groups
+    ]
+    parts = {"Keys, their defaults and what they mean": keys, "Groups and their choices": lines}
+    return "\n\n".join(f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))

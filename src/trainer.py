@@ -1,0 +1,26 @@
+"""Lightning's Trainer from its config, for training and evaluation alike."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning import Trainer
+from omegaconf import DictConfig
+
+from src.hardware import auto_precision
+
+log = logging.getLogger(__name__)
+
+
+def build_trainer(config: DictConfig, **options: Any) -> Trainer:
+    """The Trainer of conf/trainer with callbacks, loggers and the like; ``precision=auto`` is settled here."""
+    settings = dict(config)
+    if settings["precision"] == "auto":
+        settings["precision"], reason = auto_precision(settings["accelerator"])
+        log.info("precision: %s (%s)", settings["precision"], reason)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 on torch 2.13; nothing to act on
+    return instantiate(settings, **options)
