@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from src.command import command
 
@@ -80,9 +80,9 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
     from hydra.utils import instantiate
 
     wanted = {"crf": bool(config.crf), "archive": bool(config.archive) or config.split == "test"}
-    with open_dict(config):
-        config.archive = config.archive or "comp6"
-    return [instantiate(value) for key, value in config.callbacks.items() if value and wanted.get(key, True)]
+    options = {"archive": {"competition": config.archive or "comp6"}}
+    chosen = {key: value for key, value in config.callbacks.items() if value and wanted.get(key, True)}
+    return [instantiate(value, **options.get(key, {})) for key, value in chosen.items()]
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def read_state(path: Path) -> Mapping[str, Any]:
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as weights ({reason})") from error
     if not isinstance(state, Mapping):
         raise UserError(f"{path}: holds {type(state).__name__}, not weights by name")
     return state
