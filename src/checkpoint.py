@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 TRUSTED = re.compile(r"src\.(models|losses|data)\.[A-Z]\w*")
 
 
-def load_segmenter(path: str | None) -> Segmenter:
+def load_segmenter(path: str | Path | None) -> Segmenter:
     """The network of a checkpoint of ``python -m src.train``, rebuilt and ready for testing.
 
     Raises:
         UserError: if there is no such file, or it is no such checkpoint, or names anything but our own classes.
     """
-    from src.models.pretrained import read_state
-    from src.segmenter import Segmenter
-
     if not path:
         raise UserError("ckpt=CHECKPOINT is needed, such as logs/train/runs/DATE/TIME_OVERRIDES/checkpoints/best.ckpt")
     if not Path(path).is_file():
         raise UserError(f"ckpt={path}: no such file; give the best.ckpt or last.ckpt of a run")
+    # Heavy imports stand here so that a mistyped path is told at once.
+    from src.models.pretrained import read_state
+    from src.segmenter import Segmenter
+
     content = read_state(Path(path))
     if not {"hyper_parameters", "state_dict"} <= content.keys():
         raise UserError(f"ckpt={path}: holds no network to rebuild; give a checkpoint that python -m src.train wrote")

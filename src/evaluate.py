@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from src.checkpoint import dataset_of, load_segmenter
 from src.command import command
 
 if TYPE_CHECKING:
@@ -25,18 +26,18 @@ def main(config: DictConfig) -> None:
 
 def evaluate(config: DictConfig) -> dict[str, float]:
     """Validate a checkpoint as training does, and write down more of it; returns the figures of metrics.json."""
+    segmenter = load_segmenter(config.ckpt)
+
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     from hydra.utils import instantiate
 
     from src.callbacks import CRFRefinement
-    from src.checkpoint import dataset_of, load_segmenter
     from src.console import print_results
     from src.data.datamodule import SegmentationDataModule
     from src.metrics import TrimapMetrics
     from src.results import METHODS, draw, figures_of, has_trimap, write_json, write_tables
     from src.trainer import build_trainer
 
-    segmenter = load_segmenter(config.ckpt)
     segmenter.inference = instantiate(config.inference)
     segmenter.metrics = TrimapMetrics(len(segmenter.classes), config.trimap)
     dataset = annotated_or_not(dataset_of(segmenter, config.dataset, config.split), config.split)

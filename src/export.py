@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from src.checkpoint import load_segmenter
 from src.command import command
 from src.errors import UserError
 
@@ -34,13 +35,13 @@ def main(config: DictConfig) -> None:
 def export(config: DictConfig) -> Path:
     """Write the network, and keep the file only if its scores are PyTorch's at every size that is tried."""
     check_values(config)
+    segmenter = load_segmenter(config.ckpt)
+
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     import torch
 
-    from src.checkpoint import load_segmenter
     from src.models import ImageToScores
 
-    segmenter = load_segmenter(config.ckpt)
     network = ImageToScores(segmenter.model).eval()
     notes = {"classes": json.dumps(segmenter.classes), "palette": json.dumps(segmenter.palette.tolist())}
     path = Path(config.output or Path(config.paths.output_dir, f"network{ENDINGS[config.format]}"))

@@ -21,7 +21,8 @@ def help_page(name: str) -> str:
         for group in groups
     ]
     parts = {"Keys, their defaults and what they mean": keys, "Groups and their choices": lines}
-    return "\n\n".join(f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part)
+    page = "\n\n".join(f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part)
+    return page.replace("$", "$$")  # Hydra fills in a template
 
 
 def choices(group: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,7 +35,10 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
     if path.is_dir():
         base, found = path, sorted(images_below(path, {os.path.realpath(folder) for folder in without}))
     elif glob.has_magic(given) and not path.exists():
-        found = sorted(Path(match) for match in glob.glob(given, recursive=True))
+        # The shortest way to each file: "**" walks a loop of links many times over.
+        matches = sorted(map(Path, glob.glob(given, recursive=True)), key=lambda match: len(match.parts), reverse=True)
+        files = {(os.path.realpath(match.parent), match.name): match for match in matches}.values()
+        found = sorted(match for match in files if match.suffix.lower() in SUFFIXES or not match.is_dir())
         parts = path.parts
         base = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
     elif os.path.lexists(given):
@@ -82,10 +86,12 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         if path.stat().st_size == 0:
             raise UserError(f"{path}: empty (0 bytes)")
         with Image.open(path) as image:
+            if image.width * image.height > (limit := Image.MAX_IMAGE_PIXELS or sys.maxsize):
+                raise UserError(f"{path}: {image.width}x{image.height}, more than {limit:,} pixels; cut it into tiles")
             return rgb(image, str(path))
     except Image.UnidentifiedImageError as error:
         raise UserError(f"{path}: no image that Pillow can read") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:  # at twice the limit
         raise UserError(f"{path}: more than {Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles") from error
     # Decoders meet broken files with all of these.
     except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,7 +42,9 @@ def predict(config: DictConfig) -> list[str]:
     """Label all images; returns a line for each that could not be."""
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     from hydra.utils import instantiate
+    from PIL import Image
 
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_image refuses such files itself
     jobs = find_jobs(config)
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from src.checkpoint import load_segmenter
 from src.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,21 +52,21 @@ class Predictor:
 
     def __init__(
         self,
-        ckpt: str | Path,
+        ckpt: str | Path | None,
         crf: DenseCRF | None = None,
         inference: Inference | None = None,
         accelerator: str = "auto",
         precision: str = "auto",
     ) -> None:
+        segmenter = load_segmenter(ckpt)
+
         # Heavy imports stand here so that the command's --help answers at once.
         from lightning import Fabric
 
-        from src.checkpoint import load_segmenter
         from src.crf import RefinementPool
         from src.hardware import auto_precision
         from src.models import Inference
 
-        segmenter = load_segmenter(str(ckpt))
         self.classes: list[str] = segmenter.classes
         self.palette = segmenter.palette.numpy()
         for name in ("lightning.fabric", "lightning.pytorch"):

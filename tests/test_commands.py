@@ -6,13 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import REPO
+from tests.test_conf import COMMANDS, groups
 
 
-def run(*arguments: str, cwd: Path = REPO, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, command: str = "train", cwd: Path = REPO, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "src.train", *arguments],
+        [sys.executable, "-m", f"src.{command}", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -21,25 +25,55 @@ def run(*arguments: str, cwd: Path = REPO, **environment: str) -> subprocess.Com
     )
 
 
-def test_help_lists_every_group_and_choice():
-    page = run("--help").stdout
-    for path in (REPO / "conf").glob("*/*.yaml"):
-        if path.parent.name != "hydra":
-            assert path.parent.name in page
-            assert path.stem in page
-    assert "python -m src.train" in page
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_the_commands_own_keys_groups_and_choices(command):
+    done = run("--help", command=command)
+    page = done.stdout
+    assert done.stderr == ""
+    assert f"python -m src.{command}" in page
+    assert max(map(len, page.splitlines())) <= 120
+    for group in groups(command):
+        for path in (REPO / "conf" / group).glob("*.yaml"):
+            assert f" {path.stem}" in page
+    config = yaml.safe_load((REPO / "conf" / f"{command}.yaml").read_text())
+    for key in set(config) - {"defaults", "command", "hydra"}:
+        assert isinstance(config[key], dict) or f"{key}=" in page
 
 
-def test_help_and_config_errors_load_nothing_heavy():
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_config_errors_load_nothing_heavy(command):
     script = (
         "import runpy, sys, atexit\n"
-        "heavy = {'torch', 'lightning', 'albumentations', 'wandb'}\n"
+        "heavy = {'torch', 'lightning', 'albumentations', 'wandb', 'matplotlib', 'onnx'}\n"
         "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules))))\n"
-        "sys.argv = ['train', '--help']\n"
-        "runpy.run_module('src.train', run_name='__main__')\n"
+        f"sys.argv = ['{command}', '--help']\n"
+        f"runpy.run_module('src.{command}', run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("heavy: []")
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "said"),
+    [
+        ("evaluate", "ckptt=x", "ckptt: no such key. Did you mean ckpt? Top level has: archive, "),
+        ("evaluate", "ckpt=/nowhere/best.ckpt", "ckpt=/nowhere/best.ckpt: no such file"),
+        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed, such as logs/train/"),
+        ("evaluate", "inference=multiscale", "no such choice. Did you mean multi_scale?"),
+        ("evaluate", "trimap=wide", "trimap takes a number"),
+        ("predict", "inptu=x", "inptu: no such key. Did you mean input?"),
+        ("predict", "overwrite=perhaps", "overwrite takes true or false"),
+        ("predict", "ckpt=x", "input=FILE, FOLDER or PATTERN is needed"),
+        ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
+        ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
+    ],
+)
+def test_slips_of_the_hand_in_other_commands(command, override, said, tmp_path):
+    done = run(override, f"paths.log_dir={tmp_path}", command=command)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,20 @@ from tests.conftest import REPO
 from tests.torchvision import import_timm
 
 CONF = REPO / "conf"
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def groups(command: str) -> set[str]:
+    """What a command lets a user choose from."""
+    entries = [entry for entry in OmegaConf.load(CONF / f"{command}.yaml").defaults if entry != "_self_"]
+    return {str(group) for entry in entries for group in entry} - {"hydra", "paths", "release"}
+
+
 CHOICES = [
-    f"{path.parent.relative_to(CONF)}={path.stem}"
+    (command, f"{path.parent.name}={path.stem}")
+    for command in COMMANDS
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in ("hydra", "paths", "release")
+    if path.parent.name in groups(command)
 ]
 
 
@@ -30,9 +40,14 @@ def compose(*overrides: str, command: str = "train") -> DictConfig:
     return config
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_with_all_references_resolved(choice):
-    config = compose(choice)
+def test_every_group_belongs_to_a_command():
+    folders = {path.parent.name for path in CONF.glob("*/*.yaml")} - {"hydra", "paths", "release"}
+    assert folders == set.union(*map(groups, COMMANDS))
+
+
+@pytest.mark.parametrize(("command", "choice"), CHOICES)
+def test_every_choice_composes_with_all_references_resolved(command, choice):
+    config = compose(choice, command=command)
     del config.hydra
     OmegaConf.resolve(config)
     group, name = choice.split("=")
@@ -66,6 +81,19 @@ def test_every_target_of_a_group_is_built(group):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "callbacks").glob("*.yaml")))
 def test_every_callback_is_built(name):
     for value in compose(f"callbacks={name}", "crf=deeplab").callbacks.values():
+        assert instantiate(value) is not None
+
+
+@pytest.mark.parametrize("name", ["whole", "multi_scale", "windows"])
+def test_every_inference_is_built(name):
+    from src.models import Inference
+
+    for command in ("evaluate", "predict"):
+        assert isinstance(instantiate(compose(f"inference={name}", command=command).inference), Inference)
+
+
+def test_callbacks_of_an_evaluation_are_built():
+    for value in compose("crf=deeplab", command="evaluate").callbacks.values():
         assert instantiate(value) is not None
 
 
