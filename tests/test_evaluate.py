@@ -155,6 +155,14 @@ def test_server_archive_has_the_devkits_layout(voc_mini: Path, tmp_path: Path) -
                 assert (labels == q[0].argmax(0).numpy()).mean() > 0.999
 
 
+def test_any_data_set_with_the_same_classes(tmp_path: Path) -> None:
+    module = write_checkpoint(tmp_path / "net.ckpt")
+    chosen = ["dataset=shapes", "dataset.samples={val:2}", "dataset.size=49", "dataset.seed=3", "crf=none"]
+    figures = run(tmp_path, f"ckpt={tmp_path / 'net.ckpt'}", *chosen)
+    truth, network, _ = reference(module, Shapes("val", {"val": 2}, size=49, seed=3))
+    assert figures["val/pixel_accuracy"] == pytest.approx(accuracy_score(truth, network), abs=1e-4)
+
+
 def test_five_hundred_generated_images(tmp_path: Path) -> None:
     module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
     size = ["+dataset.samples={train:1,val:500}", "+dataset.size=33"]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-import src.export
 from src.data import Shapes
 from src.errors import UserError
 from src.export import export
+from src.export_formats import FORMATS
 from src.models.geometry import upsample_scores
 from src.segmenter import Segmenter
 from tests import checkpoints
@@ -71,7 +71,7 @@ def test_scores_at_any_size(format_: str, dtype: str, tmp_path: Path) -> None:
         pytest.importorskip("onnxscript")
     module = write_checkpoint(tmp_path / "net.ckpt")
     path = run(tmp_path / "net.ckpt", tmp_path, f"format={format_}", f"input={dtype}")
-    assert path == tmp_path / f"network{src.export.ENDINGS[format_]}"
+    assert path == tmp_path / f"network{FORMATS[format_].ending}"
     network = loaded(path)
     for shape in SIZES:
         image = torch.randint(0, 256, shape, dtype=torch.uint8)
@@ -108,12 +108,12 @@ def test_class_names_travel_with_the_network(tmp_path: Path) -> None:
 
 def test_a_file_with_other_scores_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_checkpoint(tmp_path / "net.ckpt")
-    write = src.export.write_torchscript
+    torchscript = FORMATS["torchscript"]
 
     def spoilt(network: torch.nn.Module, *arguments: object) -> None:
-        write(torch.nn.Sequential(network, torch.nn.Threshold(0.0, 0.0)), *arguments)
+        torchscript.write(torch.nn.Sequential(network, torch.nn.Threshold(0.0, 0.0)), *arguments)
 
-    monkeypatch.setattr(src.export, "write_torchscript", spoilt)
+    monkeypatch.setitem(FORMATS, "torchscript", torchscript._replace(write=spoilt))
     with pytest.raises(UserError, match="differ from PyTorch's"):
         run(tmp_path / "net.ckpt", tmp_path, "format=torchscript")
     assert [path.name for path in tmp_path.iterdir()] == ["net.ckpt"]
