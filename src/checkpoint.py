@@ -70,15 +70,14 @@ def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segmenta
     """
     from hydra.utils import instantiate
 
-    config = OmegaConf.create(dict(chosen))
+    config = {key: value for key, value in chosen.items() if value is not None}
     if "_target_" not in config:
         if not segmenter.hparams.get("dataset"):
             raise UserError(
                 "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
             )
-        given = {key: value for key, value in config.items() if value is not None}
-        config = OmegaConf.create({**segmenter.hparams["dataset"], **given})
-    dataset = instantiate(config)(split=split)
+        config = {**segmenter.hparams["dataset"], **config}
+    dataset = instantiate(OmegaConf.create(config))(split=split)
     if list(dataset.classes) != segmenter.classes:
         raise UserError(
             f"the checkpoint knows {len(segmenter.classes)} classes ({', '.join(segmenter.classes)}), "
