@@ -13,9 +13,9 @@ KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  #
 def help_page(name: str) -> str:
     """What conf/NAME.yaml lets a user set."""
     path = CONF / f"{name}.yaml"
-    keys = [f"{f'{key}={value}':<30} {comment}".rstrip() for key, value, comment in KEY.findall(path.read_text())]
+    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in KEY.findall(path.read_text())]
     entries = [entry for entry in OmegaConf.load(path).defaults if isinstance(entry, DictConfig)]
-    groups = sorted({str(group) for entry in entries for group in entry} - {"hydra", "paths"})
+    groups = sorted({str(group).removeprefix("optional ") for entry in entries for group in entry} - {"hydra", "paths"})
     lines = [
         textwrap.fill(f"{group}: {', '.join(choices(group))}", 118, subsequent_indent="  ", break_on_hyphens=False)
         for group in groups

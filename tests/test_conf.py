@@ -21,7 +21,8 @@ COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
 def groups(command: str) -> set[str]:
     """What a command lets a user choose from."""
     entries = [entry for entry in OmegaConf.load(CONF / f"{command}.yaml").defaults if entry != "_self_"]
-    return {str(group) for entry in entries for group in entry} - {"hydra", "paths", "release"}
+    names = {str(group).removeprefix("optional ") for entry in entries for group in entry}
+    return names - {"hydra", "paths", "release"}
 
 
 CHOICES = [
