@@ -140,6 +140,18 @@ def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
         assert list((run / "wandb").glob("offline-run-*/*.wandb"))
 
 
+@pytest.mark.parametrize(("steps", "validated"), [(3, [2, 3]), (1, [1])])
+def test_the_last_iterations_are_validated_and_kept(tmp_path, steps, validated):
+    """Although validation comes every second iteration."""
+    (run,) = train(tmp_path, f"trainer.max_steps={steps}", "crf=none")
+    rows = csv.DictReader((run / "csv" / "metrics.csv").open())
+    steps_of = [int(row["step"]) + 1 for row in rows if row.get("val/miou")]
+    assert steps_of == [*validated, steps + 1]  # the last row is the best checkpoint's, after training
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == steps
+    assert (run / "checkpoints" / "best.ckpt").exists()
+
+
 def test_without_loggers_and_pictures(tmp_path):
     (run,) = train(tmp_path, "logger=none", "~callbacks.pictures")
     assert not (run / "csv").exists()

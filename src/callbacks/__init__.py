@@ -2,7 +2,8 @@
 
 from src.callbacks.archive import ServerArchive
 from src.callbacks.crf import CRFRefinement
+from src.callbacks.last_validation import LastValidation
 from src.callbacks.pictures import PredictionPictures
 from src.callbacks.progress import StepProgress
 
-__all__ = ["CRFRefinement", "PredictionPictures", "ServerArchive", "StepProgress"]
+__all__ = ["CRFRefinement", "LastValidation", "PredictionPictures", "ServerArchive", "StepProgress"]
