@@ -12,6 +12,7 @@ from torch import Tensor
 
 from src.console import print_parameter_groups
 from src.data.datamodule import Batch
+from src.errors import UserError
 from src.metrics import SegmentationMetrics
 from src.models import DeepLab, Inference
 from src.models.geometry import upsample_scores
@@ -77,6 +78,11 @@ class Segmenter(LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """Returns the score map and the labels; callbacks may add to this dict what comes of them."""
         scores = self.inference(self, batch["image"])
+        if not bool(scores.isfinite().all()):
+            raise UserError(
+                f"validation after {self.trainer.global_step} iterations: the scores of {', '.join(batch['id'])} are not "
+                "finite (NaN or infinity): training has diverged; lower optimizer.lr, or find where with debug=find_nan"
+            )
         prediction = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
         self.metrics.update(prediction, batch["label"])
         return {"scores": scores, "prediction": prediction}

@@ -152,6 +152,16 @@ def test_the_last_iterations_are_validated_and_kept(tmp_path, steps, validated):
     assert (run / "checkpoints" / "best.ckpt").exists()
 
 
+def test_training_that_diverges_says_so(tmp_path):
+    command = [sys.executable, "-m", "src.train", *SMALL, "optimizer.lr=1e30", f"paths.log_dir={tmp_path}"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: validation after 2 iterations: the scores of ")
+    assert "lower optimizer.lr" in error
+    assert "Traceback" not in done.stderr
+
+
 def test_without_loggers_and_pictures(tmp_path):
     (run,) = train(tmp_path, "logger=none", "~callbacks.pictures")
     assert not (run / "csv").exists()
