@@ -55,6 +55,8 @@ def train(config: DictConfig) -> dict[str, float]:
 
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         segmenter.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+    elif trainer.checkpoint_callback:  # trainer.max_steps=0: weights as they came, for evaluate, predict and export
+        trainer.save_checkpoint(Path(config.paths.output_dir) / "checkpoints" / "last.ckpt")
     metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
         output = Path(config.paths.output_dir)

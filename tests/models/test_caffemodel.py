@@ -1,5 +1,7 @@
 """The .caffemodel reader against files written by the protobuf library."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from src.errors import UserError
 from src.models import DeepLab
 from src.models.caffemodel import read_caffemodel
 from src.models.pretrained import load_pretrained
+from tests.conftest import REPO
 from tests.models.networks import composed
 
 LEGACY = ("num", "channels", "height", "width")
@@ -158,3 +161,21 @@ def test_a_missing_layer_is_named(tmp_path: Path, blobs: int) -> None:
     write(path, layers)
     with pytest.raises(UserError, match="has no layer conv3_2 with weight and bias"):
         load_pretrained(model)
+
+
+def test_a_released_network_is_evaluated_as_it_is(tmp_path: Path) -> None:
+    """One command makes it a checkpoint for evaluate, predict and export, and prints its figures."""
+    released, classes = tmp_path / "train2_iter_8000.caffemodel", 7
+    model = instantiate(composed("backbone=vgg16", "head=largefov", "backbone.width=0.0625").model, num_classes=classes)
+    layers = layers_of(model, np.random.default_rng(1))
+    write(released, layers)
+    command = ["src.train", "backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={released}", "crf=none",
+               "dataset=shapes", "dataset.size=65", "dataset.samples={train: 2, val: 2}", "trainer.max_steps=0",
+               "trainer.accelerator=cpu", "logger=none", f"paths.log_dir={tmp_path}"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", *command], cwd=REPO, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.rglob("last.ckpt")
+    state = torch.load(path, weights_only=True)["state_dict"]
+    np.testing.assert_array_equal(state["model.head.fc8.weight"], layers["fc8_voc12"][0])
+    np.testing.assert_array_equal(state["model.backbone.stages.4.4.bias"], layers["conv5_3"][1])
+    assert len(list(tmp_path.rglob("metrics.json"))) == 1
