@@ -80,8 +80,8 @@ class Segmenter(LightningModule):
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
             raise UserError(
-                f"validation after {self.trainer.global_step} iterations: the scores of {', '.join(batch['id'])} are not "
-                "finite (NaN or infinity): training has diverged; lower optimizer.lr, or find where with debug=find_nan"
+                f"validation after {self.trainer.global_step} iterations: the scores of {', '.join(batch['id'])} are "
+                "not finite (NaN or infinity): training diverged; lower optimizer.lr, or find where with debug=find_nan"
             )
         prediction = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
         self.metrics.update(prediction, batch["label"])
