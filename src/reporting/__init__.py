@@ -1,0 +1,1 @@
+"""Finished runs side by side: read, compared, drawn on one page."""

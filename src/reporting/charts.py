@@ -1,0 +1,106 @@
+"""Lines for the page: everything in % of the plot, so that a phone stretches the plot and not the letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from src.reporting.runs import Curve
+from src.reporting.table import Row, Table
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve of one row of the table."""
+
+    label: str
+    colour: int  # of the row
+    points: Curve
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What the template draws: ticks as (position in %, text), lines as (line, SVG points in 0..100)."""
+
+    title: str
+    x_title: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    lines: list[tuple[Line, str]]
+
+
+def chart(title: str, x_title: str, lines: Sequence[Line]) -> Chart | None:
+    """Axes with round numbers around all points that are finite; None without any."""
+    finite = [Line(k.label, k.colour, [p for p in k.points if all(map(isfinite, p))], k.dashed) for k in lines]
+    finite = [line for line in finite if line.points]
+    if not finite:
+        return None
+    x_ticks = round_ticks([x for line in finite for x, _ in line.points])
+    y_ticks = round_ticks([y for line in finite for _, y in line.points])
+
+    def place(value: float, ticks: list[float]) -> float:
+        return round(100 * (value - ticks[0]) / (ticks[-1] - ticks[0]), 2)
+
+    drawn = []
+    for line in finite:
+        at = [f"{place(x, x_ticks)},{round(100 - place(y, y_ticks), 2)}" for x, y in line.points]
+        drawn.append((line, " ".join(at)))
+    return Chart(
+        title,
+        x_title,
+        [(place(t, x_ticks), f"{t:,g}") for t in x_ticks],
+        [(100 - place(t, y_ticks), f"{t:,g}") for t in y_ticks],
+        drawn,
+    )
+
+
+def round_ticks(values: Sequence[float]) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - abs(low) / 2 - 0.5, high + abs(high) / 2 + 0.5
+    return [float(f"{tick:.10g}") for tick in MaxNLocator(nbins=5, min_n_ticks=3).tick_values(low, high)]
+
+
+def training_charts(table: Table) -> list[Chart]:
+    """Loss and mean IoU by the iteration, a line for each seed."""
+    named = {"train/loss": "training loss", "val/miou": "mean IoU, %", "val/miou_crf": "mean IoU with CRF, %"}
+    charts = []
+    for key, title in named.items():
+        scale = 1 if key == "train/loss" else 100
+        lines = [
+            Line(f"{row.label}, seed {run.config.get('seed')}", colour, scaled(run.curves[key], scale, 1))
+            for colour, row in enumerate(table.rows)
+            for run in row.runs
+            if key in run.curves
+        ]
+        charts.append(chart(title, "iteration", lines))
+    return [c for c in charts if c]
+
+
+def trimap_charts(table: Table) -> list[Chart]:
+    """Mean IoU and pixel accuracy in bands around void; dashed: the network, solid: with CRF."""
+    charts = []
+    for key, title in (("miou", "mean IoU in the band, %"), ("pixel_accuracy", "pixel accuracy in the band, %")):
+        lines = [
+            Line(f"{row.label}{', with CRF' if suffix else ''}", colour, scaled(row.trimap[key + suffix], 100), not suffix)
+            for colour, row in enumerate(table.rows)
+            for suffix in ("", "_crf")
+            if key + suffix in row.trimap
+        ]
+        charts.append(chart(title, "width of the band around void, pixels", lines))
+    return [c for c in charts if c]
+
+
+def scaled(curve: Curve, factor: float, shift: int = 0) -> Curve:
+    """Logged steps count from 0; iterations from 1."""
+    return [(x + shift, factor * y) for x, y in curve]
+
+
+def summary_axis(rows: Sequence[Row]) -> list[float]:
+    """Ticks that hold the means of all rows, their seeds, and their spread."""
+    values = [v for row in rows for name in ("miou", "miou_crf") for v in row.values(name)]
+    return round_ticks(values) if values else [0.0, 100.0]

@@ -1,0 +1,130 @@
+"""The same images under every run, raw and with CRF: the best and the worst of a spread of the validation set."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+from omegaconf import OmegaConf
+from PIL import Image
+
+from src.errors import UserError
+from src.reporting.table import Row, Table
+from src.visualization import indexed_image
+
+if TYPE_CHECKING:
+    from src.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+Label = UInt8[np.ndarray, "height width"]
+Picture = tuple[Row | None, str, str, float]  # row, title, data URI, the image's mean IoU in %; nan where it has none
+SIDE = 320  # pixels, of a picture on the page
+
+
+@dataclass
+class Example:
+    """One image.
+
+    Attributes:
+        pictures: image and truth, and then those of every row.
+        score: mean over rows of the image's own mean IoU, in %, with CRF where there is one.
+    """
+
+    id: str
+    pictures: list[Picture]
+    score: float = nan
+
+
+def choose_examples(table: Table, count: int, candidates: int) -> tuple[list[Example], list[Example], list[str]]:
+    """Best and worst of the candidates, and why rows are missing from them.
+
+    Args:
+        count: images to show; half of them the best.
+        candidates: images that are labelled to choose from, evenly spread over the validation set.
+    """
+    examples: dict[str, Example] = {}
+    faults: list[str] = []
+    scores: dict[str, list[float]] = {}
+    for row in table.rows:
+        try:
+            for id_, pictures, score in labelled(row, candidates):
+                examples.setdefault(id_, Example(id_, pictures[:2])).pictures += pictures[2:]
+                scores.setdefault(id_, []).append(score)
+        except UserError as error:
+            faults.append(f"{row.label}: {error}")
+    for id_, example in examples.items():
+        example.score = float(np.nanmean(scores[id_]))
+    ranked = sorted(examples.values(), key=lambda example: -example.score)
+    best = ranked[: (count + 1) // 2]
+    worst = ranked[len(best) :][::-1][: count // 2]
+    return best, worst, faults
+
+
+def labelled(row: Row, candidates: int) -> list[tuple[str, list[Picture], float]]:
+    """Pictures of every candidate under the row's first run."""
+    from src.checkpoint import dataset_of, load_segmenter
+    from src.crf import DenseCRF
+    from src.models.geometry import upsample_scores
+    from src.predictor import Predictor
+
+    run = row.runs[0]
+    ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"
+    given = {k: v for k, v in (run.config.get("dataset") or {}).items() if k == "root"}
+    split = run.config.get("split", "val")
+    dataset = dataset_of(load_segmenter(ckpt), OmegaConf.create(given), split)
+    # Only our own class, whatever the file says: a folder from elsewhere must not choose what is called.
+    options = {k: v for k, v in (run.config.get("crf") or {}).items() if k != "_target_"}
+    predictor = Predictor(ckpt, crf=DenseCRF(**options) if options else None)
+    log.info("%s: labels for %d images", row.label, min(candidates, len(dataset)))
+    found = []
+    for index in np.unique(np.linspace(0, len(dataset) - 1, candidates).round().astype(int)):
+        image, truth, id_ = dataset[int(index)]
+        scores = predictor.scores(image)
+        raw = upsample_scores(scores[None], truth.shape)[0].argmax(0).byte().cpu().numpy()
+        labels = {"network": raw}
+        if predictor.pool is not None:
+            labels["network + CRF"] = predictor.refine(image, scores).label
+        pictures = pictures_of(row, predictor, image, truth, labels)
+        found.append((id_, pictures, pictures[-1][-1]))
+    return found
+
+
+def pictures_of(
+    row: Row, predictor: Predictor, image: UInt8[np.ndarray, "height width 3"], truth: Label, labels: dict[str, Label]
+) -> list[Picture]:
+    """Small ones, as data URIs: every so many pixels, so that labels keep their colours."""
+    step = max(1, -(-max(truth.shape) // SIDE))
+
+    def drawn(label: Label) -> str:
+        return data_uri(indexed_image(np.ascontiguousarray(label[::step, ::step]), predictor.palette), "PNG")
+
+    height, width = image.shape[:2]
+    photo = Image.fromarray(image).resize((-(-width // step), -(-height // step)))
+    pictures: list[Picture] = [(None, "image", data_uri(photo, "JPEG"), nan), (None, "truth", drawn(truth), nan)]
+    for title, label in labels.items():
+        pictures.append((row, title, drawn(label), 100 * image_miou(truth, label, len(predictor.classes))))
+    return pictures
+
+
+def data_uri(picture: Image.Image, kind: str) -> str:
+    """The picture as part of a page."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, quality=82, optimize=True)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def image_miou(truth: Label, label: Label, classes: int) -> float:
+    """Mean over the classes that are in the truth or the label; void does not count; nan where all is void."""
+    counts = truth != 255
+    pair = np.bincount(classes * truth[counts].astype(int) + label[counts], minlength=classes**2)
+    confusion = pair.reshape(classes, classes)
+    union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    return float(np.mean((np.diag(confusion)[union > 0]) / union[union > 0])) if union.any() else nan

@@ -1,0 +1,145 @@
+"""What a run's folder holds, read without trust: a broken one is named, never fatal and never dropped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+Curve = list[tuple[float, float]]  # (step, value)
+
+SIGNS = ("config.yaml", "environment.json", "metrics.json", "train.log", "evaluate.log")  # that a folder is a run's
+# Where a run lies and who writes down what it does; and copies of groups that stand in the config on their own.
+NOT_SETTINGS = ("seed", "name", "paths", "logger", "num_workers", "callbacks.progress")
+COPIES = ("data.dataset", "data.augmentation", "model.backbone", "model.head", "callbacks.crf.crf")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, or an evaluation of a checkpoint.
+
+    Attributes:
+        metrics: figures of metrics.json in 0..1, nan where it says null; empty where the run has none.
+        record: of environment.json: command, commit, versions.
+        curves: of csv/metrics.csv, by the names that training logs.
+        trimap: columns of trimap.csv in 0..1, an evaluation's.
+        fault: why there are no figures; empty for a finished run.
+        notes: what else is missing.
+    """
+
+    folder: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    trimap: Mapping[str, Curve] = field(default_factory=dict)
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The config by dotted key, without what does not change the result, and without the seed."""
+        home = str(OmegaConf.select(OmegaConf.create(dict(self.config)), "paths.output_dir", default=None))
+        skipped = (*NOT_SETTINGS, *COPIES, *(("ckpt",) if self.config.get("command") == "train" else ()))
+        return {
+            key: value
+            for key, value in flat(self.config)
+            if not any(key == s or key.startswith(f"{s}.") for s in skipped) and not str(value).startswith(home)
+        }
+
+
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings."""
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def find_folders(patterns: Sequence[str]) -> list[Path]:
+    """Folders of runs that match a pattern or lie beneath a match; matched folders that hold none come as they are."""
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        for match in sorted(filter(os.path.isdir, glob(os.path.expanduser(pattern), recursive=True))):
+            beneath = list(runs_beneath(Path(match)))
+            found |= dict.fromkeys(beneath or [Path(match)])
+    return [folder for folder in found if not any(other in folder.parents for other in found)]
+
+
+def runs_beneath(top: Path) -> Iterator[Path]:
+    for folder, inner, files in os.walk(top):
+        inner.sort()
+        if any(sign in files for sign in SIGNS):
+            inner.clear()  # W&B keeps a config.yaml of its own in there
+            yield Path(folder)
+
+
+def read_run(folder: Path) -> Run:
+    """Whatever can be read of a run."""
+    config, fault = read_file(folder / "config.yaml")
+    record, record_fault = read_file(folder / "environment.json")
+    curves, curves_fault = read_columns(folder / "csv" / "metrics.csv", "step")
+    trimap, trimap_fault = read_columns(folder / "trimap.csv", "width")
+    evaluation = config.get("command") == "evaluate"
+    metrics: dict[str, float] = {}
+    if not fault:
+        numbers, fault = read_file(folder / "metrics.json")
+        if fault.endswith("is missing"):
+            fault = f"no figures: {fault}{progress(config, curves)}"
+        elif not fault and f"{config.get('split', 'val')}/miou" not in numbers:
+            fault = "metrics.json holds no mean IoU"
+        elif not fault:
+            metrics = {key: nan if value is None else float(value) for key, value in numbers.items()}
+    said = (record_fault, trimap_fault if evaluation and "missing" not in trimap_fault else "")
+    notes = tuple(filter(None, (*said, "" if evaluation else curves_fault)))
+    return Run(folder, config, metrics, record, curves, trimap, fault, notes)
+
+
+def progress(config: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
+    steps = [step for curve in curves.values() for step, _ in curve]
+    total = (config.get("trainer") or {}).get("max_steps")
+    return f"; the last iteration logged is {max(steps) + 1:.0f} of {total}" if steps else ""
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], str]:
+    """A mapping from YAML or JSON, and what is wrong with the file."""
+    if not path.is_file():
+        return {}, f"{path.name} is missing"
+    try:
+        if path.suffix == ".json":
+            content = json.loads(path.read_text())
+        else:
+            content = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        return {}, f"{path.name} cannot be read; it may be torn"
+    return (content, "") if isinstance(content, dict) else ({}, f"{path.name} holds no mapping")
+
+
+def read_columns(path: Path, index: str) -> tuple[dict[str, Curve], str]:
+    """The columns of a CSV over one of them, empty cells left out, and what is wrong with the file."""
+    columns: dict[str, Curve] = {}
+    name, broken = f"{path.parent.name}/{path.name}" if path.parent.name == "csv" else path.name, 0
+    if not path.is_file():
+        return {}, f"{name} is missing"
+    with path.open(newline="", errors="replace") as file:
+        for row in csv.DictReader(line.replace("\0", "") for line in file):
+            try:
+                cells = {k: float(v) for k, v in row.items() if k and v not in ("", None)}
+                at = cells.pop(index)
+            except (KeyError, ValueError, TypeError):
+                broken += 1
+                continue
+            for key, value in cells.items():
+                columns.setdefault(key, []).append((at, value))
+    return columns, f"{name}: {broken} lines cannot be read" if broken else ""

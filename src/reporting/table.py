@@ -1,0 +1,180 @@
+"""The ablation table: one row for each configuration, its seeds together, beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan, nan
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from src.errors import UserError
+from src.reporting.paper import PAPER, PaperRow, head_name
+from src.reporting.runs import Curve, Run
+
+WHERE = ("dataset.root", "dataset.cache", "dataset.on_error")  # of the data; not which
+
+
+@dataclass
+class Row:
+    """Runs whose configs differ only in the seed.
+
+    Attributes:
+        label: the head, and what else sets the row apart from the others.
+        head: its name in conf/head.
+        trimap: of an evaluation of one of the runs' checkpoints, and its folder.
+    """
+
+    runs: list[Run]
+    label: str = ""
+    head: str = ""
+    trimap: Mapping[str, Curve] = field(default_factory=dict)
+    trimap_of: str = ""
+
+    @property
+    def paper(self) -> PaperRow | None:
+        return PAPER.get(self.head)
+
+    @property
+    def seeds(self) -> list[Any]:
+        return [run.config.get("seed") for run in self.runs if "seed" in run.config]
+
+    def values(self, name: str) -> list[float]:
+        """In %, one for each run that has it: miou, miou_crf, iou/CLASS, ..."""
+        found = (run.metrics.get(f"{run.config.get('split', 'val')}/{name}", nan) for run in self.runs)
+        return [100 * value for value in found if not isnan(value)]
+
+    def mean(self, name: str) -> float:
+        return fmean(values) if (values := self.values(name)) else nan
+
+    def spread(self, name: str) -> float:
+        """Sample standard deviation over seeds; nan for fewer than two."""
+        return stdev(values) if len(values := self.values(name)) > 1 else nan
+
+    @property
+    def crf_gain(self) -> float:
+        return self.mean("miou_crf") - self.mean("miou")
+
+
+@dataclass
+class Table:
+    """Rows on the same data, which may be compared, in the paper's order and then by label."""
+
+    data: str
+    rows: list[Row]
+    baseline: Row
+    classes: list[str]
+    differences: dict[str, list[Any]]  # dotted key -> its value in every row; keys that vary
+
+    def delta(self, row: Row, name: str) -> float:
+        return row.mean(name) - self.baseline.mean(name)
+
+    def paper_delta(self, row: Row, column: str) -> float:
+        """What the paper gives for the same step; nan where it gives none."""
+        ours, base = (getattr(r.paper, column, None) for r in (row, self.baseline))
+        return nan if ours is None or base is None else ours - base
+
+    def take_trimaps(self, evaluations: Sequence[Run]) -> None:
+        """The latest evaluation of each row that has void pixels; an evaluation that is a row has its own."""
+        for row in self.rows:
+            folders = [run.folder.resolve() for run in row.runs]
+            own = [run for run in (*evaluations, *row.runs) if run in row.runs or evaluated(run) in folders]
+            for run in (run for run in own if "miou" in run.trimap):
+                row.trimap, row.trimap_of = run.trimap, str(run.folder)
+
+    def order(self) -> tuple[int, list[tuple[Row, Row]]]:
+        """Pairs of rows that the paper orders too (with CRF), and those, better first here, that it has the other way."""
+        known = [(row, row.paper.val_crf) for row in self.rows if row.paper and row.paper.val_crf is not None]
+        pairs = [(a, b) for a, pa in known for b, pb in known if pa < pb and not isnan(self.crf_or_raw(a, b))]
+        return len(pairs), [(a, b) for a, b in pairs if self.crf_or_raw(a, b) > 0]
+
+    @staticmethod
+    def crf_or_raw(a: Row, b: Row) -> float:
+        return a.mean("miou_crf") - b.mean("miou_crf")
+
+
+def build_tables(runs: Sequence[Run], baseline: str | None = None) -> tuple[list[Table], list[tuple[Run, str]]]:
+    """Tables by data set, and what was left out of them, each with its reason.
+
+    Args:
+        runs: finished ones, oldest first.
+        baseline: label of the row that deltas refer to; None for vanilla, or else the first row.
+
+    Raises:
+        UserError: if no table has the baseline.
+    """
+    repeated: list[tuple[Run, str]] = []
+    by_data: dict[str, dict[str, Row]] = {}
+    for run in runs:
+        row = by_data.setdefault(data_key(run), {}).setdefault(key_of(run.settings), Row([]))
+        for same in [r for r in row.runs if r.config.get("seed") == run.config.get("seed")]:
+            row.runs.remove(same)
+            repeated.append((same, f"the same config and seed ran again in {run.folder}"))
+        row.runs.append(run)
+    tables = [table(list(rows.values()), baseline) for rows in by_data.values()]
+    if baseline and tables and not any(t.baseline.label == baseline for t in tables):
+        labels = ", ".join(row.label for t in tables for row in t.rows)
+        raise UserError(f"baseline={baseline}: no such row; there is {labels}")
+    return tables, repeated
+
+
+def table(rows: list[Row], baseline: str | None) -> Table:
+    for row in rows:
+        row.head = head_name(row.runs[0].config.get("head") or {})
+        row.runs.sort(key=lambda run: str(run.config.get("seed")).zfill(9))
+    order = [*PAPER, "largefov_r4"]
+    rows.sort(key=lambda row: order.index(row.head) if row.head in order else len(order))
+    differences = differing(rows)
+    name_rows(rows, differences)
+    base = next((row for row in rows if row.label == baseline), None)
+    base = base or next((row for row in rows if row.head == "vanilla"), rows[0])
+    prefix = f"{rows[0].runs[0].config.get('split', 'val')}/iou/"
+    classes = [key.removeprefix(prefix) for key in rows[0].runs[0].metrics if key.startswith(prefix)]
+    target = (rows[0].runs[0].config.get("dataset") or {}).get("_target_", "unknown data")
+    return Table(str(target).rpartition(".")[2], rows, base, classes, differences)
+
+
+def differing(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    settings = [row.runs[0].settings for row in rows]
+    keys = dict.fromkeys(key for one in settings for key in one)
+    columns = {key: [one.get(key, "") for one in settings] for key in keys}
+    return {key: values for key, values in columns.items() if len(set(map(repr, values))) > 1}
+
+
+def name_rows(rows: Sequence[Row], differences: Mapping[str, list[Any]]) -> None:
+    """A head by its name; rows of the same head by what differs between them, as long as that is short."""
+    for row in rows:
+        peers = [i for i, other in enumerate(rows) if other.head == row.head]
+        varying = [k for k, v in differences.items() if len({repr(v[i]) for i in peers}) > 1]
+        own = rows.index(row)
+        extra = [f"{k} {differences[k][own]}" for k in varying] if len(varying) <= 3 else []
+        number = [f"no. {peers.index(own) + 1}"] if len(varying) > 3 else []
+        row.label = ", ".join([row.head, *extra, *number])
+
+
+def data_key(run: Run) -> str:
+    chosen = {k: v for k, v in run.settings.items() if k.startswith("dataset.") and k not in WHERE}
+    return key_of({**chosen, "split": run.config.get("split", "val")})
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    return repr(sorted(settings.items(), key=lambda item: item[0]))
+
+
+def attach_evaluations(runs: Sequence[Run], more: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Runs that stand for themselves, and evaluations of their checkpoints.
+
+    Args:
+        runs: as the user chose them, trainings and evaluations.
+        more: other evaluations, which count only if they are of one of the runs.
+    """
+    folders = {run.folder.resolve() for run in runs if run.config.get("command") != "evaluate"}
+    of_runs = [run for run in (*more, *runs) if evaluated(run) in folders and not run.fault]
+    return [run for run in runs if run.fault or evaluated(run) not in folders], of_runs
+
+
+def evaluated(run: Run) -> Path | None:
+    """The folder of the training whose checkpoint an evaluation took."""
+    ckpt = run.config.get("ckpt") if run.config.get("command") == "evaluate" else None
+    return Path(ckpt).resolve().parent.parent if ckpt else None
