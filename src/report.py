@@ -21,10 +21,11 @@ def report(config: DictConfig) -> Path:
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     from rich.console import Console
 
+    from src.reporting.evaluations import attach_evaluations, from_checkpoint
     from src.reporting.examples import choose_examples
     from src.reporting.page import write_page
     from src.reporting.runs import find_folders, read_run
-    from src.reporting.table import attach_evaluations, build_tables
+    from src.reporting.table import build_tables
     from src.reporting.text import write_csv, write_markdown
 
     runs = [run for run in map(read_run, folders(config.runs)) if run.config.get("command", "") in COMMANDS]
@@ -32,7 +33,7 @@ def report(config: DictConfig) -> Path:
         raise UserError(f"runs={config.runs}: no runs of python -m src.train or src.evaluate there")
     evaluations = [run for run in map(read_run, find_folders([config.evaluations])) if run.trimap and not run.fault]
     shown, evaluations = attach_evaluations(runs, evaluations)
-    tables, left_out = build_tables([run for run in shown if not run.fault], config.baseline)
+    tables, left_out = build_tables([from_checkpoint(run) for run in shown if not run.fault], config.baseline)
     left_out += [(run, run.fault) for run in shown if run.fault]
     for table in tables:
         table.take_trimaps(evaluations)

@@ -65,6 +65,8 @@ def test_help_and_config_errors_load_nothing_heavy(command):
         ("predict", "overwrite=perhaps", "overwrite takes true or false"),
         ("predict", "ckpt=x", "input=FILE, FOLDER or PATTERN is needed"),
         ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
+        ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
+        ("report", "rnus=x", "rnus: no such key. Did you mean runs?"),
         ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from src.reporting.runs import Curve
+from src.reporting.runs import Curve, Run
 from src.reporting.table import Row, Table
 
 
@@ -37,20 +37,21 @@ def chart(title: str, x_title: str, lines: Sequence[Line]) -> Chart | None:
     finite = [line for line in finite if line.points]
     if not finite:
         return None
-    x_ticks = round_ticks([x for line in finite for x, _ in line.points])
+    end = max(x for line in finite for x, _ in line.points)
+    x_ticks = [tick for tick in round_ticks([0, end]) if tick <= end]
     y_ticks = round_ticks([y for line in finite for _, y in line.points])
 
-    def place(value: float, ticks: list[float]) -> float:
-        return round(100 * (value - ticks[0]) / (ticks[-1] - ticks[0]), 2)
+    def place(value: float, ends: Sequence[float]) -> float:
+        return round(100 * (value - ends[0]) / (ends[-1] - ends[0]), 2)
 
     drawn = []
     for line in finite:
-        at = [f"{place(x, x_ticks)},{round(100 - place(y, y_ticks), 2)}" for x, y in line.points]
+        at = [f"{place(x, (0, end))},{round(100 - place(y, y_ticks), 2)}" for x, y in line.points]
         drawn.append((line, " ".join(at)))
     return Chart(
         title,
         x_title,
-        [(place(t, x_ticks), f"{t:,g}") for t in x_ticks],
+        [(place(t, (0, end)), f"{t:,g}") for t in x_ticks],
         [(100 - place(t, y_ticks), f"{t:,g}") for t in y_ticks],
         drawn,
     )
@@ -72,7 +73,7 @@ def training_charts(table: Table) -> list[Chart]:
     for key, title in named.items():
         scale = 1 if key == "train/loss" else 100
         lines = [
-            Line(f"{row.label}, seed {run.config.get('seed')}", colour, scaled(run.curves[key], scale, 1))
+            Line(f"{row.label}, seed {run.config.get('seed')}", colour, trained(run.curves[key], run, scale))
             for colour, row in enumerate(table.rows)
             for run in row.runs
             if key in run.curves
@@ -86,7 +87,7 @@ def trimap_charts(table: Table) -> list[Chart]:
     charts = []
     for key, title in (("miou", "mean IoU in the band, %"), ("pixel_accuracy", "pixel accuracy in the band, %")):
         lines = [
-            Line(f"{row.label}{', with CRF' if suffix else ''}", colour, scaled(row.trimap[key + suffix], 100), not suffix)
+            Line(row.label + (", with CRF" if suffix else ""), colour, percent(row.trimap[key + suffix]), not suffix)
             for colour, row in enumerate(table.rows)
             for suffix in ("", "_crf")
             if key + suffix in row.trimap
@@ -95,9 +96,14 @@ def trimap_charts(table: Table) -> list[Chart]:
     return [c for c in charts if c]
 
 
-def scaled(curve: Curve, factor: float, shift: int = 0) -> Curve:
-    """Logged steps count from 0; iterations from 1."""
-    return [(x + shift, factor * y) for x, y in curve]
+def trained(curve: Curve, run: Run, factor: float) -> Curve:
+    """By iterations, which count from 1; without the last validation, which is of the best checkpoint, not the last."""
+    end = run.part("trainer").get("max_steps") or -1
+    return [(step + 1, factor * y) for step, y in curve if end < 0 or step < end]
+
+
+def percent(curve: Curve) -> Curve:
+    return [(x, 100 * y) for x, y in curve]
 
 
 def summary_axis(rows: Sequence[Row]) -> list[float]:

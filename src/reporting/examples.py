@@ -43,8 +43,23 @@ class Example:
     score: float = nan
 
 
-def choose_examples(table: Table, count: int, candidates: int) -> tuple[list[Example], list[Example], list[str]]:
-    """Best and worst of the candidates, and why rows are missing from them.
+@dataclass
+class Gallery:
+    """Of one table.
+
+    Attributes:
+        faults: why rows are missing.
+        colours: by class, as CSS writes them.
+    """
+
+    best: list[Example]
+    worst: list[Example]
+    faults: list[str]
+    colours: dict[str, str]
+
+
+def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
+    """Best and worst of the candidates.
 
     Args:
         count: images to show; half of them the best.
@@ -53,23 +68,24 @@ def choose_examples(table: Table, count: int, candidates: int) -> tuple[list[Exa
     examples: dict[str, Example] = {}
     faults: list[str] = []
     scores: dict[str, list[float]] = {}
+    colours: dict[str, str] = {}
     for row in table.rows:
         try:
-            for id_, pictures, score in labelled(row, candidates):
+            for id_, pictures, score in labelled(row, candidates, colours):
                 examples.setdefault(id_, Example(id_, pictures[:2])).pictures += pictures[2:]
                 scores.setdefault(id_, []).append(score)
-        except UserError as error:
+        except (UserError, TypeError, ValueError) as error:
             faults.append(f"{row.label}: {error}")
     for id_, example in examples.items():
         example.score = float(np.nanmean(scores[id_]))
     ranked = sorted(examples.values(), key=lambda example: -example.score)
     best = ranked[: (count + 1) // 2]
     worst = ranked[len(best) :][::-1][: count // 2]
-    return best, worst, faults
+    return Gallery(best, worst, faults, colours)
 
 
-def labelled(row: Row, candidates: int) -> list[tuple[str, list[Picture], float]]:
-    """Pictures of every candidate under the row's first run."""
+def labelled(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
+    """Pictures of every candidate under the row's first run; the colours of the classes are put into ``colours``."""
     from src.checkpoint import dataset_of, load_segmenter
     from src.crf import DenseCRF
     from src.models.geometry import upsample_scores
@@ -77,12 +93,15 @@ def labelled(row: Row, candidates: int) -> list[tuple[str, list[Picture], float]
 
     run = row.runs[0]
     ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"
-    given = {k: v for k, v in (run.config.get("dataset") or {}).items() if k == "root"}
+    given = {k: v for k, v in run.part("dataset").items() if k == "root"}
     split = run.config.get("split", "val")
     dataset = dataset_of(load_segmenter(ckpt), OmegaConf.create(given), split)
     # Only our own class, whatever the file says: a folder from elsewhere must not choose what is called.
-    options = {k: v for k, v in (run.config.get("crf") or {}).items() if k != "_target_"}
+    options = {k: v for k, v in run.part("crf").items() if k != "_target_"}
     predictor = Predictor(ckpt, crf=DenseCRF(**options) if options else None)
+    colours.update(
+        (c, "#{:02x}{:02x}{:02x}".format(*rgb)) for c, rgb in zip(predictor.classes, predictor.palette, strict=True)
+    )
     log.info("%s: labels for %d images", row.label, min(candidates, len(dataset)))
     found = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, candidates).round().astype(int)):

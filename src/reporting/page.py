@@ -11,16 +11,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.reporting.charts import summary_axis, training_charts, trimap_charts
-from src.reporting.examples import Example
+from src.reporting.examples import Gallery
 from src.reporting.paper import PAPER
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
 from src.reporting.text import NOTE, LeftOut, figures, number, with_spread
 
-Chosen = tuple[list[Example], list[Example], list[str]]  # best, worst, faults
 
-
-def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Chosen | None], left_out: LeftOut) -> None:
+def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery | None], left_out: LeftOut) -> None:
     """Fill in the template; every text in it is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -37,7 +35,7 @@ def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Chosen | 
     path.write_text(text, encoding="utf-8")
 
 
-def section(table: Table, chosen: Chosen | None) -> dict[str, Any]:
+def section(table: Table, chosen: Gallery | None) -> dict[str, Any]:
     """What the template needs of one data set."""
     axis = summary_axis(table.rows)
     pairs, reversed_pairs = table.order()

@@ -26,7 +26,7 @@ PAPER: dict[str, PaperRow] = {
     "msc_largefov": PaperRow("DeepLab-MSc-LargeFOV", 64.21, 68.70, 71.6, "Table 1"),
 }
 
-SHAPES = {  # of fc6: kernel, rate, channels
+SHAPES: dict[tuple[Any, ...], str] = {  # of fc6: kernel, rate, channels
     (4, 4, 4096): "vanilla",
     (7, 4, 4096): "kernel7x7",
     (4, 8, 4096): "kernel4x4",

@@ -46,10 +46,14 @@ class Run:
     fault: str = ""
     notes: tuple[str, ...] = ()
 
+    def part(self, group: str) -> Mapping[str, Any]:
+        """A group of the config; empty where a torn file has none."""
+        return found if isinstance(found := self.config.get(group), dict) else {}
+
     @property
     def settings(self) -> dict[str, Any]:
         """The config by dotted key, without what does not change the result, and without the seed."""
-        home = str(OmegaConf.select(OmegaConf.create(dict(self.config)), "paths.output_dir", default=None))
+        home = str(self.part("paths").get("output_dir") or "no folder")
         skipped = (*NOT_SETTINGS, *COPIES, *(("ckpt",) if self.config.get("command") == "train" else ()))
         return {
             key: value
@@ -99,6 +103,8 @@ def read_run(folder: Path) -> Run:
             fault = f"no figures: {fault}{progress(config, curves)}"
         elif not fault and f"{config.get('split', 'val')}/miou" not in numbers:
             fault = "metrics.json holds no mean IoU"
+        elif not fault and not all(value is None or isinstance(value, (int, float)) for value in numbers.values()):
+            fault = "metrics.json holds something that is no number"
         elif not fault:
             metrics = {key: nan if value is None else float(value) for key, value in numbers.items()}
     said = (record_fault, trimap_fault if evaluation and "missing" not in trimap_fault else "")
@@ -108,7 +114,7 @@ def read_run(folder: Path) -> Run:
 
 def progress(config: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
     steps = [step for curve in curves.values() for step, _ in curve]
-    total = (config.get("trainer") or {}).get("max_steps")
+    total = trainer.get("max_steps", "?") if isinstance(trainer := config.get("trainer"), dict) else "?"
     return f"; the last iteration logged is {max(steps) + 1:.0f} of {total}" if steps else ""
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from src.errors import UserError
+from src.reporting.evaluations import evaluated
 from src.reporting.paper import PAPER, PaperRow, head_name
 from src.reporting.runs import Curve, Run
 
@@ -84,14 +84,11 @@ class Table:
                 row.trimap, row.trimap_of = run.trimap, str(run.folder)
 
     def order(self) -> tuple[int, list[tuple[Row, Row]]]:
-        """Pairs of rows that the paper orders too (with CRF), and those, better first here, that it has the other way."""
+        """How many pairs the paper orders too (with CRF), and those it has the other way, better first here."""
         known = [(row, row.paper.val_crf) for row in self.rows if row.paper and row.paper.val_crf is not None]
-        pairs = [(a, b) for a, pa in known for b, pb in known if pa < pb and not isnan(self.crf_or_raw(a, b))]
-        return len(pairs), [(a, b) for a, b in pairs if self.crf_or_raw(a, b) > 0]
-
-    @staticmethod
-    def crf_or_raw(a: Row, b: Row) -> float:
-        return a.mean("miou_crf") - b.mean("miou_crf")
+        ordered = [(a, b, a.mean("miou_crf") - b.mean("miou_crf")) for a, pa in known for b, pb in known if pa < pb]
+        pairs = [(a, b, ahead) for a, b, ahead in ordered if not isnan(ahead)]
+        return len(pairs), [(a, b) for a, b, ahead in pairs if ahead > 0]
 
 
 def build_tables(runs: Sequence[Run], baseline: str | None = None) -> tuple[list[Table], list[tuple[Run, str]]]:
@@ -121,7 +118,7 @@ def build_tables(runs: Sequence[Run], baseline: str | None = None) -> tuple[list
 
 def table(rows: list[Row], baseline: str | None) -> Table:
     for row in rows:
-        row.head = head_name(row.runs[0].config.get("head") or {})
+        row.head = head_name(row.runs[0].part("head"))
         row.runs.sort(key=lambda run: str(run.config.get("seed")).zfill(9))
     order = [*PAPER, "largefov_r4"]
     rows.sort(key=lambda row: order.index(row.head) if row.head in order else len(order))
@@ -131,7 +128,7 @@ def table(rows: list[Row], baseline: str | None) -> Table:
     base = base or next((row for row in rows if row.head == "vanilla"), rows[0])
     prefix = f"{rows[0].runs[0].config.get('split', 'val')}/iou/"
     classes = [key.removeprefix(prefix) for key in rows[0].runs[0].metrics if key.startswith(prefix)]
-    target = (rows[0].runs[0].config.get("dataset") or {}).get("_target_", "unknown data")
+    target = rows[0].runs[0].part("dataset").get("_target_", "unknown data")
     return Table(str(target).rpartition(".")[2], rows, base, classes, differences)
 
 
@@ -160,21 +157,3 @@ def data_key(run: Run) -> str:
 
 def key_of(settings: Mapping[str, Any]) -> str:
     return repr(sorted(settings.items(), key=lambda item: item[0]))
-
-
-def attach_evaluations(runs: Sequence[Run], more: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Runs that stand for themselves, and evaluations of their checkpoints.
-
-    Args:
-        runs: as the user chose them, trainings and evaluations.
-        more: other evaluations, which count only if they are of one of the runs.
-    """
-    folders = {run.folder.resolve() for run in runs if run.config.get("command") != "evaluate"}
-    of_runs = [run for run in (*more, *runs) if evaluated(run) in folders and not run.fault]
-    return [run for run in runs if run.fault or evaluated(run) not in folders], of_runs
-
-
-def evaluated(run: Run) -> Path | None:
-    """The folder of the training whose checkpoint an evaluation took."""
-    ckpt = run.config.get("ckpt") if run.config.get("command") == "evaluate" else None
-    return Path(ckpt).resolve().parent.parent if ckpt else None

@@ -14,9 +14,9 @@ from src.reporting.table import Row, Table
 LeftOut = Sequence[tuple[Run, str]]
 
 NOTE = (
-    "Mean IoU in %, of the checkpoint that was best on the validation set. ± is the sample standard deviation over seeds. "
-    "Δ: to the row *{baseline}*. The paper's figures are of PASCAL VOC 2012 val, another data set and a network from "
-    "ImageNet: compare the order and the steps, not the levels."
+    "Mean IoU in %, of the checkpoint that was best on the validation set. ± is the sample standard deviation over "
+    "seeds. Δ: to the row *{baseline}*. The paper's figures are of PASCAL VOC 2012 val with a network from ImageNet: "
+    "elsewhere, compare the order and the steps, not the levels."
 )
 
 
@@ -94,7 +94,8 @@ def number(value: float | None, form: str = ".1f") -> str:
     """With a true minus; a dash for what does not exist."""
     if value is None or isnan(value):
         return "–"
-    return format(value, form).replace("-", "−")
+    text = format(value, form)
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
 def with_spread(mean: float, spread: float) -> str:
