@@ -29,7 +29,7 @@ def evaluated(run: Run) -> Path | None:
 
 
 def from_checkpoint(run: Run) -> Run:
-    """An evaluation with the head, backbone and data set that its checkpoint was trained with, where that can be read."""
+    """An evaluation with the head, backbone and data set of its checkpoint, where that can be read."""
     from src.models.pretrained import read_state
 
     if run.config.get("command") != "evaluate" or run.fault:
