@@ -175,7 +175,7 @@ def test_curves_end_with_the_run(sweep: Path, tmp_path: Path) -> None:
 
 
 def test_broken_folders_are_named_and_not_fatal(sweep: Path, tmp_path: Path) -> None:
-    for name in ("torn", "unfinished", "no_config", "no_miou", "words", "bare"):
+    for name in ("torn", "unfinished", "no_config", "no_miou", "words", "bare", "failed"):
         write_run(sweep / name, "vanilla", 7, 0.5, 0.5)
     (sweep / "torn" / "metrics.json").write_text('{"val/miou": 0.')
     (sweep / "unfinished" / "metrics.json").unlink()
@@ -185,6 +185,7 @@ def test_broken_folders_are_named_and_not_fatal(sweep: Path, tmp_path: Path) -> 
     (sweep / "words" / "metrics.json").write_text('{"val/miou": "good"}')
     (sweep / "bare" / "environment.json").unlink()
     (sweep / "bare" / "csv" / "metrics.csv").write_bytes(b"step,val/miou\n9,0.5\n19,0.\0x\n")
+    (sweep / "failed" / "status.json").write_text('{"status": "failed", "error": "loss is <nan>"}')
     (sweep / "empty").mkdir()
     page = run(tmp_path, f"{sweep}/*", "images=0")
     rows, text = table(page), read(page).text
@@ -195,6 +196,7 @@ def test_broken_folders_are_named_and_not_fatal(sweep: Path, tmp_path: Path) -> 
         "no_miou": "metrics.json holds no mean IoU",
         "words": "metrics.json holds something that is no number",
         "empty": "config.yaml is missing",
+        "failed": "failed: loss is <nan>",
     }.items():
         assert reason in rows[name]["status"]
         assert f"{sweep / name}: {reason}" in text

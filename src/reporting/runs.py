@@ -18,7 +18,14 @@ from yaml import YAMLError
 
 Curve = list[tuple[float, float]]  # (step, value)
 
-SIGNS = ("config.yaml", "environment.json", "metrics.json", "train.log", "evaluate.log")  # that a folder is a run's
+SIGNS = (
+    "config.yaml",
+    "environment.json",
+    "metrics.json",
+    "train.log",
+    "evaluate.log",
+    "status.json",
+)  # that a folder is a run's
 # Where a run lies and who writes down what it does; and copies of groups that stand in the config on their own.
 NOT_SETTINGS = ("seed", "name", "paths", "logger", "num_workers", "callbacks.progress")
 COPIES = ("data.dataset", "data.augmentation", "model.backbone", "model.head", "callbacks.crf.crf")
@@ -84,7 +91,7 @@ def find_folders(patterns: Sequence[str]) -> list[Path]:
 def runs_beneath(top: Path) -> Iterator[Path]:
     for folder, inner, files in os.walk(top):
         inner.sort()
-        if any(sign in files for sign in SIGNS):
+        if ".hydra" in inner or any(sign in files for sign in SIGNS):
             inner.clear()  # W&B keeps a config.yaml of its own in there
             yield Path(folder)
 
@@ -107,6 +114,9 @@ def read_run(folder: Path) -> Run:
             fault = "metrics.json holds something that is no number"
         elif not fault:
             metrics = {key: nan if value is None else float(value) for key, value in numbers.items()}
+    state, _ = read_file(folder / "status.json")  # of a sweep's job
+    if state.get("status") == "failed":
+        fault = f"failed: {state.get('error') or 'status.json does not say why'}"
     said = (record_fault, trimap_fault if evaluation and "missing" not in trimap_fault else "")
     notes = tuple(filter(None, (*said, "" if evaluation else curves_fault)))
     return Run(folder, config, metrics, record, curves, trimap, fault, notes)
