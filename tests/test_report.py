@@ -237,7 +237,9 @@ def test_trimap_curves_of_a_runs_evaluation(sweep: Path, tmp_path: Path) -> None
 
 def test_images_under_every_run(tmp_path: Path) -> None:
     for index, head in enumerate(("vanilla", "largefov", "own")):
-        folder = write_run(tmp_path / "s" / str(index), head, 0, 0.5, 0.5, crf={"w1": 4, "iterations": 1})
+        folder = write_run(
+            tmp_path / "s" / str(index), head, 0, 0.5, 0.5, crf={"w1": 4, "iterations": 1}, dataset=SHAPES
+        )
         (folder / "checkpoints").mkdir()
         if head != "own":
             write_checkpoint(folder / "checkpoints" / "best.ckpt", dataset=SHAPES)
