@@ -108,5 +108,10 @@ def percent(curve: Curve) -> Curve:
 
 def summary_axis(rows: Sequence[Row]) -> list[float]:
     """Ticks that hold the means of all rows, their seeds, and their spread."""
-    values = [v for row in rows for name in ("miou", "miou_crf") for v in row.values(name)]
-    return round_ticks(values) if values else [0.0, 100.0]
+    values = []
+    for row in rows:
+        for name in ("miou", "miou_crf"):
+            mean, spread = row.mean(name), row.spread(name)
+            values += [*row.values(name), mean - spread, mean + spread]
+    finite = [value for value in values if isfinite(value)]
+    return round_ticks(finite) if finite else [0.0, 100.0]
