@@ -108,7 +108,7 @@ def percent(curve: Curve) -> Curve:
 
 def summary_axis(rows: Sequence[Row]) -> list[float]:
     """Ticks that hold the means of all rows, their seeds, and their spread."""
-    values = []
+    values: list[float] = []
     for row in rows:
         for name in ("miou", "miou_crf"):
             mean, spread = row.mean(name), row.spread(name)
