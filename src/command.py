@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError
-from src.help_page import help_page
+from src.resolvers import register_resolvers
+
+USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """Make ``main(config)`` a command that reads conf/NAME.yaml and the overrides of the command line.
 
     Faults of the user (config, data, values) end in one line on standard error and exit status 2. The full traceback is
-    there for the asking: HYDRA_FULL_ERROR=1.
+    there for the asking: HYDRA_FULL_ERROR=1. In a multirun a failed job does not end the others; see src.sweep.
     """
 
     # Hydra is told to hand errors on instead of printing a page of its own; what the user asked for is kept here.
@@ -33,7 +36,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
     def one_line_errors() -> Iterator[None]:
         try:
             yield
-        except (HydraException, OmegaConfBaseException, UserError) as error:
+        except USER_ERRORS as error:
             if full:
                 raise
             from src.config_errors import explain
@@ -42,21 +45,30 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
             sys.exit(2)
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        @functools.wraps(main)
-        def job(config: DictConfig) -> Any:
+        def work(config: DictConfig) -> Any:
             from src.config_errors import check_values
             from src.provenance import save_record
 
+            check_values(config, name)
+            save_record(config)
+            return main(config)
+
+        @functools.wraps(main)
+        def job(config: DictConfig) -> Any:
+            from src.sweep import attempt
+
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                return attempt(config, work, functools.partial(described, name=name))
             with one_line_errors():
-                check_values(config, name)
-                save_record(config)
-                return main(config)
+                return work(config)
 
         @functools.wraps(main)
         def run() -> None:
+            from src.sweep import summarised
+
             os.environ["HYDRA_FULL_ERROR"] = "1"
             register_resolvers()
-            with one_line_errors():
+            with summarised(), one_line_errors():
                 hydra.main(version_base="1.3", config_path="../conf", config_name=name)(job)()
 
         return run
@@ -64,12 +76,10 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
     return decorate
 
 
-def register_resolvers() -> None:
-    """Functions that conf/ calls."""
-    OmegaConf.register_new_resolver("slug", slug, replace=True)
-    OmegaConf.register_new_resolver("help_page", help_page, replace=True)
+def described(error: BaseException, name: str) -> str:
+    """One line for any error: what to mend where it is one of the user's, its type besides where it is not."""
+    from src.config_errors import explain, one_line
 
-
-def slug(overrides: str) -> str:
-    """Overrides as part of a folder's name: short, and nothing in it that a shell or Hydra wants quoted."""
-    return re.sub(r"[^\w.+]+", "-", overrides)[:100].strip("-") or "default"
+    if isinstance(error, USER_ERRORS):
+        return explain(error, name)
+    return f"{type(error).__name__}: {one_line(str(error))}"

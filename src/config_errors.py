@@ -44,6 +44,8 @@ def explain(error: BaseException, name: str) -> str:
         return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
+        if group in ("hydra/launcher", "hydra/sweeper"):
+            return f'{group}={choice} is not installed: pip install -e ".[sweep]"'
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -61,3 +61,54 @@ def confusion_figure(
             axes.text(column, row, f"{share[row, column]:.0f}", color=colour, ha="center", va="center", fontsize=8)
     figure.colorbar(picture, ax=axes, label="% of the true class", shrink=0.7)
     return figure
+
+
+def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
+    """Heat maps of a search, srgb over sxy, one for each w1 of the coarse grid; dots are the finer grids' points.
+
+    Args:
+        points: parameters, mean IoU in %, and the round (0 is the coarse grid). Of several points that differ in other
+            parameters only, the best is shown.
+    """
+    from matplotlib.figure import Figure
+
+    coarse: dict[tuple[float, ...], float] = {}
+    for values, miou, round in points:
+        if round == 0:
+            place = tuple(values.get(name, 0.0) for name in ("w1", "sxy", "srgb"))
+            coarse[place] = max(miou, coarse.get(place, miou))
+    weights, columns, rows = (np.unique([place[axis] for place in coarse]) for axis in range(3))
+    best, highest, _ = max(points, key=lambda point: point[1])
+    lowest = min(miou for _, miou, _ in points)
+    limits: dict[str, Any] = {"vmin": lowest, "vmax": highest, "cmap": "viridis"}
+    figure = Figure(
+        figsize=(1.8 + len(weights) * (1.4 + 0.62 * len(columns)), 2.2 + 0.42 * len(rows)), layout="constrained"
+    )
+    panels = figure.subplots(1, len(weights), squeeze=False, sharey=True)[0]
+    for weight, panel in zip(weights, panels, strict=True):
+        table = np.array([[coarse[weight, column, row] for column in columns] for row in rows])
+        mesh = panel.pcolormesh(edges(columns), edges(rows), table, **limits)
+        for (row, column), miou in np.ndenumerate(table):
+            colour = "black" if miou > (lowest + highest) / 2 else "white"
+            panel.text(columns[column], rows[row], f"{miou:.1f}", color=colour, ha="center", va="center", fontsize=8)
+        finer = [p for p in points if p[2] and weights[np.abs(weights - p[0].get("w1", 0.0)).argmin()] == weight]
+        places = [[values.get(name, 0.0) for values, *_ in finer] for name in ("sxy", "srgb")]
+        panel.scatter(*places, c=[miou for _, miou, _ in finer], s=28, edgecolors="white", linewidths=0.6, **limits)
+        panel.set_title(f"w1 = {weight:g}", fontsize=10)
+        panel.set_xticks(columns, [f"{value:g}" for value in columns])
+        panel.set_yticks(rows, [f"{value:g}" for value in rows])
+        panel.set_xlabel("sxy, pixels")
+    panels[0].set_ylabel("srgb, grey levels")
+    figure.suptitle(
+        f"best: {', '.join(f'{name} {value:g}' for name, value in best.items())}: {highest:.2f}", fontsize=11
+    )
+    figure.colorbar(mesh, ax=panels, label="mean IoU, %", shrink=0.8)
+    return figure
+
+
+def edges(centres: np.ndarray) -> np.ndarray:
+    """Of cells around ascending centres: half way between neighbours."""
+    if len(centres) == 1:
+        return centres[0] + np.array([-0.5, 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

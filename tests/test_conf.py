@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.command import register_resolvers
 from src.errors import UserError
+from src.resolvers import register_resolvers
 from tests.conftest import REPO
 from tests.torchvision import import_timm
 

@@ -1,0 +1,179 @@
+"""The jobs of a multirun: one that fails does not stop the others, and one that is done is not done again."""
+
+from __future__ import annotations
+
+import csv
+import gc
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from src.errors import UserError
+from src.resolvers import register_resolvers
+
+log = logging.getLogger(__name__)
+
+RECORD = "status.json"  # in a job's folder: status (unfinished, done, failed), overrides, value, seconds, error
+
+
+class Sweep(Callback):
+    """Notes where a multirun puts its jobs, and brings our resolvers to the processes that a launcher starts."""
+
+    folder: Path | None = None  # of the multirun in this process
+
+    def __init__(self) -> None:
+        register_resolvers()
+
+    def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
+        return Sweep, ()
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        Sweep.folder = Path(config.hydra.sweep.dir)
+
+
+def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Callable[[BaseException], str]) -> Any:
+    """One job: skipped where its folder says done, resumed where it has a checkpoint; None where it fails.
+
+    Args:
+        explain: an error in one line, if it is one of the user's.
+
+    Raises:
+        UserError: if the folder holds another job.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    overrides = list(HydraConfig.get().overrides.task)
+    before = read_record(folder) or {"status": "unfinished", "overrides": overrides, "value": None, "seconds": 0.0}
+    if before["overrides"] != overrides:
+        raise UserError(f"hydra.sweep.dir: {folder} holds the job {' '.join(before['overrides'])}; name another folder")
+    if before["status"] == "done":
+        log.info("done already: %s", folder)
+        return before["value"]
+    record = {**before, "status": "unfinished", "error": ""}
+    write_record(folder, record)
+    resume(config, folder)
+    start = time.perf_counter()
+    try:
+        record["value"] = work(config)
+        record["status"] = "done"
+    except (Exception, SystemExit) as error:
+        if stops(error):
+            raise
+        record |= {"status": "failed", "error": explain(error)}
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+        log.error("failed: %s", record["error"])
+    record["seconds"] = round(before["seconds"] + time.perf_counter() - start, 1)
+    write_record(folder, record)
+    free_memory()
+    return record["value"]
+
+
+def stops(error: BaseException) -> bool:
+    """Whoever stops the process stops the sweep: Ctrl-C, which Lightning turns into an exit, or SIGTERM, likewise."""
+    by_hand = isinstance(error.__context__, KeyboardInterrupt)
+    return isinstance(error, SystemExit) and (by_hand or type(error) is not SystemExit)
+
+
+def resume(config: DictConfig, folder: Path) -> None:
+    """Go on from the folder's last checkpoint, where a stopped training has left one; its curve so far is kept."""
+    last, curve = folder / "checkpoints" / "last.ckpt", folder / "csv" / "metrics.csv"
+    if "init_from" not in config or config.ckpt or not last.is_file():
+        return
+    log.info("going on from %s", last)
+    config.ckpt = str(last)
+    if curve.is_file():  # Lightning's logger begins a new file
+        number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
+        curve.rename(curve.with_name(f"metrics_before_{number}.csv"))
+
+
+def free_memory() -> None:
+    """What a failed job holds, before the next one begins."""
+    gc.collect()
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        sys.modules["torch"].cuda.empty_cache()
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """None where there is none, or a kill has cut it off."""
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    part = folder / f".{RECORD}.part"
+    part.write_text(json.dumps(record, indent=2) + "\n")
+    part.replace(folder / RECORD)
+
+
+@contextmanager
+def summarised() -> Iterator[None]:
+    """After a multirun, however it ended: the table and results.csv; exit status 1 if a job is not done."""
+    try:
+        yield
+    finally:
+        rows = results(Sweep.folder) if Sweep.folder and Sweep.folder.is_dir() else []
+        if rows and Sweep.folder:
+            write_results(Sweep.folder / "results.csv", rows)
+            print_sweep(Sweep.folder, rows)
+    if any(row["status"] != "done" for row in rows):
+        sys.exit(1)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """A row for each job, in their order."""
+    rows = []
+    for path in sorted(folder.glob(f"*/{RECORD}"), key=lambda path: int(path.parent.name.partition("_")[0])):
+        record = read_record(path.parent) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
+        metrics = path.parent / "metrics.json"
+        figures = json.loads(metrics.read_text()) if record["status"] == "done" and metrics.is_file() else {}
+        row = {"job": path.parent.name, "overrides": " ".join(record["overrides"]), "status": record["status"]}
+        row |= {name: figures.get(f"val/{name}") for name in ("miou", "miou_crf")}
+        rows.append({**row, "seconds": record["seconds"], "error": record["error"]})
+    return rows
+
+
+def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """What tells the jobs apart, how they ended, what they reached."""
+    from rich.console import Console
+    from rich.table import Table
+
+    common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
+    table = Table(
+        title=f"{sum(row['status'] == 'done' for row in rows)} of {len(rows)} jobs done", title_justify="left"
+    )
+    table.add_column("job")
+    table.add_column("status")
+    for column in ("mean IoU", "+ CRF", "time"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        own = " ".join(part for part in row["overrides"].split() if part not in common)
+        ious = (f"{100 * row[name]:.1f}" if row[name] is not None else "-" for name in ("miou", "miou_crf"))
+        style = "red" if row["status"] == "failed" else None
+        minutes, seconds = divmod(round(row["seconds"]), 60)
+        table.add_row(own or row["job"], row["status"], *ious, f"{minutes}:{seconds:02d}", style=style)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if row["status"] == "failed":
+            console.print(f"{row['job']}: {row['error']}", style="red", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{folder}/\n  results.csv", highlight=False, soft_wrap=True)
+    if any(row["status"] != "done" for row in rows):
+        console.print(f"the same command with hydra.sweep.dir={folder} does what is not done", soft_wrap=True)

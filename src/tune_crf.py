@@ -1,0 +1,153 @@
+"""Search the dense CRF's parameters for a trained network: python -m src.tune_crf ckpt=CHECKPOINT."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.checkpoint import dataset_of, load_segmenter
+from src.command import command
+from src.errors import UserError
+from src.help_page import CONF
+
+if TYPE_CHECKING:
+    from src.crf import DenseCRF
+    from src.crf_search import Confusion, Trial, Values
+
+MARK = "# Tuned by python -m src.tune_crf"  # how a preset of a search begins; nothing else is overwritten
+
+
+@command("tune_crf")
+def main(config: DictConfig) -> None:
+    tune(config)
+
+
+def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
+    """Search, compare on images that the search has not seen, write the preset; returns the best configuration.
+
+    Args:
+        presets: where crf=NAME is looked for.
+    """
+    start = time.perf_counter()
+    preset = free_preset(config.name, presets)
+    base, grid = search_space(config)
+    segmenter = load_segmenter(config.ckpt)
+
+    # Heavy imports stand here so that --help and a mistyped override answer at once.
+    from hydra.utils import instantiate
+
+    from src.crf_results import Comparison, print_search, write_search
+    from src.crf_search import Journal, digest_of, network_confusion, refined_confusion, search
+    from src.predictor import Predictor
+    from src.score_cache import ScoreCache
+
+    build_crf(base)  # says which engine serves; once is enough
+    logging.getLogger("src.crf").setLevel(logging.WARNING)
+    dataset = dataset_of(segmenter, config.dataset, config.split)
+    options = {"inference": instantiate(config.inference), "accelerator": config.accelerator}
+    settings = OmegaConf.to_container(config.inference), config.accelerator, config.precision
+    cache = ScoreCache(
+        Path(config.cache),
+        Path(config.ckpt),
+        settings,
+        lambda: Predictor(config.ckpt, None, **options, precision=config.precision),
+    )
+    splits = split_images(len(dataset), config.images, config.held_back, config.seed)
+    images = {part: cache.load(dataset, indices) for part, indices in splits.items()}
+    digests = {part: digest_of(those) for part, those in images.items()}
+    journal, classes = Journal(cache.folder / "counts.jsonl"), len(segmenter.classes)
+
+    def count(values: Values, part: str = "searched") -> tuple[Confusion, float]:
+        crf = build_crf({**base, **values})
+        key = {"crf": repr(crf), "images": digests[part]}
+        return journal.once(key, lambda: refined_confusion(crf, images[part], classes, config.workers))
+
+    trials = list(search(count, grid, config.refine))
+    best = max(trials, key=lambda trial: trial.miou)
+    comparison: Comparison = {
+        part: {
+            "network": network_confusion(images[part], classes),
+            "crf_before": count({}, part)[0],
+            "crf_tuned": count(best.values, part)[0],
+        }
+        for part in images
+        if images[part]
+    }
+    folder = Path(config.paths.output_dir)
+    settings_found = OmegaConf.to_yaml({"_target_": "src.crf.DenseCRF", **base, **best.values})
+    text = f"{MARK} ckpt={config.ckpt}; grid, figures and time are in {folder}\n{settings_found}"
+    for path in filter(None, (folder / "crf.yaml", preset)):
+        path.write_text(text)
+    write_search(folder, trials, comparison, {part: len(those) for part, those in images.items()}, start)
+    print_search(folder, trials, comparison, preset)
+    return best
+
+
+def build_crf(values: dict[str, Any]) -> DenseCRF:
+    from src.crf import DenseCRF
+
+    try:
+        return DenseCRF(**values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"crf: {error}") from error
+
+
+def search_space(config: DictConfig) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """The CRF that the search begins with, and the coarse grid: values by parameter."""
+    if not config.crf:
+        raise UserError("crf=none: choose the preset to begin with, such as crf=deeplab")
+    if not isinstance(config.refine, int) or config.refine < 0:
+        raise UserError(f"refine={config.refine}: give a number of finer grids, 0 or more")
+    container: Any = OmegaConf.to_container(config.crf)
+    base = {name: value for name, value in container.items() if name != "_target_"}
+    grid: Any = OmegaConf.to_container(config.grid)
+    for name, values in grid.items():
+        valid = isinstance(values, list) and all(type(v) in (int, float) and v > 0 for v in values)
+        if name not in ("w1", "sxy", "srgb", "w2", "sg") or not values or not valid:
+            raise UserError(
+                f"grid.{name}={values}: the grid takes lists of positive numbers for w1, sxy, srgb, w2 and sg"
+            )
+    return base, {name: [float(value) for value in values] for name, values in grid.items()}
+
+
+def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str, list[int]]:
+    """Indices to search on and to hold back, drawn by the seed; no index is in both."""
+    import numpy as np
+
+    if most < 1 or not 0 <= held_back < 1:
+        raise UserError(f"images={most} must be positive, held_back={held_back} a share, 0 <= held_back < 1")
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    kept = min(most, round(held_back * count), count - 1)
+    return {"searched": sorted(order[kept : kept + most]), "held_back": sorted(order[:kept])}
+
+
+def free_preset(name: str | None, presets: Path) -> Path | None:
+    """Where the result goes, for ``crf=NAME``.
+
+    Raises:
+        UserError: if a preset stands there that no search has written, or nothing can be written there.
+    """
+    if name is None:
+        return None
+    path = presets / f"{name}.yaml"
+    if not re.fullmatch(r"\w[\w.-]*", str(name)):
+        raise UserError(f"name={name}: give letters, digits, _ and - for crf=NAME")
+    if path.exists() and not path.read_text().startswith(MARK):
+        raise UserError(f"name={name}: {path} was not written by a search and stays; choose another name=")
+    try:
+        path.touch() if path.exists() else presets.joinpath(f".{name}").touch()
+        presets.joinpath(f".{name}").unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"name={name}: {presets} takes no files ({error.strerror}); name=null writes crf.yaml only"
+        ) from error
+    return path
+
+
+if __name__ == "__main__":
+    main()
