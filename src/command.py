@@ -64,7 +64,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
 
         @functools.wraps(main)
         def run() -> None:
-            from src.sweep import summarised
+            from src.sweep_results import summarised
 
             os.environ["HYDRA_FULL_ERROR"] = "1"
             register_resolvers()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import logging
-import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
+import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
+from src.errors import UserError
 from src.metrics import SegmentationMetrics
 from src.metrics.segmentation import ratios
 from src.models.geometry import score_stride, upsample_scores
@@ -81,6 +77,15 @@ def described(trial: Trial) -> str:
     return " ".join(f"{name}={value:g}" for name, value in trial.values.items())
 
 
+def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str, list[int]]:
+    """Indices to search on and to hold back, drawn by the seed; no index is in both."""
+    if most < 1 or not 0 <= held_back < 1:
+        raise UserError(f"images={most} must be positive, held_back={held_back} a share, 0 <= held_back < 1")
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    kept = min(most, round(held_back * count), count - 1)
+    return {"searched": sorted(order[kept : kept + most]), "held_back": sorted(order[:kept])}
+
+
 def smallest_step(values: Sequence[float]) -> float:
     ordered = sorted(set(values))
     return min((high - low for low, high in itertools.pairwise(ordered)), default=0.0)
@@ -108,52 +113,3 @@ def network_confusion(images: Sequence[ScoredImage], classes: int) -> Confusion:
     for one in images:
         metrics.update(upsample_scores(one.scores[None].float(), one.label.shape)[0].argmax(0), one.label)
     return metrics.confusion
-
-
-def digest_of(images: Sequence[ScoredImage]) -> str:
-    """Of their pixels and labels."""
-    found = hashlib.sha256()
-    for one in images:
-        for tensor in (one.image, one.label):
-            found.update(f"{tuple(tensor.shape)}".encode())
-            found.update(tensor.numpy().tobytes())
-    return found.hexdigest()[:16]
-
-
-class Journal:
-    """Confusion matrices on disk, a line of JSON each, written as soon as they are there: a search that is killed loses
-    the one it was at, and the next one goes on from there.
-
-    Args:
-        path: of the file; made where there is none.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: dict[str, tuple[Confusion, float]] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:  # the line that a kill cut off
-                continue
-            self.entries[json.dumps(entry["key"])] = torch.tensor(entry["confusion"]), entry["seconds"]
-
-    def once(self, key: Mapping[str, object], count: Callable[[], Confusion]) -> tuple[Confusion, float]:
-        """What ``count`` gives and the seconds it took; from the file where a line has this key."""
-        name = json.dumps(dict(key))
-        if name not in self.entries:
-            start = time.perf_counter()
-            confusion = count()
-            self.entries[name] = confusion, round(time.perf_counter() - start, 3)
-            self.append({"key": key, "confusion": confusion.tolist(), "seconds": self.entries[name][1]})
-        return self.entries[name]
-
-    def append(self, entry: Mapping[str, object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
-                file.write(b"\n")  # after a line that was cut off
-            file.write(json.dumps(entry).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())

@@ -41,8 +41,9 @@ def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     from hydra.utils import instantiate
 
+    from src.crf_journal import Journal, digest_of
     from src.crf_results import Comparison, print_search, write_search
-    from src.crf_search import Journal, digest_of, network_confusion, refined_confusion, search
+    from src.crf_search import network_confusion, refined_confusion, search, split_images
     from src.predictor import Predictor
     from src.score_cache import ScoreCache
 
@@ -113,17 +114,6 @@ def search_space(config: DictConfig) -> tuple[dict[str, Any], dict[str, list[flo
                 f"grid.{name}={values}: the grid takes lists of positive numbers for w1, sxy, srgb, w2 and sg"
             )
     return base, {name: [float(value) for value in values] for name, values in grid.items()}
-
-
-def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str, list[int]]:
-    """Indices to search on and to hold back, drawn by the seed; no index is in both."""
-    import numpy as np
-
-    if most < 1 or not 0 <= held_back < 1:
-        raise UserError(f"images={most} must be positive, held_back={held_back} a share, 0 <= held_back < 1")
-    order = np.random.default_rng(seed).permutation(count).tolist()
-    kept = min(most, round(held_back * count), count - 1)
-    return {"searched": sorted(order[kept : kept + most]), "held_back": sorted(order[:kept])}
 
 
 def free_preset(name: str | None, presets: Path) -> Path | None:

@@ -1,0 +1,169 @@
+"""The search for a CRF's parameters: its counts, its points, and what it leaves for the next run."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from src.crf_journal import Journal
+from src.crf_search import Trial, search, split_images
+from src.data import Shapes
+from src.errors import UserError
+from src.tune_crf import tune
+from tests.checkpoints import SHAPES, write_checkpoint
+from tests.conftest import REPO
+from tests.models.networks import composed
+from tests.test_evaluate import CPU, CRF, reference
+from tests.test_evaluate import run as evaluate
+
+ONE = ["grid.w1=[4]", "grid.sxy=[30]", "grid.srgb=[10]", "refine=0", "held_back=0"]
+FEW = ["grid.w1=[2,4]", "grid.sxy=[20,30]", "grid.srgb=[10]", "refine=1", "held_back=0.4"]
+
+
+def run(folder: Path, *overrides: str) -> Trial:
+    crf = [f"crf.{key}={value}" for key, value in CRF.items()]
+    paths = [f"ckpt={folder / 'net.ckpt'}", f"cache={folder / 'cache'}", f"paths.output_dir={folder}"]
+    (folder / "crf").mkdir(exist_ok=True)
+    config = composed(*paths, "accelerator=cpu", "precision=32-true", *crf, *overrides, name="tune_crf")
+    return tune(config, presets=folder / "crf")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trial]:
+    folder = tmp_path_factory.mktemp("tune")
+    write_checkpoint(folder / "net.ckpt", dataset=SHAPES)
+    return folder, run(folder, *FEW)
+
+
+def test_figures_of_one_configuration_are_scikit_learns_and_evaluates(tmp_path: Path) -> None:
+    """But for scores rounded to float16, which may turn a pixel whose two best classes are as good as equal."""
+    module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
+    trial = run(tmp_path, *ONE)
+    truth, network, refined = reference(module, Shapes("val", SHAPES["samples"], size=60))
+    assert np.abs(trial.confusion.numpy() - confusion_matrix(truth, refined, labels=range(7))).sum() <= 20
+    assert trial.miou == pytest.approx(jaccard_score(truth, refined, average="macro"), abs=2e-3)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["searched/miou/network"] == pytest.approx(jaccard_score(truth, network, average="macro"), abs=2e-3)
+    figures = evaluate(tmp_path, f"ckpt={tmp_path / 'net.ckpt'}", *CPU)
+    assert trial.miou == pytest.approx(figures["val/miou_crf"], abs=2e-3)
+
+
+def test_points_are_the_papers_grid_and_then_closer_ones() -> None:
+    """A hill with its top at w1 5, sxy 63, srgb 4.5: halved steps of 10 and 1 lead to 62.5 and 4.5."""
+
+    def count(values: Mapping[str, float]) -> tuple[torch.Tensor, float]:
+        distance = (values["w1"] - 5) ** 2 + ((values["sxy"] - 63) / 10) ** 2 + (values["srgb"] - 4.5) ** 2
+        hits = round(1e6 * math.exp(-distance / 50))
+        return torch.tensor([[hits, 10**6 - hits], [10**6 - hits, hits]]), 0.0
+
+    grid = composed(name="tune_crf").grid
+    trials = list(search(count, grid, rounds=2))
+    points = [tuple(trial.values.values()) for trial in trials]
+    coarse = {tuple(trial.values.values()) for trial in trials if trial.round == 0}
+    assert coarse == {(w, xy, rgb) for w in (5, 10) for xy in range(50, 101, 10) for rgb in range(3, 11)}
+    assert len(points) == len(set(points))
+    assert max(trials, key=lambda trial: trial.miou).values == {"w1": 5, "sxy": 62.5, "srgb": 4.5}
+    assert min(min(point) for point in points) > 0
+
+
+def test_a_parameter_with_one_value_stays(tuned: tuple[Path, Trial]) -> None:
+    folder, _ = tuned
+    assert {row["srgb"] for row in rows(folder / "results.csv")} == {"10.0"}
+
+
+def test_table_holds_every_configuration_best_first(tuned: tuple[Path, Trial]) -> None:
+    folder, best = tuned
+    table = rows(folder / "results.csv")
+    assert {(row["w1"], row["sxy"]) for row in table if row["round"] == "0"} == {
+        (w, xy) for w in ("2.0", "4.0") for xy in ("20.0", "30.0")
+    }
+    ious = [float(row["miou"]) for row in table]
+    assert ious == sorted(ious, reverse=True)
+    assert {name: float(table[0][name]) for name in best.values} == best.values
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["searched/miou/crf_tuned"] == ious[0]
+    assert (figures["searched/images"], figures["held_back/images"]) == (3, 2)
+    assert {"held_back/miou/network", "held_back/miou/crf_before", "held_back/miou/crf_tuned"} <= figures.keys()
+    assert (folder / "heatmap.png").stat().st_size > 10_000
+
+
+def test_crf_takes_the_preset(tuned: tuple[Path, Trial]) -> None:
+    folder, best = tuned
+    crf = composed(f"hydra.searchpath=[file://{folder}]", "crf=tuned").crf
+    assert {name: crf[name] for name in best.values} == best.values
+    assert (crf._target_, crf.iterations, crf.prune) == ("src.crf.DenseCRF", CRF["iterations"], 0)
+    assert (folder / "crf.yaml").read_text() == (folder / "crf" / "tuned.yaml").read_text()
+
+
+def test_again_takes_scores_and_counts_from_the_cache(
+    tuned: tuple[Path, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, best = tuned
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("src.predictor.Predictor", never)
+    monkeypatch.setattr("src.crf_search.refined_confusion", never)
+    again = run(folder, *FEW)
+    assert again.values == best.values
+    with pytest.raises(AssertionError, match="computed again"):
+        run(folder, *FEW, "crf.iterations=2")
+
+
+def test_a_presets_place_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "crf").mkdir()
+    (tmp_path / "crf" / "deeplab.yaml").write_text((REPO / "conf/crf/deeplab.yaml").read_text())
+    for name, said in {"deeplab": "not written by a search", "a/b": "give letters"}.items():
+        with pytest.raises(UserError, match=said):
+            run(tmp_path, f"name={name}")
+
+
+@pytest.mark.parametrize("override", ["grid.sxy=[]", "grid.sxy=50", "+grid.prune=[0]", "grid.w1=[0]", "refine=-1"])
+def test_search_spaces_that_are_none(tmp_path: Path, override: str) -> None:
+    with pytest.raises(UserError, match=r"grid\.|refine="):
+        run(tmp_path, override)
+
+
+def test_journal_loses_the_line_that_was_cut_off_and_no_other(tmp_path: Path) -> None:
+    path, counted = tmp_path / "counts.jsonl", []
+
+    def once(journal: Journal, number: int) -> list[list[int]]:
+        def count() -> torch.Tensor:
+            counted.append(number)
+            return torch.full((2, 2), number)
+
+        return journal.once({"crf": number}, count)[0].tolist()
+
+    journal = Journal(path)
+    for number in (1, 2):
+        once(journal, number)
+    path.write_bytes(path.read_bytes()[:-10])
+    journal = Journal(path)
+    assert [once(journal, number) for number in (1, 2, 3)] == [[[n, n], [n, n]] for n in (1, 2, 3)]
+    assert counted == [1, 2, 2, 3]
+    journal = Journal(path)
+    assert [once(journal, number)[0][0] for number in (1, 2, 3)] == [1, 2, 3]
+    assert counted == [1, 2, 2, 3]
+
+
+def test_images_are_drawn_by_the_seed_and_never_twice() -> None:
+    parts = split_images(200, 100, 0.3, seed=0)
+    assert (len(parts["searched"]), len(parts["held_back"])) == (100, 60)
+    assert not set(parts["searched"]) & set(parts["held_back"])
+    assert parts == split_images(200, 100, 0.3, seed=0) != split_images(200, 100, 0.3, seed=1)
+    assert {part: len(those) for part, those in split_images(101, 100, 0.3, 0).items()} == {
+        "searched": 71,
+        "held_back": 30,
+    }
