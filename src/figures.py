@@ -64,7 +64,7 @@ def confusion_figure(
 
 
 def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
-    """Heat maps of a search, srgb over sxy, one for each w1 of the coarse grid; dots are the finer grids' points.
+    """Heat maps of a search, srgb over sxy: one for each w1 of the coarse grid, then the finer points at the best w1.
 
     Args:
         points: parameters, mean IoU in %, and the round (0 is the coarse grid). Of several points that differ in other
@@ -72,38 +72,48 @@ def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> F
     """
     from matplotlib.figure import Figure
 
-    coarse: dict[tuple[float, ...], float] = {}
-    for values, miou, round in points:
-        if round == 0:
-            place = tuple(values.get(name, 0.0) for name in ("w1", "sxy", "srgb"))
-            coarse[place] = max(miou, coarse.get(place, miou))
-    weights, columns, rows = (np.unique([place[axis] for place in coarse]) for axis in range(3))
     best, highest, _ = max(points, key=lambda point: point[1])
-    lowest = min(miou for _, miou, _ in points)
-    limits: dict[str, Any] = {"vmin": lowest, "vmax": highest, "cmap": "viridis"}
-    figure = Figure(
-        figsize=(1.8 + len(weights) * (1.4 + 0.62 * len(columns)), 2.2 + 0.42 * len(rows)), layout="constrained"
-    )
-    panels = figure.subplots(1, len(weights), squeeze=False, sharey=True)[0]
-    for weight, panel in zip(weights, panels, strict=True):
+    scale: dict[str, Any] = {"vmin": min(miou for _, miou, _ in points), "vmax": highest, "cmap": "viridis"}
+    coarse = best_by_place(points, finer=False)
+    finer = {(x, y): miou for (w1, x, y), miou in best_by_place(points, True).items() if w1 == best.get("w1", 0.0)}
+    weights, columns, rows = (np.unique([place[axis] for place in coarse]) for axis in range(3))
+    count = len(weights) + bool(finer)
+    figure = Figure(figsize=(1.6 + count * (1.3 + 0.6 * len(columns)), 2.4 + 0.42 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    for weight, panel in zip(weights, panels, strict=False):
         table = np.array([[coarse[weight, column, row] for column in columns] for row in rows])
-        mesh = panel.pcolormesh(edges(columns), edges(rows), table, **limits)
+        mesh = panel.pcolormesh(edges(columns), edges(rows), table, **scale)
         for (row, column), miou in np.ndenumerate(table):
-            colour = "black" if miou > (lowest + highest) / 2 else "white"
+            colour = "black" if miou > (scale["vmin"] + highest) / 2 else "white"
             panel.text(columns[column], rows[row], f"{miou:.1f}", color=colour, ha="center", va="center", fontsize=8)
-        finer = [p for p in points if p[2] and weights[np.abs(weights - p[0].get("w1", 0.0)).argmin()] == weight]
-        places = [[values.get(name, 0.0) for values, *_ in finer] for name in ("sxy", "srgb")]
-        panel.scatter(*places, c=[miou for _, miou, _ in finer], s=28, edgecolors="white", linewidths=0.6, **limits)
         panel.set_title(f"w1 = {weight:g}", fontsize=10)
         panel.set_xticks(columns, [f"{value:g}" for value in columns])
         panel.set_yticks(rows, [f"{value:g}" for value in rows])
+    if finer:
+        panels[-1].scatter(*zip(*finer, strict=True), c=list(finer.values()), marker="s", s=90, **scale)
+        panels[-1].plot(best.get("sxy", 0.0), best.get("srgb", 0.0), "*", color="red", markersize=7)
+        panels[-1].margins(0.15)
+        panels[-1].set_title(f"coarse and finer, w1 = {best.get('w1', 0.0):g}", fontsize=10)
+    for panel in panels:
         panel.set_xlabel("sxy, pixels")
     panels[0].set_ylabel("srgb, grey levels")
-    figure.suptitle(
-        f"best: {', '.join(f'{name} {value:g}' for name, value in best.items())}: {highest:.2f}", fontsize=11
-    )
+    values = ", ".join(f"{name} = {value:g}" for name, value in best.items())
+    figure.suptitle(f"best: {values}; mean IoU {highest:.2f} %", fontsize=11)
     figure.colorbar(mesh, ax=panels, label="mean IoU, %", shrink=0.8)
     return figure
+
+
+def best_by_place(
+    points: Sequence[tuple[Mapping[str, float], float, int]], finer: bool
+) -> dict[tuple[float, ...], float]:
+    """The highest mean IoU at every (w1, sxy, srgb), of the coarse grid alone or of the finer ones too."""
+    highest: dict[tuple[float, ...], float] = {}
+    if not finer or any(round for *_, round in points):
+        for values, miou, round in points:
+            place = tuple(values.get(name, 0.0) for name in ("w1", "sxy", "srgb"))
+            if finer or round == 0:
+                highest[place] = max(miou, highest.get(place, miou))
+    return highest
 
 
 def edges(centres: np.ndarray) -> np.ndarray:
