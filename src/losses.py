@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Integer
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from src.models.geometry import IGNORE_INDEX, score_stride, shrink_label, upsample_scores
@@ -34,7 +34,7 @@ class CrossEntropy(nn.Module):
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
-        return total / (label != IGNORE_INDEX).sum().clamp(min=1)
+        return total / mean_over_devices((label != IGNORE_INDEX).sum()).clamp(min=1)
 
 
 class ClassBalancedCrossEntropy(nn.Module):
@@ -56,8 +56,8 @@ class ClassBalancedCrossEntropy(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
-        counts = torch.bincount(label[label != IGNORE_INDEX], minlength=scores.shape[1])
-        effective = (1 - self.beta ** counts.clamp(min=1).double()) / (1 - self.beta)
+        counts = mean_over_devices(torch.bincount(label[label != IGNORE_INDEX], minlength=scores.shape[1]))
+        effective = (1 - self.beta ** (devices() * counts).clamp(min=1).double()) / (1 - self.beta)
         weight = (1 / effective).to(scores.dtype)
         total = F.cross_entropy(scores, label, weight, ignore_index=IGNORE_INDEX, reduction="sum")
         return total / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
@@ -65,6 +65,8 @@ class ClassBalancedCrossEntropy(nn.Module):
 
 class OHEMCrossEntropy(nn.Module):
     """Cross-entropy over the hard positions only (online hard example mining, Shrivastava et al., CVPR 2016).
+
+    Several devices each mine their own share of the batch.
 
     Hard is where the true class has a probability below ``threshold``; where those are few, the hardest ones make up
     ``least`` of all positions that are not void.
@@ -122,3 +124,17 @@ class SegmentationLoss(nn.Module):
         if self.grid == "scores" and score_stride(scores.shape[-2:], label.shape[-2:]) > 1:
             return self.criterion(scores, shrink_label(label))
         return self.criterion(upsample_scores(scores, label.shape[-2:]), label)
+
+
+def devices() -> int:
+    """How many share a batch."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def mean_over_devices(count: Tensor) -> Tensor:
+    """Positions of the whole batch, per device: DDP takes the mean of gradients, so void on one must count on all."""
+    if devices() == 1:
+        return count
+    count = count.float()
+    distributed.all_reduce(count)
+    return count / devices()

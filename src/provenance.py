@@ -1,6 +1,7 @@
 """What it takes to make a run again, saved beside its results."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -15,6 +16,8 @@ PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations"
 
 def save_record(config: DictConfig) -> None:
     """Write config.yaml (resolved) and environment.json (commit, versions, command) to the run's folder."""
+    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_PROCID")):
+        return  # the first process of several has done so
     folder = Path(HydraConfig.get().runtime.output_dir)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     record = {

@@ -69,7 +69,7 @@ class Segmenter(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.loss(self(batch["image"]), batch["label"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]), sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:

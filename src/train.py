@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from src.command import command
 from src.errors import UserError
 
 if TYPE_CHECKING:
-    from lightning import Callback
+    from lightning import Callback, LightningDataModule, Trainer
     from lightning.pytorch.loggers import Logger
 
     from src.segmenter import Segmenter
@@ -34,15 +36,19 @@ def train(config: DictConfig) -> dict[str, float]:
     """One run, from config to metrics.json; returns the figures of the best checkpoint."""
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     import torch
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from hydra.utils import instantiate
     from lightning import seed_everything
 
+    from src.callbacks.resume import carry_best
+    from src.checkpoint_io import find_last, newest_intact
     from src.console import print_results
     from src.results import write_json
     from src.trainer import build_trainer
 
-    if config.ckpt and not Path(config.ckpt).is_file():
-        raise UserError(f"ckpt={config.ckpt}: no such file; give a checkpoint to resume from, or leave it out")
+    if config.ckpt:
+        config.ckpt = str(newest_intact(find_last(config.paths.log_dir) if config.ckpt == "last" else config.ckpt))
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()
@@ -51,10 +57,16 @@ def train(config: DictConfig) -> dict[str, float]:
     loggers = build_loggers(config)
     callbacks = build_callbacks(config, has_logger=bool(loggers))
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
-    trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt)
+    if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
+    if not trainer.is_global_zero:
+        logging.getLogger().setLevel(logging.WARNING)  # each line once
+    if config.ckpt and trainer.is_global_zero:
+        carry_best(Path(config.ckpt), Path(config.paths.output_dir, "checkpoints"))
+    fit(trainer, segmenter, datamodule, config.ckpt)
 
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
-        segmenter.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+        segmenter.load_state_dict(torch.load(newest_intact(best), weights_only=True, map_location="cpu")["state_dict"])
     elif trainer.checkpoint_callback:  # trainer.max_steps=0: weights as they came, for evaluate, predict and export
         trainer.save_checkpoint(Path(config.paths.output_dir) / "checkpoints" / "last.ckpt")
     metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
@@ -64,6 +76,26 @@ def train(config: DictConfig) -> dict[str, float]:
         names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
         print_results(metrics, segmenter.classes, output, [name for name in names if (output / name).exists()])
     return metrics
+
+
+def fit(trainer: Trainer, segmenter: Segmenter, datamodule: LightningDataModule, ckpt: str | None) -> None:
+    """Train; a stop by SIGTERM ends in exit status 143, lack of memory in a line that says what to turn."""
+    import torch
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    try:
+        trainer.fit(segmenter, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except RuntimeError as error:
+        if not isinstance(error, torch.cuda.OutOfMemoryError) and "DefaultCPUAllocator: can't allocate" not in str(
+            error
+        ):
+            raise
+        raise UserError(
+            "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches, which keeps the "
+            "effective one) or augmentation.crop_size, use trainer.precision=bf16-mixed, or a smaller backbone"
+        ) from error
 
 
 def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[int]]) -> Segmenter:
@@ -104,7 +136,12 @@ def build_loggers(config: DictConfig) -> list[Logger]:
     """All loggers of the config, each told the whole resolved config."""
     from hydra.utils import instantiate
 
-    loggers = [instantiate(value) for value in (config.get("logger") or {}).values()]
+    from src.models.pretrained import read_state
+
+    chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
+    if config.ckpt and "wandb" in chosen and (run := read_state(Path(config.ckpt)).get("wandb_id")):
+        chosen["wandb"].setdefault("id", run)  # the same curve goes on
+    loggers = [instantiate(value) for value in chosen.values()]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return loggers

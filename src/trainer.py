@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import DictConfig
 
+from src.checkpoint_io import SafeCheckpointIO
 from src.hardware import auto_precision
 
 log = logging.getLogger(__name__)
@@ -23,4 +24,7 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
         log.info("precision: %s (%s)", settings["precision"], reason)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 on torch 2.13; nothing to act on
-    return instantiate(settings, **options)
+    # Metrics add up their own counts over the processes before anything is logged.
+    warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
+    plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
+    return instantiate(settings, **options, plugins=plugins)

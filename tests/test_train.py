@@ -117,6 +117,28 @@ def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
             assert max(losses(after)) < losses(run)[0]  # the weights came along
 
 
+def test_two_processes_train_as_one(tmp_path):
+    """The same global batches; without dropout, whose masks are each process's own, and with BatchNorm at rest."""
+    same = ["head.dropout=0", "model.frozen_norm=true", "trainer.precision=32-true"]
+    (one,) = train(tmp_path / "one", "trainer=cpu", *same)
+    (two,) = train(tmp_path / "two", "trainer=ddp_cpu", *same)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)  # sums in another order
+    assert (two / "metrics.json").read_text() == (one / "metrics.json").read_text()
+    for pattern in ("checkpoints/*", "pictures/*", "csv/*", "*.json", "config.yaml"):
+        assert sorted(p.name for p in two.glob(pattern)) == sorted(p.name for p in one.glob(pattern))
+
+
+def test_a_batch_that_does_not_divide_and_a_grid_on_several_devices_are_refused(tmp_path):
+    for overrides, said in (
+        (["data.batch_size=3"], "data.batch_size=3 cannot be shared out to 2 devices"),
+        (["-m", "seed=0,1"], "several devices train one run at a time"),
+    ):
+        command = [sys.executable, "-m", "src.train", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}"]
+        done = subprocess.run([*command, *overrides], cwd=REPO, capture_output=True, text=True, timeout=300)
+        assert done.returncode != 0
+        assert said in done.stderr
+
+
 def test_paths_can_be_pasted_into_overrides(run):
     assert not set("=,[]{}() ") & set(str(run.name))
 

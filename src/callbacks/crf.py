@@ -41,6 +41,12 @@ class CRFRefinement(Callback):
         self.active = False
         self.under_way: deque[tuple[Future[Tensor], Tensor]] = deque()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validations = state_dict["validations"]
+
     def on_validation_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
         if trainer.sanity_checking:

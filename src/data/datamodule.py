@@ -12,10 +12,11 @@ from jaxtyping import UInt8
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.dataset import DatasetError, SegmentationDataset
 from src.data.parallel import cores
+from src.data.sampling import Draw, ResumableSampler
 
 if TYPE_CHECKING:
     from albumentations import BaseCompose
@@ -35,8 +36,9 @@ class SegmentationDataModule(LightningDataModule):
     Args:
         dataset: called with ``split="train"`` and ``split="val"``.
         augmentation: an albumentations pipeline, for training only.
-        batch_size: images a step.
+        batch_size: images a step, of all devices together.
         num_workers: loader processes; "auto" is one for every core that is left beside the training process, 8 at most.
+        seed: of order and augmentation.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SegmentationDataModule(LightningDataModule):
         augmentation: BaseCompose | None,
         batch_size: int,
         num_workers: int | str = "auto",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -53,6 +56,7 @@ class SegmentationDataModule(LightningDataModule):
         self.val_set = dataset(split="val")
         self.augmentation = augmentation
         self.batch_size = batch_size
+        self.seed = seed
         self.num_workers = default_workers() if num_workers == "auto" else int(num_workers)
 
     def check(self) -> None:
@@ -67,9 +71,23 @@ class SegmentationDataModule(LightningDataModule):
             self.train_set.open_cache(self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        # A set smaller than the batch is drawn from more than once, so that three images make a batch of eight.
-        sampler = RandomSampler(self.train_set, num_samples=max(len(self.train_set), self.batch_size))
-        return self.loader(Tensors(self.train_set, self.augmentation), self.batch_size, sampler=sampler, drop_last=True)
+        # Lightning means loaders that keep no state of their own; ours needs none.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if self.batch_size % processes:
+            raise DatasetError(
+                f"data.batch_size={self.batch_size} cannot be shared out to {processes} devices: it is of all devices "
+                f"together; set a multiple of {processes}, or trainer.devices"
+            )
+        sampler = ResumableSampler(
+            len(self.train_set), self.batch_size, self.seed, self.behind, rank=rank, processes=processes
+        )
+        samples = Tensors(self.train_set, self.augmentation)
+        return self.loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
+
+    def behind(self) -> int:
+        """Batches that the run has behind it: Lightning's count, which checkpoints hold."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[Batch]:
         # One image a batch: every image keeps its own size, and no result depends on its neighbours in a batch.
@@ -111,11 +129,11 @@ class Tensors(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+    def __getitem__(self, draw: Draw | int) -> tuple[Tensor, Tensor, str]:
+        index, seed = draw if isinstance(draw, tuple) else (draw, 0)
         image, label, id_ = self.dataset[index]
         if self.transform is not None:
-            # albumentations has a generator of its own; torch's is seeded by run, epoch and worker.
-            self.transform.set_random_seed(int(torch.randint(2**31, ())))
+            self.transform.set_random_seed(seed)
             augmented = self.transform(image=image, mask=label)
             image, label = augmented["image"], augmented["mask"]
         return torch.from_numpy(np.array(image)), torch.from_numpy(np.array(label)), id_

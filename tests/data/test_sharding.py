@@ -49,6 +49,7 @@ def figures(folder: Path, processes: int, fit: bool) -> dict[str, float]:
         val_check_interval=1,
         num_sanity_val_steps=0,
         limit_val_batches=1.0,
+        use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -1,0 +1,127 @@
+"""A run that was stopped and resumed is the run that was not: the same losses, to the last digit."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from src.callbacks import ExactResume, RunCheckpoint
+from src.callbacks.resume import carry_best
+from src.data import Shapes, train_transform
+from src.data.datamodule import SegmentationDataModule
+from src.segmenter import Segmenter
+from src.trainer import build_trainer
+from tests.models.networks import composed
+
+STEPS = 8  # epochs of three batches
+
+
+class Watch(L.Callback):
+    """Losses, ids and validations by step; an accident after ``stop`` steps."""
+
+    def __init__(self, stop: int | None = None, how: str = "exception") -> None:
+        self.stop, self.how = stop, how
+        self.losses: dict[int, float] = {}
+        self.ids: dict[int, list[str]] = {}
+        self.miou: dict[int, float] = {}
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        self.losses[trainer.global_step] = float(outputs["loss"])
+        self.ids[trainer.global_step] = batch["id"]
+        if trainer.global_step == self.stop and self.how == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif trainer.global_step == self.stop and self.how == "exception":
+            trainer.save_checkpoint(Path(trainer.default_root_dir, "checkpoints/last.ckpt"))
+            raise RuntimeError("accident")
+
+    def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.stop and self.how == "in validation":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        if not trainer.sanity_checking:
+            self.miou[trainer.global_step] = float(trainer.callback_metrics["val/miou"])
+        if trainer.global_step == self.stop and self.how == "after validation":
+            raise RuntimeError("accident")
+
+
+def run(folder: Path, watch: Watch, workers: int = 0, ckpt: Path | None = None, callbacks: str = "ema") -> L.Trainer:
+    config = composed("backbone.width=0.0625", f"callbacks={callbacks}", "optimizer.lr=0.05")
+    parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
+    torch.manual_seed(7 if ckpt else 0)  # where a resumed run begins must not matter
+    segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
+    data = partial(Shapes, samples={"train": 7, "val": 2}, size=65)
+    datamodule = SegmentationDataModule(data, train_transform(65, scale=(0.5, 1.5)), 2, workers, seed=3)
+    checkpoints = folder / "checkpoints"
+    own = [
+        *([instantiate(config.callbacks.weight_averaging)] if callbacks == "ema" else []),
+        watch,
+        ExactResume(str(checkpoints / "last.ckpt"), seed=3),
+        RunCheckpoint(checkpoints, "best", monitor="val/miou", mode="max", enable_version_counter=False),
+        RunCheckpoint(checkpoints, "last", enable_version_counter=False),
+    ]
+    settings = OmegaConf.create({
+        **OmegaConf.to_container(config.trainer, resolve=False),
+        "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_steps": STEPS, "val_check_interval": 4,
+        "default_root_dir": str(folder), "enable_progress_bar": False,
+    })  # fmt: skip
+    trainer = build_trainer(settings, callbacks=own, logger=False)
+    if ckpt:
+        carry_best(ckpt, checkpoints)
+    trainer.fit(segmenter, datamodule, ckpt_path=ckpt, weights_only=True)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watch, L.Trainer]:
+    watch = Watch()
+    return watch, run(tmp_path_factory.mktemp("whole"), watch)
+
+
+def test_an_epoch_sees_every_image_at_most_once_and_orders_differ(whole: tuple[Watch, L.Trainer]) -> None:
+    ids = whole[0].ids
+    epochs = [[id_ for step in range(first, first + 3) for id_ in ids[step]] for first in (1, 4)]
+    assert all(len(set(epoch)) == 6 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(
+    ("stop", "how", "workers"),
+    [
+        (2, "SIGTERM", 2),
+        (3, "SIGTERM", 0),  # an epoch's end
+        (3, "exception", 0),
+        (4, "after validation", 0),
+        (4, "in validation", 0),
+        (5, "exception", 2),
+        (6, "SIGTERM", 0),
+    ],
+)
+def test_resumed_equals_uninterrupted(
+    whole: tuple[Watch, L.Trainer], tmp_path: Path, stop: int, how: str, workers: int
+) -> None:
+    watch, trainer = whole
+    before, after = Watch(stop, how), Watch()
+    with pytest.raises((RuntimeError, SystemExit)):
+        run(tmp_path / "before", before, workers)
+    resumed = run(tmp_path / "after", after, workers, ckpt=tmp_path / "before/checkpoints/last.ckpt")
+    # What follows an accident after a validation goes on from the checkpoint before it, of the same step.
+    assert list(after.losses) == list(range(stop + 1, STEPS + 1))
+    assert before.losses == {step: loss for step, loss in watch.losses.items() if step <= stop}
+    assert after.losses == {step: loss for step, loss in watch.losses.items() if step > stop}
+    assert after.ids == {step: ids for step, ids in watch.ids.items() if step > stop}
+    assert (before.miou | after.miou) == watch.miou
+    weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
+    assert all(torch.equal(weights[name], own[name]) for name in weights)
+    best, own_best = trainer.checkpoint_callback, resumed.checkpoint_callback
+    assert float(own_best.best_model_score) == float(best.best_model_score)
+    assert Path(own_best.best_model_path) == tmp_path / "after/checkpoints/best.ckpt"
+    kept, own_kept = (torch.load(c.best_model_path, weights_only=True)["state_dict"] for c in (best, own_best))
+    assert all(torch.equal(kept[name], own_kept[name]) for name in kept)
