@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.checkpoint import load_segmenter
 from src.errors import UserError
@@ -71,8 +71,8 @@ class Predictor:
         self.palette = segmenter.palette.numpy()
         for name in ("lightning.fabric", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they announce the precision twice
-        chosen = auto_precision(accelerator)[0] if precision == "auto" else precision
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)  # type: ignore[arg-type]
+        chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
+        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
         self.network = self.fabric.setup_module(segmenter.model)
         self.inference = inference or Inference()
         self.pool = RefinementPool(crf) if crf is not None else None

@@ -77,8 +77,8 @@ def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
 
 def stops(error: BaseException) -> bool:
     """Whoever stops the process stops the sweep: Ctrl-C, which Lightning turns into an exit, or SIGTERM, likewise."""
-    by_hand = isinstance(error.__context__, KeyboardInterrupt)
-    return isinstance(error, SystemExit) and (by_hand or type(error) is not SystemExit)
+    signalled = isinstance(error.__context__, (KeyboardInterrupt, SystemExit))  # train leaves with 143 on SIGTERM
+    return isinstance(error, SystemExit) and (signalled or type(error) is not SystemExit)
 
 
 def resume(config: DictConfig, folder: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -95,6 +96,20 @@ def test_who_stops_the_process_stops_the_sweep() -> None:
     assert stops(SIGTERMException())
     assert not stops(SystemExit(1))  # predict, with images that failed
     assert not stops(MemoryError())
+
+
+def test_a_training_that_sigterm_ended_stops_the_sweep() -> None:
+    """It leaves with the status that shells expect; the sweep must not take that for one job's failure."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from src.train import fit
+
+    trainer = Mock()
+    trainer.fit.side_effect = SIGTERMException()
+    with pytest.raises(SystemExit) as left:
+        fit(trainer, Mock(), Mock(), None)
+    assert left.value.code == 143
+    assert stops(left.value)
 
 
 def test_ablation_has_every_head_of_the_tables() -> None:

@@ -393,7 +393,6 @@ struct Alias {
 // What the iterations need of a lattice. A slot is a vertex as a band knows it; originals are blurred.
 template <int D>
 struct Lattice {
-    static constexpr int kCorners = D + 1;
     Array<Point<D + 1>> points;                   // a pixel each, tile by tile; weights with the normalisation
     Array<Simplex<D + 1>> simplices;              // of each tile, from the place of its first pixel on
     std::vector<uint32_t> simplex_count;          // of each tile

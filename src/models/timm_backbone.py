@@ -89,7 +89,7 @@ def create(name: str, pretrained: bool) -> Any:
         raise UserError(f"backbone.name={name}: timm has no such model; {hint}")
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, output_stride=STRIDE)
-    except (RuntimeError, NotImplementedError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         if pretrained:
             raise
         reason = str(error) or "its stride cannot be chosen"
