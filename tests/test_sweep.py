@@ -132,7 +132,7 @@ def test_ablation_has_every_head_of_the_tables() -> None:
 )
 def test_other_launchers(tmp_path: Path, launcher: str, jobs: list[str]) -> None:
     """The same status, table and exit status as with Hydra's own."""
-    done = multirun(tmp_path, *SMALL, "crf=none", "logger=csv", f"sweep={launcher}", *jobs)
+    done = multirun(tmp_path, *SMALL, "data.num_workers=1", "crf=none", "logger=csv", f"sweep={launcher}", *jobs)
     assert sorted(row["status"] for row in rows(tmp_path)) == (
         ["done", "done"] if launcher == "optuna" else ["done", "failed"]
     ), done.stderr

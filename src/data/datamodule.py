@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.dataset import DatasetError, SegmentationDataset
-from src.data.parallel import cores
+from src.data.parallel import cores, start_method
 from src.data.sampling import Draw, ResumableSampler
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class SegmentationDataModule(LightningDataModule):
             dataset,
             batch_size=batch_size,
             num_workers=self.num_workers,
+            multiprocessing_context=start_method(self.num_workers),
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate,

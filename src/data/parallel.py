@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,13 +37,29 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
     Raises:
         DatasetError: if a process was killed.
     """
-    loader = DataLoader(Calls(function, count), batch_size=None, num_workers=min(workers, count), collate_fn=as_is)
+    processes = min(workers, count)
+    loader = DataLoader(
+        Calls(function, count),
+        batch_size=None,
+        num_workers=processes,
+        multiprocessing_context=start_method(processes),
+        collate_fn=as_is,
+    )
     try:
         yield from track(loader, title, total=count, transient=True, disable=not Console().is_terminal)
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise
         raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
+
+
+def start_method(workers: int) -> str | None:
+    """How a loader starts its processes, for ``multiprocessing_context``: Python's way, unless somebody chose another.
+
+    joblib's processes have a way of their own, in which torch's loader cannot start any.
+    """
+    known = multiprocessing.get_all_start_methods()
+    return known[0] if workers and multiprocessing.get_start_method() not in known else None
 
 
 @contextmanager
