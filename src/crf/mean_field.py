@@ -15,7 +15,7 @@ def mean_field(logits: Scores, message: Callable[[Scores], Scores], iterations: 
     """Q after `iterations` rounds of Q = softmax(logits + message(Q)), from Q = softmax(logits)."""
     q = logits.softmax(1)
     for _ in range(iterations):
-        q = (logits + message(q)).softmax(1)
+        q = message(q).add_(logits).softmax(1)
     return q
 
 

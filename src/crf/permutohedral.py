@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, pad
 
 Keys = Int[Tensor, "points corners"]
 Following = Callable[[Tensor, int], Tensor]
@@ -45,12 +45,16 @@ class Lattice:
         vertex = is_first.cumsum(0, dtype=torch.int32) - 1
         index = torch.empty_like(vertex).scatter_(0, entry, vertex)
         weight = weights.to(dtype).T.reshape(-1)
-        # What embedding_bag takes: the rows to sum, where each sum begins, and the weights.
+        # What embedding_bag takes: the rows to sum, where each sum begins, and the weights. Behind the last vertex
+        # comes one that no point lies at: it is 0, and stands for neighbours that are missing.
         point = entry.int().div_(d + 1, rounding_mode="trunc")
-        self._splat = (point, begin.int(), weight.index_select(0, entry))
+        bags = pad(begin.int(), (0, 1), value=len(entry))
+        self._splat = (point, bags, weight.index_select(0, entry))
         self._slice = (index, _every(d + 1, points, entry.device), weight)
         vertices = sorted_keys[begin]
-        self._blurs = [self._blur(following(vertices, direction).int(), dtype) for direction in range(d + 1)]
+        shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
+        threes = _every(3, self.vertices + 1, entry.device)
+        self._blurs = [(_neighbours(following(vertices, i)), threes, shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
         """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
@@ -64,18 +68,6 @@ class Lattice:
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
         return _Filter.apply(values, self)
-
-    def _blur(self, after: Int[Tensor, " vertices"], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """(1/2, 1, 1/2) along one direction, as sums of the vertex itself and of its two neighbours; a missing one
-        counts nothing. after: the next vertex in that direction, or -1."""
-        here = torch.arange(self.vertices, dtype=after.dtype, device=after.device)
-        target = torch.where(after < 0, self.vertices, after).long()
-        before = torch.full((self.vertices + 1,), -1, dtype=after.dtype, device=after.device)
-        before = before.scatter_(0, target, here)[:-1]
-        rows = torch.stack([here, torch.where(before < 0, here, before), torch.where(after < 0, here, after)], 1)
-        weight = torch.stack([torch.ones_like(here), before >= 0, after >= 0], 1).to(dtype)
-        weight[:, 1:] *= 0.5
-        return rows.reshape(-1), _every(3, self.vertices, after.device), weight.reshape(-1)
 
     def _run(self, values: Tensor, blurs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         for index, begin, weight in (self._splat, *blurs, self._slice):
@@ -94,6 +86,19 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.lattice._run(grad.contiguous(), ctx.lattice._blurs[::-1]), None
+
+
+def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
+    """Every vertex, the one before and the one after it in a direction; len(after) is the vertex that is always 0.
+
+    after: the next vertex in that direction."""
+    missing = len(after)
+    rows = torch.full((missing + 1, 3), missing, dtype=torch.int32, device=after.device)
+    here = torch.arange(missing, dtype=torch.int32, device=after.device)
+    rows[:-1, 0], rows[:-1, 2] = here, after
+    rows[:, 1].scatter_(0, after, here)
+    rows[-1] = missing
+    return rows.reshape(-1)
 
 
 def _every(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
@@ -137,8 +142,8 @@ def _simplices(
 
 def _packed_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following] | None:
     """A number for each corner; and a function that finds, for sorted numbers of vertices and a direction, the place
-    of the next vertex in that direction, or -1. Packing is linear, so a step adds a constant, and its ranges hold
-    every corner and neighbour. None where 63 bits do not suffice."""
+    of the next vertex in that direction, or their count. Packing is linear, so a step adds a constant, and its ranges
+    hold every corner and neighbour. None where 63 bits do not suffice."""
     d = len(base) - 1
     low = base[:d].amin(1) - 2
     spans = (base[:d].amax(1) + 2 - low + 1) * (d + 1)
@@ -155,7 +160,7 @@ def _packed_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Foll
     def following(vertices: Tensor, direction: int) -> Tensor:
         wanted = vertices + steps[direction]
         place = torch.searchsorted(vertices, wanted).clamp_max_(len(vertices) - 1)
-        return torch.where(vertices[place] == wanted, place, -1)
+        return torch.where(vertices[place] == wanted, place, len(vertices))
 
     return torch.stack(keys, 1), following
 
@@ -174,7 +179,7 @@ def _numbered_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Fo
         count = len(vertices)
         both = torch.cat([coordinates, coordinates + directions[direction]])
         distinct, number = torch.unique(both, dim=0, return_inverse=True)
-        owner = number.new_full((len(distinct),), -1)
+        owner = number.new_full((len(distinct),), count)
         owner[number[:count]] = torch.arange(count, device=number.device)
         return owner[number[count:]]
 
