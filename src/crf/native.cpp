@@ -1688,32 +1688,32 @@ CRF_INLINE void splat_part(const Points<Count>& all_points, const float* values,
     }
 }
 
-#if CRF_WIDTH == 16
-#define CRF_PARTS(lanes, call)                          \
-    {                                                   \
-        size_t k = 0;                                   \
-        for (; k + 16 <= lanes; k += 16) call(F16);     \
-        for (; k < lanes; k += 8) call(F8);             \
-    }
-#else
-#define CRF_PARTS(lanes, call) \
-    for (size_t k = 0; k < lanes; k += 8) call(F8);
-#endif
+// Of the lanes from k on, one vector.
+template <class V>
+CRF_INLINE void slice_at(const StepArguments& a, size_t k, size_t lanes) {
+    slice_part<6, V>(a.bilateral, a.from + k, a.values + k, lanes);
+    slice_part<3, V>(a.gaussian, a.from_gaussian + k, a.values + k, lanes);
+}
+template <class V>
+CRF_INLINE void splat_at(const StepArguments& a, size_t k, size_t lanes) {
+    splat_part<6, V>(a.bilateral, a.values + k, a.to + k, lanes);
+    splat_part<3, V>(a.gaussian, a.values + k, a.to_gaussian + k, lanes);
+}
 static void slice(const StepArguments& a) {
     const size_t lanes = size_t(a.vectors) * 8;
-#define CRF_CALL(V)                                                          \
-    slice_part<6, V>(a.bilateral, a.from + k, a.values + k, lanes),          \
-        slice_part<3, V>(a.gaussian, a.from_gaussian + k, a.values + k, lanes)
-    CRF_PARTS(lanes, CRF_CALL)
-#undef CRF_CALL
+    size_t k = 0;
+#if CRF_WIDTH == 16
+    for (; k + 16 <= lanes; k += 16) slice_at<F16>(a, k, lanes);
+#endif
+    for (; k < lanes; k += 8) slice_at<F8>(a, k, lanes);
 }
 static void splat(const StepArguments& a) {
     const size_t lanes = size_t(a.vectors) * 8;
-#define CRF_CALL(V)                                                      \
-    splat_part<6, V>(a.bilateral, a.values + k, a.to + k, lanes),        \
-        splat_part<3, V>(a.gaussian, a.values + k, a.to_gaussian + k, lanes)
-    CRF_PARTS(lanes, CRF_CALL)
-#undef CRF_CALL
+    size_t k = 0;
+#if CRF_WIDTH == 16
+    for (; k + 16 <= lanes; k += 16) splat_at<F16>(a, k, lanes);
+#endif
+    for (; k < lanes; k += 8) splat_at<F8>(a, k, lanes);
 }
 
 // x -> e^x, all of a block.
@@ -1886,7 +1886,6 @@ static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, 
 
 #undef CRF_INLINE
 #undef CRF_SHUFFLE
-#undef CRF_PARTS
 #undef CRF_WIDEST
 #undef CRF_DISPATCH
 #undef CRF_TEXT
