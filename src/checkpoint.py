@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
@@ -15,8 +18,7 @@ if TYPE_CHECKING:
     from src.data import SegmentationDataset
     from src.segmenter import Segmenter
 
-# A file from elsewhere must not choose what is called: constructors of ours only, nothing that they import.
-TRUSTED = re.compile(r"src\.(models|losses|data)\.[A-Z]\w*")
+TRUSTED = re.compile(r"(src\.(?:models|losses|data))\.([A-Z]\w*)")
 
 
 def load_segmenter(path: str | Path | None) -> Segmenter:
@@ -34,29 +36,48 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     from src.segmenter import Segmenter
 
     content = read_state(Path(path))
-    if not {"hyper_parameters", "state_dict"} <= content.keys():
+    if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
         raise UserError(f"ckpt={path}: holds no network to rebuild; give a checkpoint that python -m src.train wrote")
-    parts = content["hyper_parameters"]
-    for target in targets_of([parts.get("model"), parts.get("loss"), parts.get("dataset")]):
-        if not TRUSTED.fullmatch(target):
-            raise UserError(f"ckpt={path}: names {target}, which is no class of src.models, src.losses or src.data")
+    # What trains is left out: it is not needed, and may be anybody's.
+    parts = {**dict(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
+    if fault := next(untrusted(parts), ""):
+        raise UserError(f"ckpt={path}: {fault}")
     try:
         segmenter = Segmenter(**parts)
         segmenter.load_state_dict(content["state_dict"])
-    except (TypeError, RuntimeError) as error:
-        raise UserError(f"ckpt={path}: does not fit this version of the code ({str(error).splitlines()[0]})") from error
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
+        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"ckpt={path}: does not fit this version of the code ({reason})") from error
+    weights = segmenter.state_dict()
+    if bad := [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise UserError(f"ckpt={path}: {bad[0]} is not finite (NaN or infinity): its training diverged")
     return segmenter.eval()
 
 
-def targets_of(config: Any) -> Iterator[str]:
-    """Every ``_target_`` in a nested config."""
+def untrusted(config: Any) -> Iterator[str]:
+    """What a config from elsewhere must not hold, in words: the file must not choose what is called or looked up.
+
+    Calls may be of classes that src.models, src.losses or src.data define (not of what these import); all else is
+    numbers, texts, lists and mappings, without OmegaConf's references, which reach the environment.
+    """
     if isinstance(config, dict):
-        if "_target_" in config:
-            yield str(config["_target_"])
-        config = list(config.values())
-    if isinstance(config, list):
+        if "_target_" in config and not is_ours(config["_target_"]):
+            yield f"names {config['_target_']}, which is no class of src.models, src.losses or src.data"
+        config = [*config.keys(), *config.values()]
+    if isinstance(config, (list, tuple)):
         for value in config:
-            yield from targets_of(value)
+            yield from untrusted(value)
+    elif isinstance(config, str):
+        if "${" in config:
+            yield f"refers to {config}; a checkpoint's config holds values only"
+    elif not isinstance(config, (bool, int, float, NoneType)):
+        yield f"holds a {type(config).__name__} among its hyper-parameters"
+
+
+def is_ours(target: Any) -> bool:
+    match = TRUSTED.fullmatch(target) if isinstance(target, str) else None
+    found = getattr(import_module(match[1]), match[2], None) if match else None
+    return isinstance(found, type) and found.__module__.startswith("src.")
 
 
 def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> SegmentationDataset:
@@ -77,7 +98,10 @@ def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segmenta
                 "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
             )
         config = {**segmenter.hparams["dataset"], **config}
-    dataset = instantiate(OmegaConf.create(config))(split=split)
+    try:
+        dataset = instantiate(OmegaConf.create(config))(split=split)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"dataset: {error}") from error
     if list(dataset.classes) != segmenter.classes:
         raise UserError(
             f"the checkpoint knows {len(segmenter.classes)} classes ({', '.join(segmenter.classes)}), "

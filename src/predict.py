@@ -73,6 +73,8 @@ def find_jobs(config: DictConfig) -> list[Job]:
         raise UserError("input=FILE, FOLDER or PATTERN is needed: which images?")
     if not (kinds := [kind for kind in ENDINGS if config[kind]]):
         raise UserError(f"nothing to save: set one of {', '.join(ENDINGS)} to true")
+    if not config.output:
+        raise UserError("output=FOLDER is needed: where to?")
     output = Path(config.output)
     base, images = find_images(str(config.input), without=[output / kind for kind in ENDINGS])
     names = result_names(images, base)
@@ -127,7 +129,8 @@ def noted(job: Job, faults: list[str]) -> Iterator[None]:
     except WriteError:
         raise
     except UserError as error:
-        faults.append(str(error))
+        said = str(error)
+        faults.append(said if str(job.image) in said else f"{job.image}: {said}")
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         hint = "; inference=windows needs less memory" if "memory" in said.lower() else ""

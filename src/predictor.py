@@ -72,7 +72,10 @@ class Predictor:
         for name in ("lightning.fabric", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they announce the precision twice
         chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
+        try:
+            self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"accelerator={accelerator}, precision={precision}: {error}") from error
         self.network = self.fabric.setup_module(segmenter.model)
         self.inference = inference or Inference()
         self.pool = RefinementPool(crf) if crf is not None else None
@@ -102,12 +105,19 @@ class Predictor:
         return image
 
     def scores(self, pixels: Picture) -> Float[Tensor, "classes rows columns"]:
-        """What the network says, on its own map and device; one thread at a time."""
+        """What the network says, on its own map and device; one thread at a time.
+
+        Raises:
+            UserError: if it is not finite.
+        """
         import torch
 
         image = torch.tensor(pixels).permute(2, 0, 1)[None]
         with torch.no_grad():
-            return self.inference(self.network, self.fabric.to_device(image))[0]
+            scores = self.inference(self.network, self.fabric.to_device(image))[0]
+        if not bool(scores.isfinite().all()):
+            raise UserError("the network's scores are not finite (NaN or infinity); try precision=32-true")
+        return scores
 
     def refine(
         self, pixels: Picture, scores: Float[Tensor, "classes rows columns"], probabilities: bool = False

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
+from torch import Tensor
 
 from src.errors import UserError
 from src.models.caffe_weights import load_caffe
@@ -100,8 +101,9 @@ def load_trained(model: DeepLab, path: str) -> str:
     """
     if not Path(path).is_file():
         raise UserError(f"init_from={path}: no such file; give the checkpoint of a trained network")
-    saved = read_state(Path(path)).get("state_dict", {})
-    state = {name.removeprefix("model."): value for name, value in saved.items() if name.startswith("model.")}
+    saved = read_state(Path(path)).get("state_dict")
+    tensors = {str(n): v for n, v in saved.items() if isinstance(v, Tensor)} if isinstance(saved, Mapping) else {}
+    state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     if isinstance(model.head, MSc) and not any(name.startswith("head.trunk.") for name in state):
         first_stage = {name: name.replace("head.", "head.trunk.", 1) for name in state if name.startswith("head.")}
         state = {first_stage.get(name, name): value for name, value in state.items()}

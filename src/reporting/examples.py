@@ -86,17 +86,16 @@ def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
 
 def labelled(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
     """Pictures of every candidate under the row's first run; the colours of the classes are put into ``colours``."""
-    from src.checkpoint import TRUSTED, dataset_of, load_segmenter, targets_of
+    from src.checkpoint import dataset_of, load_segmenter, untrusted
     from src.crf import DenseCRF
     from src.models.geometry import upsample_scores
     from src.predictor import Predictor
 
     run = row.runs[0]
     ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"
-    # Only classes of ours, whatever the file says: a folder from elsewhere must not choose what is called.
     given = dict(run.part("dataset"))
-    if not all(map(TRUSTED.fullmatch, targets_of(given))):
-        given = {"root": given.get("root")}
+    if any(untrusted(given)):  # a folder from elsewhere: the checkpoint's data set, which is checked likewise
+        given = {"root": None if any(untrusted(given.get("root"))) else given.get("root")}
     split = run.config.get("split", "val")
     dataset = dataset_of(load_segmenter(ckpt), OmegaConf.create(given), split)
     options = {k: v for k, v in run.part("crf").items() if k != "_target_"}
