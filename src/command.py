@@ -36,7 +36,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
     def one_line_errors() -> Iterator[None]:
         try:
             yield
-        except USER_ERRORS as error:
+        except user_errors() as error:
             if full:
                 raise
             from src.config_errors import explain
@@ -46,7 +46,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
         def work(config: DictConfig) -> Any:
-            from src.config_errors import check_values
+            from src.config_checks import check_values
             from src.provenance import save_record
 
             check_values(config, name)
@@ -76,10 +76,16 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
     return decorate
 
 
+def user_errors() -> tuple[type[BaseException], ...]:
+    """Faults of the user, Lightning's among them where it is loaded."""
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
+    return (*USER_ERRORS, lightning.MisconfigurationException) if lightning else USER_ERRORS
+
+
 def described(error: BaseException, name: str) -> str:
     """One line for any error: what to mend where it is one of the user's, its type besides where it is not."""
     from src.config_errors import explain, one_line
 
-    if isinstance(error, USER_ERRORS):
+    if isinstance(error, user_errors()):
         return explain(error, name)
     return f"{type(error).__name__}: {one_line(str(error))}"

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,22 +15,6 @@ from src.errors import UserError
 from src.help_page import CONF, choices
 
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
-
-
-def check_values(config: DictConfig, name: str) -> None:
-    """Compare the overrides' types with the defaults': text where a number or true / false stood is a slip of the hand.
-
-    Raises:
-        UserError: naming the key, the value and what stands there by default.
-    """
-    overrides = HydraConfig.get().overrides.task
-    defaults = compose_groups(name, overrides)
-    for override in overrides:
-        key = key_of(override)
-        default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
-        if isinstance(default, (bool, int, float)) and isinstance(value, str):
-            kind = "true or false" if isinstance(default, bool) else "a number"
-            raise UserError(f"{override}: {key} takes {kind}, such as {key}={default}")
 
 
 def explain(error: BaseException, name: str) -> str:

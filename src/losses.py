@@ -22,6 +22,8 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"loss.criterion.label_smoothing={label_smoothing} must lie in 0 <= label_smoothing <= 1")
         self.label_smoothing = label_smoothing
 
     def forward(

@@ -105,7 +105,10 @@ class Segmenter(LightningModule):
             print_parameter_groups(optimizer.param_groups)
         schedule = dict(self.scheduler_config)
         if "total_iters" in schedule and schedule["total_iters"] is None:
-            schedule["total_iters"] = int(self.trainer.estimated_stepping_batches)
+            if (length := self.trainer.estimated_stepping_batches) == float("inf"):
+                raise UserError("a run without end (trainer.max_steps=-1) has no length to decay over: set it, "
+                                "trainer.max_epochs or scheduler.total_iters")  # fmt: skip
+            schedule["total_iters"] = int(length)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": instantiate(schedule, optimizer), "interval": "step"},

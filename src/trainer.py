@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     """The Trainer of conf/trainer with callbacks, loggers and the like; ``precision=auto`` is settled here."""
     settings = dict(config)
-    if settings["precision"] == "auto":
-        settings["precision"], reason = auto_precision(settings["accelerator"])
+    if settings.setdefault("precision", "auto") == "auto":
+        settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
         log.info("precision: %s (%s)", settings["precision"], reason)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 on torch 2.13; nothing to act on

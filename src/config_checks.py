@@ -1,0 +1,122 @@
+"""Values of a composed config that cannot be meant, told before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from src.config_errors import compose_groups, key_of
+from src.errors import UserError
+
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def whole(low: int, high: float = math.inf) -> Rule:
+    words = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number, {low} or more"
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high, words
+
+
+def number(v: Any) -> bool:
+    return isinstance(v, (int, float)) and not isinstance(v, bool)
+
+
+def maybe(rule: Rule, word: str | None = None) -> Rule:
+    """Or null; or this word, if one is given."""
+    return lambda v: v == word or rule[0](v), f"{word or 'null'}, or {rule[1]}"
+
+
+TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
+SEED = whole(0, 2**32 - 1)
+POSITIVE, COUNT = whole(1), whole(0)
+
+# What code of ours or Lightning's would stumble over late or in riddles. All else is checked by constructors, whose
+# errors come with the key that they were built from.
+RULES: dict[str, Rule] = {
+    "seed": SEED,
+    "dataset.seed": SEED,
+    "dataset.size": POSITIVE,
+    "dataset.root": maybe(TEXT),
+    "dataset.cache": maybe(TEXT),
+    "data.batch_size": POSITIVE,
+    "data.num_workers": maybe(COUNT, "auto"),
+    "augmentation.crop_size": POSITIVE,
+    "num_workers": maybe(COUNT, "auto"),
+    "workers": (lambda v: v in (None, "auto") or COUNT[0](v), "auto, null, or a whole number, 0 or more"),
+    "callbacks.crf.workers": maybe(POSITIVE),
+    "callbacks.crf.first_n": maybe(POSITIVE),
+    "callbacks.crf.every_n_validations": POSITIVE,
+    "callbacks.pictures.count": POSITIVE,
+    "trainer.max_steps": whole(-1),
+    "trainer.max_epochs": maybe(whole(-1)),
+    "trainer.val_check_interval": (
+        lambda v: v is None or POSITIVE[0](v) or (isinstance(v, float) and 0 < v <= 1),
+        "a whole number of iterations, 1 or more",
+    ),
+    "trainer.log_every_n_steps": COUNT,
+    "trainer.num_sanity_val_steps": whole(-1),
+    "name": maybe(TEXT),
+    "ckpt": maybe(TEXT),
+    "init_from": maybe(TEXT),
+    "input": maybe(TEXT),
+    "output": maybe(TEXT),
+    "cache": TEXT,
+    "downloads": TEXT,
+    "evaluations": TEXT,
+    "baseline": maybe(TEXT),
+    "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),
+    "splits": (lambda v: isinstance(v, list) and bool(v) and all(s in SPLITS for s in v), "a list of train, val, test"),
+    "split": (lambda v: v in SPLITS, "train, val or test"),
+    "trimap": whole(1, 10_000),
+    "size": POSITIVE,
+    "num_classes": POSITIVE,
+    "images": COUNT,
+    "candidates": POSITIVE,
+    "refine": COUNT,
+    "held_back": (lambda v: number(v) and 0 <= v < 1, "a share, 0 <= held_back < 1"),
+    "grid": (lambda v: isinstance(v, dict) and bool(v), "lists of numbers by parameter: 'grid.sxy=[50,100]'"),
+}
+SPLITS = ("train", "val", "test")
+
+
+def check_values(config: DictConfig, name: str) -> None:
+    """Compare values of overrides with the kind of the default that stood there, and all values with the rules.
+
+    Raises:
+        UserError: naming the key, the value and what may stand there.
+    """
+    overridden = dict.fromkeys(map(key_of, HydraConfig.get().overrides.task))
+    defaults = compose_groups(name, HydraConfig.get().overrides.task)
+    for key in overridden:
+        default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
+        if isinstance(default, bool) and not isinstance(value, bool):
+            raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
+        if number(default) and isinstance(value, (str, bool, DictConfig)):
+            raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
+        if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
+            raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")
+    content: Any = OmegaConf.to_container(config, resolve=True)
+    for key, value in entries(content):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{key}={value}: must be a finite number")
+        fits, words = RULES.get(key, (None, ""))
+        if fits and not fits(value):
+            raise UserError(f"{key}={shown(value)}: {key} takes {words}")
+
+
+def entries(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings and lists, the mappings themselves included."""
+    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        yield f"{prefix}{key}", value
+        if isinstance(value, (dict, list)):
+            yield from entries(value, f"{prefix}{key}.")
+
+
+def shown(value: Any) -> str:
+    """As one would write it on the command line."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return "''" if value == "" else str(value)
