@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -35,7 +36,7 @@ def print_results(
     console = Console()
     if not isnan(metrics[f"{split}/miou"]):
         console.print(results_table(metrics, classes, split))
-    console.print(f"{folder}/", highlight=False, soft_wrap=True)
+    console.print(f"{folder}/", highlight=False, soft_wrap=True, markup=False)
     for name in contents:
         console.print(f"  {name}{'/' if (folder / name).is_dir() else ''}", highlight=False)
 
@@ -56,7 +57,7 @@ def results_table(metrics: Mapping[str, float], classes: Sequence[str], split: s
         table.add_row(title, *cells, style=style)
 
     for name in classes:
-        row(name, f"iou/{name}")
+        row(escape(name), f"iou/{name}")
     table.add_section()
     row("mean IoU", "miou", "bold")
     for key in ("pixel_accuracy", "mean_accuracy"):

@@ -76,6 +76,7 @@ def verify(config: DictConfig) -> None:
 
 def class_table(found: Survey, classes: Sequence[str]) -> Table:
     """One line a class: pixels, their share, and images that hold it."""
+    from rich.markup import escape
     from rich.table import Table
 
     from src.data.dataset import VOID
@@ -87,7 +88,7 @@ def class_table(found: Survey, classes: Sequence[str]) -> Table:
         if index == VOID:
             table.add_section()
         share = 100 * found.pixels[index] / max(1, found.pixels.sum())
-        table.add_row(name, f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
+        table.add_row(escape(name), f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
     return table
 
 

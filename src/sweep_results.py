@@ -50,6 +50,7 @@ def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
 def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
     """What tells the jobs apart, how they ended, what they reached."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
@@ -65,12 +66,14 @@ def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
         ious = (f"{100 * row[name]:.1f}" if row[name] is not None else "-" for name in ("miou", "miou_crf"))
         style = "red" if row["status"] == "failed" else None
         minutes, seconds = divmod(round(row["seconds"]), 60)
-        table.add_row(own or row["job"], row["status"], *ious, f"{minutes}:{seconds:02d}", style=style)
+        table.add_row(escape(own or row["job"]), row["status"], *ious, f"{minutes}:{seconds:02d}", style=style)
     console = Console()
     console.print(table)
     for row in rows:
         if row["status"] == "failed":
             console.print(f"{row['job']}: {row['error']}", style="red", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"{folder}/\n  results.csv", highlight=False, soft_wrap=True)
+    console.print(f"{folder}/\n  results.csv", highlight=False, soft_wrap=True, markup=False)
     if any(row["status"] != "done" for row in rows):
-        console.print(f"the same command with hydra.sweep.dir={folder} does what is not done", soft_wrap=True)
+        console.print(
+            f"the same command with hydra.sweep.dir={folder} does what is not done", soft_wrap=True, markup=False
+        )
