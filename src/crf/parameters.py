@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NARROWEST, LARGEST = 1e-3, 1e6  # beyond, float32 no longer tells neighbours on the lattice apart, or overflows
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -29,17 +31,18 @@ class Parameters:
             if len(self.sxy) != 2:
                 raise ValueError(f"sxy has {len(self.sxy)} entries: give one number or (sy, sx)")
             object.__setattr__(self, "sxy", tuple(float(s) for s in self.sxy))  # from YAML it is a list
-        widths = {"sxy": min(self.sy, self.sx), "srgb": self.srgb, "sg": self.sg}
-        for name, width in widths.items():
-            if not (math.isfinite(width) and width > 0):
-                raise ValueError(f"{name}={width} is not a width: it must be finite and greater than 0")
-        if not (math.isfinite(self.sy) and math.isfinite(self.sx)):
-            raise ValueError(f"sxy={self.sxy} is not a width: it must be finite and greater than 0")
+        for name, widths in {"sxy": (self.sy, self.sx), "srgb": (self.srgb,), "sg": (self.sg,)}.items():
+            if wrong := [width for width in widths if not NARROWEST <= width <= LARGEST]:  # nan too
+                raise ValueError(
+                    f"{name}={wrong[0]} is not a width: it must be finite and greater than 0, "
+                    f"from {NARROWEST:g} to {LARGEST:g}"
+                )
         for name, weight in {"w1": self.w1, "w2": self.w2}.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(f"{name}={weight} is not a kernel weight: it must be finite and at least 0")
-        if self.iterations != int(self.iterations) or self.iterations < 0:
+            if not 0 <= weight <= LARGEST:
+                raise ValueError(f"{name}={weight} is not a kernel weight: it must lie between 0 and {LARGEST:g}")
+        if not math.isfinite(self.iterations) or self.iterations != int(self.iterations) or self.iterations < 0:
             raise ValueError(f"iterations={self.iterations}: give a whole number, 0 or more (10 is usual)")
+        object.__setattr__(self, "iterations", int(self.iterations))
         if not 0 <= self.prune < 1:
             raise ValueError(f"prune={self.prune}: give a probability, 0 (exact) <= prune < 1 (0.01 is usual)")
 
