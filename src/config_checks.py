@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from types import NoneType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -92,7 +93,7 @@ def check_values(config: DictConfig, name: str) -> None:
     defaults = compose_groups(name, HydraConfig.get().overrides.task)
     for key in overridden:
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
-        if isinstance(default, bool) and not isinstance(value, bool):
+        if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
         if number(default) and isinstance(value, (str, bool, DictConfig)):
             raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
