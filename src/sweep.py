@@ -82,12 +82,23 @@ def stops(error: BaseException) -> bool:
 
 
 def resume(config: DictConfig, folder: Path) -> None:
-    """Go on from the folder's last checkpoint, where a stopped training has left one; its curve so far is kept."""
-    last, curve = folder / "checkpoints" / "last.ckpt", folder / "csv" / "metrics.csv"
-    if "init_from" not in config or config.ckpt or not last.is_file():
+    """Go on from the folder's last checkpoint, where a stopped training has left one; its curve so far is kept.
+
+    A job whose checkpoints are all damaged begins anew, and says so.
+    """
+    if "init_from" not in config or config.ckpt:
         return
-    log.info("going on from %s", last)
-    config.ckpt = str(last)
+    from src.checkpoint_io import newest_intact, previous
+
+    last, curve = folder / "checkpoints" / "last.ckpt", folder / "csv" / "metrics.csv"
+    if not last.is_file() and not previous(last).is_file():  # only the latter after a kill between two renames
+        return
+    try:
+        config.ckpt = str(newest_intact(last))
+    except UserError as error:
+        log.warning("%s; beginning anew", error)
+        return
+    log.info("going on from %s", config.ckpt)
     if curve.is_file():  # Lightning's logger begins a new file
         number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
         curve.rename(curve.with_name(f"metrics_before_{number}.csv"))

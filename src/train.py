@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ def main(config: DictConfig) -> float:
     """The run's best val/miou (val/miou_crf where a CRF runs), for sweepers that look for a maximum."""
     from src.loggers import finished_wandb
 
-    with finished_wandb():
+    with finished_wandb(), memory_advice():
         metrics = train(config)
     return metrics.get("val/miou_crf", metrics["val/miou"])
 
@@ -79,18 +81,25 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def fit(trainer: Trainer, segmenter: Segmenter, datamodule: LightningDataModule, ckpt: str | None) -> None:
-    """Train; a stop by SIGTERM ends in exit status 143, lack of memory in a line that says what to turn."""
-    import torch
+    """Train; a stop by SIGTERM ends in exit status 143."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     try:
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)
-    except RuntimeError as error:
-        if not isinstance(error, torch.cuda.OutOfMemoryError) and "DefaultCPUAllocator: can't allocate" not in str(
-            error
-        ):
+
+
+@contextmanager
+def memory_advice() -> Iterator[None]:
+    """Lack of memory, of whichever kind and wherever it shows, ends in a line that says what to turn."""
+    import torch
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        typed = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+        if not typed and "DefaultCPUAllocator: can't allocate" not in str(error):
             raise
         raise UserError(
             "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches, which keeps the "

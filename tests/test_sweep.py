@@ -9,8 +9,10 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import torch
+from omegaconf import OmegaConf
 
-from src.sweep import stops
+from src.sweep import resume, stops
 from tests.conftest import REPO
 from tests.models.networks import composed
 from tests.test_conf import compose
@@ -76,6 +78,50 @@ def test_numbers_that_are_none_and_other_errors_do_not_stop_the_sweep(tmp_path: 
     assert done.returncode == 1
     assert [row["status"] for row in rows(tmp_path)] == ["failed", "done"]
     assert "nan" in rows(tmp_path)[0]["error"].lower()
+
+
+def test_jobs_that_run_out_of_memory_say_what_to_turn_and_the_next_ones_run(tmp_path: Path) -> None:
+    kinds = ["gpu", "cpu", "python", "validation", "none"]
+    fault = ["+callbacks.fault._target_=tests.killing.OutOfMemory", f"+callbacks.fault.kind={','.join(kinds)}"]
+    done = multirun(tmp_path, *SMALL, "crf=none", "logger=csv", "trainer.max_steps=2", *fault)
+    assert done.returncode == 1
+    table = rows(tmp_path)
+    assert [row["overrides"].split("kind=")[1] for row in table] == kinds
+    assert [row["status"] for row in table] == ["failed"] * 4 + ["done"], done.stderr
+    for row in table[:4]:
+        assert row["error"].startswith(
+            "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches"
+        )
+        assert row["error"] in (tmp_path / row["job"] / "train.log").read_text()
+        assert row["error"] in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "1 of 5 jobs done" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("last", "before", "found"),
+    [
+        ("2", "1", "last.ckpt"),
+        (None, "1", "last.ckpt.previous"),
+        ("cut", "1", "last.ckpt.previous"),
+        ("cut", None, None),
+    ],
+)
+def test_a_job_goes_on_from_the_newest_checkpoint_that_is_whole(
+    tmp_path: Path, last: str | None, before: str | None, found: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kill between two renames leaves last.ckpt.previous only."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name, state in {"last.ckpt": last, "last.ckpt.previous": before}.items():
+        if state:
+            torch.save({"step": state}, folder / name)
+            if state == "cut":
+                (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+    config = OmegaConf.create({"init_from": None, "ckpt": None})
+    resume(config, tmp_path)
+    assert config.ckpt == (found and str(folder / found))
+    assert ("beginning anew" in caplog.text) == (found is None)
 
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
