@@ -1,4 +1,4 @@
-"""The search for a CRF's parameters: a coarse grid, then finer ones around the best (paper, section 4)."""
+"""The search for a CRF's parameters; here by a coarse grid, then finer ones around the best (paper, section 4)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from src.models.geometry import score_stride, upsample_scores
 log = logging.getLogger(__name__)
 
 Values = dict[str, float]  # of the CRF's parameters, by name
+SEARCHED = ("w1", "sxy", "srgb", "w2", "sg")
 Confusion = Integer[Tensor, "classes classes"]
 
 
@@ -36,7 +37,7 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration, counted. round: 0 for the coarse grid, 1, 2, ... for the finer ones."""
+    """One configuration, counted. round: 0 for the coarse grid or random draws, 1, 2, ... for what builds on those."""
 
     values: Values
     round: int
@@ -48,29 +49,59 @@ class Trial:
         return float(ratios(self.confusion)["miou"])
 
 
-def search(
-    count: Callable[[Values], tuple[Confusion, float]], grid: Mapping[str, Sequence[float]], rounds: int
-) -> Iterator[Trial]:
-    """Every configuration of the grid, then in each round the best so far and its neighbours at half the step before.
+# Gives configurations and their rounds; before it is asked for the next, the trials it was given hold the last one's.
+Searcher = Callable[[Sequence[Trial]], Iterator[tuple[Values, int]]]
+
+
+def search(count: Callable[[Values], tuple[Confusion, float]], searcher: Searcher) -> Iterator[Trial]:
+    """Everything that the searcher comes up with, counted.
 
     Args:
         count: gives the confusion matrix of a configuration, and the seconds that it took.
-        grid: values by parameter. One that has a single value stays at it.
     """
-    trials: dict[tuple[float, ...], Trial] = {}
-    steps = {name: smallest_step(values) for name, values in grid.items()}
-    points = list(itertools.product(*grid.values()))
-    for round in range(rounds + 1):
-        for point in points:
-            if point not in trials:
-                values = dict(zip(grid, point, strict=True))
-                trials[point] = Trial(values, round, *count(values))
-                yield trials[point]
-        best = max(trials.values(), key=lambda trial: trial.miou)
-        log.info("%d configurations, best so far: %s, mean IoU %.2f", len(trials), described(best), 100 * best.miou)
-        steps = {name: step / 2 for name, step in steps.items()}
-        around = [dict.fromkeys(best.values[n] + sign * steps[n] for sign in (-1, 0, 1)) for n in grid]
-        points = list(itertools.product(*([value for value in values if value > 0] for values in around)))
+    done: list[Trial] = []
+    for values, round in searcher(done):
+        done.append(Trial(values, round, *count(values)))
+        yield done[-1]
+
+
+class Grid:
+    """Every configuration of a grid, then in each round the best so far and its neighbours at half the step before.
+
+    Args:
+        grid: values by parameter. One that has a single value stays at it.
+        refine: rounds after the first.
+
+    Raises:
+        UserError: if there is no such grid.
+    """
+
+    def __init__(self, grid: Mapping[str, Sequence[float]], refine: int) -> None:
+        if type(refine) is not int or refine < 0:
+            raise UserError(f"refine={refine}: give a number of finer grids, 0 or more")
+        for name, values in grid.items():
+            valid = isinstance(values, Sequence) and all(type(v) in (int, float) and v > 0 for v in values)
+            if name not in SEARCHED or not values or not valid:
+                raise UserError(
+                    f"grid.{name}={values}: the grid takes lists of positive numbers for {', '.join(SEARCHED)}"
+                )
+        self.grid = {name: [float(value) for value in values] for name, values in grid.items()}
+        self.refine = refine
+
+    def __call__(self, done: Sequence[Trial]) -> Iterator[tuple[Values, int]]:
+        asked: set[tuple[float, ...]] = set()
+        steps = {name: smallest_step(values) for name, values in self.grid.items()}
+        points = list(itertools.product(*self.grid.values()))
+        for round in range(self.refine + 1):
+            for point in points:
+                if point not in asked:
+                    asked.add(point)
+                    yield dict(zip(self.grid, point, strict=True)), round
+            best = max(done, key=lambda trial: trial.miou)
+            log.info("%d configurations, best so far: %s, mean IoU %.2f", len(done), described(best), 100 * best.miou)
+            steps = {name: step / 2 for name, step in steps.items()}
+            around = [dict.fromkeys(best.values[n] + sign * steps[n] for sign in (-1, 0, 1)) for n in self.grid]
+            points = list(itertools.product(*([value for value in values if value > 0] for values in around)))
 
 
 def described(trial: Trial) -> str:

@@ -66,6 +66,8 @@ def confusion_figure(
 def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
     """Heat maps of a search, srgb over sxy: one for each w1 of the coarse grid, then the finer points at the best w1.
 
+    Without a grid: every point in a panel for each parameter.
+
     Args:
         points: parameters, mean IoU in %, and the round (0 is the coarse grid). Of several points that differ in other
             parameters only, the best is shown.
@@ -77,6 +79,8 @@ def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> F
     coarse = best_by_place(points, finer=False)
     finer = {(x, y): miou for (w1, x, y), miou in best_by_place(points, True).items() if w1 == best.get("w1", 0.0)}
     weights, columns, rows = (np.unique([place[axis] for place in coarse]) for axis in range(3))
+    if len(weights) * len(columns) * len(rows) != len(coarse):
+        return scatter_figure(points)
     count = len(weights) + bool(finer)
     figure = Figure(figsize=(1.6 + count * (1.3 + 0.6 * len(columns)), 2.4 + 0.42 * len(rows)), layout="constrained")
     panels = figure.subplots(1, count, squeeze=False)[0]
@@ -100,6 +104,39 @@ def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> F
     values = ", ".join(f"{name} = {value:g}" for name, value in best.items())
     figure.suptitle(f"best: {values}; mean IoU {highest:.2f} %", fontsize=11)
     figure.colorbar(mesh, ax=panels, label="mean IoU, %", shrink=0.8)
+    return figure
+
+
+def scatter_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
+    """Mean IoU over each parameter, and srgb over sxy coloured by it; later trials are darker in the former."""
+    from matplotlib.figure import Figure
+
+    best, highest, _ = max(points, key=lambda point: point[1])
+    mious = [miou for _, miou, _ in points]
+    names = list(best)
+    plane = [name for name in ("sxy", "srgb") if name in names]
+    count = len(names) + (len(plane) == 2)
+    figure = Figure(figsize=(1 + 3.2 * count, 3.4), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    for name, panel in zip(names, panels, strict=False):
+        values = [place[name] for place, *_ in points]
+        shade: dict[str, Any] = {"c": np.arange(len(points)), "cmap": "Blues", "vmin": -len(points) / 2}
+        panel.scatter(values, mious, s=28, edgecolors="0.6", linewidths=0.4, **shade)
+        panel.plot(best[name], highest, "*", color="red", markersize=11)
+        panel.set_xlabel(name)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("mean IoU, %; later trials are darker")
+    if len(plane) == 2:
+        sides = [[place[name] for place, *_ in points] for name in plane]
+        spots = panels[-1].scatter(*sides, c=mious, cmap="viridis", s=40)
+        panels[-1].plot(best["sxy"], best["srgb"], "*", color="red", markersize=11)
+        panels[-1].set_xlabel("sxy, pixels")
+        panels[-1].set_ylabel("srgb, grey levels")
+        figure.colorbar(spots, ax=panels[-1], label="mean IoU, %")
+    figure.suptitle(
+        f"best: {', '.join(f'{name} = {value:g}' for name, value in best.items())}; mean IoU {highest:.2f} %",
+        fontsize=11,
+    )
     return figure
 
 

@@ -35,8 +35,7 @@ def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
     """
     start = time.perf_counter()
     preset = free_preset(config.name, presets)
-    base, grid = search_space(config)
-    segmenter = load_segmenter(config.ckpt)
+    base = base_of(config)
 
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     from hydra.utils import instantiate
@@ -47,6 +46,8 @@ def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
     from src.predictor import Predictor
     from src.score_cache import ScoreCache
 
+    searcher = instantiate(config.search)
+    segmenter = load_segmenter(config.ckpt)
     build_crf(base)  # says which engine serves; once is enough
     logging.getLogger("src.crf").setLevel(logging.WARNING)
     dataset = dataset_of(segmenter, config.dataset, config.split)
@@ -68,7 +69,7 @@ def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
         key = {"crf": repr(crf), "images": digests[part]}
         return journal.once(key, lambda: refined_confusion(crf, images[part], classes, config.workers))
 
-    trials = list(search(count, grid, config.refine))
+    trials = list(search(count, searcher))
     best = max(trials, key=lambda trial: trial.miou)
     comparison: Comparison = {
         part: {
@@ -81,7 +82,7 @@ def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
     }
     folder = Path(config.paths.output_dir)
     settings_found = OmegaConf.to_yaml({"_target_": "src.crf.DenseCRF", **base, **best.values})
-    text = f"{MARK} ckpt={config.ckpt}; grid, figures and time are in {folder}\n{settings_found}"
+    text = f"{MARK} ckpt={config.ckpt}; table, figures and time are in {folder}\n{settings_found}"
     for path in filter(None, (folder / "crf.yaml", preset)):
         path.write_text(text)
     write_search(folder, trials, comparison, {part: len(those) for part, those in images.items()}, start)
@@ -98,22 +99,12 @@ def build_crf(values: dict[str, Any]) -> DenseCRF:
         raise UserError(f"crf: {error}") from error
 
 
-def search_space(config: DictConfig) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """The CRF that the search begins with, and the coarse grid: values by parameter."""
+def base_of(config: DictConfig) -> dict[str, Any]:
+    """The CRF that the search begins with."""
     if not config.crf:
         raise UserError("crf=none: choose the preset to begin with, such as crf=deeplab")
-    if not isinstance(config.refine, int) or config.refine < 0:
-        raise UserError(f"refine={config.refine}: give a number of finer grids, 0 or more")
     container: Any = OmegaConf.to_container(config.crf)
-    base = {name: value for name, value in container.items() if name != "_target_"}
-    grid: Any = OmegaConf.to_container(config.grid)
-    for name, values in grid.items():
-        valid = isinstance(values, list) and all(type(v) in (int, float) and v > 0 for v in values)
-        if name not in ("w1", "sxy", "srgb", "w2", "sg") or not values or not valid:
-            raise UserError(
-                f"grid.{name}={values}: the grid takes lists of positive numbers for w1, sxy, srgb, w2 and sg"
-            )
-    return base, {name: [float(value) for value in values] for name, values in grid.items()}
+    return {name: value for name, value in container.items() if name != "_target_"}
 
 
 def free_preset(name: str | None, presets: Path) -> Path | None:

@@ -3,16 +3,19 @@
 import csv
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from src.crf_journal import Journal
-from src.crf_search import Trial, search, split_images
+from src.crf_search import Searcher, Trial, search, split_images
 from src.data import Shapes
 from src.errors import UserError
 from src.tune_crf import tune
@@ -59,16 +62,20 @@ def test_figures_of_one_configuration_are_scikit_learns_and_evaluates(tmp_path: 
     assert trial.miou == pytest.approx(figures["val/miou_crf"], abs=2e-3)
 
 
+def hill(values: Mapping[str, float]) -> torch.Tensor:
+    """With its top, mean IoU 1, at w1 5, sxy 63, srgb 4.5."""
+    distance = (values["w1"] - 5) ** 2 + ((values["sxy"] - 63) / 10) ** 2 + (values["srgb"] - 4.5) ** 2
+    hits = round(1e6 * math.exp(-distance / 50))
+    return torch.tensor([[hits, 10**6 - hits], [10**6 - hits, hits]])
+
+
+def searcher(*overrides: str) -> Searcher:
+    return instantiate(composed(*overrides, name="tune_crf").search)
+
+
 def test_points_are_the_papers_grid_and_then_closer_ones() -> None:
-    """A hill with its top at w1 5, sxy 63, srgb 4.5: halved steps of 10 and 1 lead to 62.5 and 4.5."""
-
-    def count(values: Mapping[str, float]) -> tuple[torch.Tensor, float]:
-        distance = (values["w1"] - 5) ** 2 + ((values["sxy"] - 63) / 10) ** 2 + (values["srgb"] - 4.5) ** 2
-        hits = round(1e6 * math.exp(-distance / 50))
-        return torch.tensor([[hits, 10**6 - hits], [10**6 - hits, hits]]), 0.0
-
-    grid = composed(name="tune_crf").grid
-    trials = list(search(count, grid, rounds=2))
+    """Halved steps of 10 and 1 lead to the hill's 62.5 and 4.5."""
+    trials = list(search(lambda values: (hill(values), 0.0), searcher()))
     points = [tuple(trial.values.values()) for trial in trials]
     coarse = {tuple(trial.values.values()) for trial in trials if trial.round == 0}
     assert coarse == {(w, xy, rgb) for w in (5, 10) for xy in range(50, 101, 10) for rgb in range(3, 11)}
@@ -131,9 +138,80 @@ def test_a_presets_place_is_not_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("override", ["grid.sxy=[]", "grid.sxy=50", "+grid.prune=[0]", "grid.w1=[0]", "refine=-1"])
-def test_search_spaces_that_are_none(tmp_path: Path, override: str) -> None:
-    with pytest.raises(UserError, match=r"grid\.|refine="):
+def test_grids_that_are_none(tmp_path: Path, override: str) -> None:
+    with pytest.raises(InstantiationException, match=r"grid\.\w+=|refine="):
         run(tmp_path, override)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["ranges.w1.low=0", "ranges.w1.high=1", "+ranges.prune={low: 1, high: 2}", "trials=0", "ranges.w1.log=7"],
+)
+def test_ranges_that_are_none(tmp_path: Path, override: str) -> None:
+    with pytest.raises(InstantiationException, match=r"ranges\.\w+=|trials="):
+        run(tmp_path, "search=optuna", override)
+
+
+def test_optuna_finds_the_top_of_a_hill() -> None:
+    trials = list(search(lambda values: (hill(values), 0.0), searcher("search=optuna", "trials=60")))
+    assert len(trials) == 60
+    assert [trial.round for trial in trials] == [0] * 10 + [1] * 50
+    limits = {"w1": (1, 20), "sxy": (10, 160), "srgb": (1, 30)}
+    assert all(low <= trial.values[name] <= high for trial in trials for name, (low, high) in limits.items())
+    best = max(trials, key=lambda trial: trial.miou)
+    assert best.miou > 0.85
+    assert best.values["sxy"] == pytest.approx(63, abs=20)
+    start, end = ([trial.miou for trial in part] for part in (trials[:10], trials[-20:]))
+    assert np.mean(end) > np.mean(start) + 0.2
+
+
+def test_a_search_by_optuna_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def points(journal: Journal, stop: int | None = None) -> list[dict[str, float]]:
+        counted = 0
+
+        def once(values: dict[str, float]) -> tuple[torch.Tensor, float]:
+            def count() -> torch.Tensor:
+                nonlocal counted
+                if counted == stop:
+                    raise KeyboardInterrupt
+                counted += 1
+                counts.append(values)
+                return hill(values)
+
+            return journal.once({"crf": values}, count)
+
+        return [trial.values for trial in search(once, searcher("search=optuna", "trials=30"))]
+
+    counts: list[dict[str, float]] = []
+    whole = points(Journal(tmp_path / "whole.jsonl"))
+    counts.clear()
+    with pytest.raises(KeyboardInterrupt):
+        points(Journal(tmp_path / "stopped.jsonl"), stop=17)
+    assert len(counts) == 17
+    assert points(Journal(tmp_path / "stopped.jsonl")) == whole == counts
+    other = [
+        trial.values for trial in search(lambda v: (hill(v), 0.0), searcher("search=optuna", "trials=3", "seed=1"))
+    ]
+    assert other != whole[:3]
+
+
+def test_optuna_through_the_command(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
+    few = ["search=optuna", "trials=12", "ranges.sxy={low: 5, high: 40}", "held_back=0", "crf.iterations=1"]
+    best = run(tmp_path, *few)
+    table = rows(tmp_path / "results.csv")
+    assert len(table) == 12
+    assert all(5 <= float(row["sxy"]) <= 40 for row in table)
+    assert float(table[0]["miou"]) == best.miou == max(float(row["miou"]) for row in table)
+    crf = composed(f"hydra.searchpath=[file://{tmp_path}]", "crf=tuned").crf
+    assert {name: crf[name] for name in best.values} == best.values
+    assert (tmp_path / "heatmap.png").stat().st_size > 10_000
+
+
+def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InstantiationException, match=r"search=optuna wants Optuna: pip install -e .*\[sweep\]"):
+        run(tmp_path, "search=optuna")
 
 
 def test_journal_loses_the_line_that_was_cut_off_and_no_other(tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""Commands from Python, in notebooks and scripts: the config that a command line would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config_errors import explain
+from src.errors import UserError
+from src.help_page import CONF
+from src.resolvers import register_resolvers
+
+
+def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
+    """The config of ``python -m src.COMMAND OVERRIDES``, for the function that the command calls.
+
+        metrics = train(compose("train", "head=vanilla", "trainer.max_steps=100", output_dir="logs/mine"))
+
+    Args:
+        output_dir: folder of the run; made where there is none.
+
+    Raises:
+        UserError: if an override is none.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    register_resolvers()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, command)) from error
