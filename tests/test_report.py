@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from src.errors import UserError
 from src.report import report
 from src.reporting.examples import image_miou
+from src.reporting.runs import Run
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.models.networks import composed
 
@@ -268,3 +270,13 @@ def test_mean_iou_of_an_image_by_hand() -> None:
     # 0: 1 of 2; 1: 2 of 4; 2: 0 of 1; 3 only lies on void
     assert image_miou(truth, label, 4) == pytest.approx((1 / 2 + 2 / 4 + 0) / 3)
     assert np.isnan(image_miou(np.full((2, 2), 255, np.uint8), label[:, :2], 4))
+
+
+def test_configs_as_they_are_composed_differ_in_nothing_but_the_seed() -> None:
+    """Whatever in a config is a copy of the seed must not split a row."""
+    first, second, other = (
+        Run(Path("run"), OmegaConf.to_container(composed(*overrides)))
+        for overrides in (["seed=0"], ["seed=1"], ["seed=0", "optimizer.lr=0.5"])
+    )
+    assert first.settings == second.settings
+    assert {key for key, value in other.settings.items() if first.settings[key] != value} == {"optimizer.lr"}

@@ -28,7 +28,15 @@ SIGNS = (
 )  # that a folder is a run's
 # Where a run lies and who writes down what it does; and copies of groups that stand in the config on their own.
 NOT_SETTINGS = ("seed", "name", "paths", "logger", "num_workers", "callbacks.progress")
-COPIES = ("data.dataset", "data.augmentation", "model.backbone", "model.head", "callbacks.crf.crf")
+COPIES = (
+    "data.dataset",
+    "data.augmentation",
+    "data.seed",
+    "model.backbone",
+    "model.head",
+    "callbacks.crf.crf",
+    "callbacks.resume.seed",
+)
 
 
 @dataclass(frozen=True)
