@@ -16,6 +16,7 @@ from tests.conftest import REPO
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 SMALL = ["dataset.size=65", "dataset.samples.train=8", "dataset.samples.val=3", "augmentation.crop_size=65"]
 SMALL += ["backbone.width=0.0625", "data.batch_size=4", "trainer.max_steps=2", "trainer.val_check_interval=1"]
+SMALL += ["trainer.log_every_n_steps=1"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,26 +61,26 @@ def test_tour_trains_and_refines(tmp_path: Path) -> None:
 SLIDE = """
 import json
 
-before = panel.result
 names = [slider.description for slider in panel.children[:-1]]
-as_it_comes = bool((before == preset).all())
+as_it_comes = bool((panel.result == preset).all())
+drawn = []
+plt.show = lambda: drawn.append(plt.gcf().axes[0].get_title())
 sliders["iterations"].value = 0
-network = bool((panel.result == before).all()), bool((panel.result == unrefined).all())
-drawn = ["image/png" in output["data"] for output in panel.children[-1].outputs]
-print("SLIDERS", json.dumps([names, as_it_comes, network, drawn]))
+print("SLIDERS", json.dumps([names, as_it_comes, float((panel.result == unrefined).mean()), drawn]))
 """
 
 
-def test_sliders_of_the_crf_redraw(tmp_path: Path) -> None:
-    """Without iterations the CRF is the network; as they stand at first, the sliders are the preset."""
+def test_sliders_of_the_crf_redraw() -> None:
+    """As they stand at first, they are the preset; without iterations the CRF is the network, but for rounding."""
     notebook = executed("crf_parameters", {"STEPS": 1}, SLIDE)
     assert pictures(notebook) >= 2
     line = next(line for line in text(notebook).splitlines() if line.startswith("SLIDERS"))
-    names, as_it_comes, network, drawn = json.loads(line.removeprefix("SLIDERS "))
+    names, as_it_comes, like_the_network, drawn = json.loads(line.removeprefix("SLIDERS "))
     assert names == ["w1", "sxy", "srgb", "w2", "sg", "iterations"]
     assert as_it_comes
-    assert network == [False, True]
-    assert drawn == [True]
+    assert like_the_network > 0.999
+    assert len(drawn) == 1
+    assert drawn[0].startswith("CRF: ")
 
 
 def test_a_sweep_is_read(tmp_path: Path) -> None:
