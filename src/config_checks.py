@@ -33,6 +33,7 @@ def maybe(rule: Rule, word: str | None = None) -> Rule:
 TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
 SEED = whole(0, 2**32 - 1)
 POSITIVE, COUNT = whole(1), whole(0)
+SPLITS = ("train", "val", "test")
 
 # What code of ours or Lightning's would stumble over late or in riddles. All else is checked by constructors, whose
 # errors come with the key that they were built from.
@@ -80,7 +81,6 @@ RULES: dict[str, Rule] = {
     "held_back": (lambda v: number(v) and 0 <= v < 1, "a share, 0 <= held_back < 1"),
     "grid": (lambda v: isinstance(v, dict) and bool(v), "lists of numbers by parameter: 'grid.sxy=[50,100]'"),
 }
-SPLITS = ("train", "val", "test")
 
 
 def check_values(config: DictConfig, name: str) -> None:
