@@ -31,11 +31,11 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     # Heavy imports stand here so that --help and a mistyped override answer at once.
     from hydra.utils import instantiate
 
-    from src.callbacks import CRFRefinement
+    from src.callbacks.crf import validation_results
     from src.console import print_results
     from src.data.datamodule import SegmentationDataModule
     from src.metrics import TrimapMetrics
-    from src.results import METHODS, draw, figures_of, has_trimap, write_json, write_tables
+    from src.results import draw, figures_of, has_trimap, write_json, write_tables
     from src.trainer import build_trainer
 
     segmenter.inference = instantiate(config.inference)
@@ -48,9 +48,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     datamodule = SegmentationDataModule(lambda split: dataset, None, batch_size=1, num_workers=config.num_workers)
     trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
-    counted = [segmenter.metrics, *(c.metrics for c in callbacks if isinstance(c, CRFRefinement))]
-    computed = [{name: value.cpu() for name, value in metrics.compute().items()} for metrics in counted]
-    results = dict(zip(METHODS, computed, strict=False))  # the network's, and the CRF's where it ran
+    results = validation_results(segmenter, trainer)
     figures = figures_of(results, segmenter.classes, config.split)
     if trainer.is_global_zero:
         folder = Path(config.paths.output_dir)

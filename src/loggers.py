@@ -1,57 +1,126 @@
-"""Weights & Biases without surprises; the other loggers are Lightning's as they are."""
+"""Weights & Biases and MLflow without surprises; the other loggers are Lightning's as they are."""
+
+from __future__ import annotations
 
 import logging
 import netrc
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from lightning.pytorch.loggers import WandbLogger
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
+
+from src.errors import UserError
 
 log = logging.getLogger(__name__)
 
+SIGTERM_EXIT = 128 + signal.SIGTERM
 
-def wandb_logger(save_dir: str, offline: bool | None = None, **options: Any) -> WandbLogger:
+
+def wandb_logger(
+    save_dir: str,
+    offline: bool | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+    tagged_by: Sequence[str] = (),
+    **options: Any,
+) -> WandbLogger:
     """A W&B logger that never prompts: without a key it writes offline, for ``wandb sync`` to upload later.
 
     Args:
         save_dir: folder of the run.
         offline: None asks whether there is a key.
-        options: of ``WandbLogger`` and ``wandb.init``.
+        name: of the run; None for that of its folder.
+        group: of runs; None for the sweep in a multirun, and none elsewhere.
+        tags: of the run.
+        tagged_by: groups of conf/ whose choices are tags as well.
+        options: of ``WandbLogger`` and ``wandb.init``; ``settings`` as keywords of ``wandb.Settings``.
     """
+    import wandb
+
     if offline is None:
-        offline = not has_key()
+        offline = not has_key(wandb.Settings().base_url)
         if offline:
-            log.warning(
-                "W&B: no API key, so the run stays offline; upload: wandb sync %s/wandb/offline-run-*", save_dir
-            )
+            log.warning("W&B: no API key, so the run stays offline; upload: wandb sync %s/wandb/offline-*", save_dir)
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    return WandbLogger(save_dir=save_dir, offline=offline, **options)
+    if offline:  # tables wait for the upload in the run's folder, not in the user's own
+        os.environ["WANDB_DATA_DIR"] = str(Path(save_dir, "wandb").absolute())
+    choices = HydraConfig.get().runtime.choices
+    return WandbLogger(
+        save_dir=save_dir,
+        offline=offline,
+        name=name or Path(save_dir).name,
+        group=group or sweep_name(),
+        tags=[*tags, *(str(choices[group]) for group in tagged_by)],
+        settings=wandb.Settings(**options.pop("settings", {})),
+        **options,
+    )
+
+
+def sweep_name() -> str | None:
+    """DATE/TIME of a multirun, or the folder that it was given; None for a single run."""
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    folder = Path(HydraConfig.get().sweep.dir)
+    return "/".join(folder.parts[folder.parts.index("multiruns") + 1 :]) if "multiruns" in folder.parts else folder.name
 
 
 @contextmanager
 def finished_wandb() -> Iterator[None]:
-    """Close the W&B run with the block, as failed where it failed; the jobs of a multirun would share one otherwise."""
+    """Close the W&B run with the block: as failed where it failed, as preempted on SIGTERM.
+
+    The jobs of a multirun would share one run otherwise.
+    """
     exit_code = 1
     try:
         yield
         exit_code = 0
+    except SystemExit as error:
+        exit_code = error.code if isinstance(error.code, int) else 1
+        raise
     finally:
-        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-            sys.modules["wandb"].finish(exit_code=exit_code)
+        run = sys.modules["wandb"].run if "wandb" in sys.modules else None
+        if run is not None:
+            if exit_code == SIGTERM_EXIT:  # will be resumed, under the same id
+                run.mark_preempting()
+            run.finish(exit_code=exit_code)
 
 
-def has_key() -> bool:
+def mlflow_logger(tracking_uri: str, **options: Any) -> MLFlowLogger:
+    """An MLflow logger; a store in a file of SQLite gets its folder.
+
+    Args:
+        tracking_uri: a server, or sqlite:///FILE.
+        options: of ``MLFlowLogger``.
+
+    Raises:
+        UserError: if MLflow is not installed.
+    """
+    scheme, _, path = tracking_uri.partition(":///")
+    if scheme == "sqlite":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that it makes the experiment
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        return MLFlowLogger(tracking_uri=tracking_uri, **options)
+    except ModuleNotFoundError as error:
+        raise UserError('logger=mlflow needs MLflow: pip install -e ".[mlflow]"') from error
+
+
+def has_key(server: str) -> bool:
     """An API key from WANDB_API_KEY, or from ``wandb login``, which writes it to the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     try:
-        return netrc.netrc().authenticators(host or "") is not None
+        return netrc.netrc().authenticators(urlparse(server).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False

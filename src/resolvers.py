@@ -1,6 +1,7 @@
 """Functions that conf/ calls."""
 
 import re
+from pathlib import Path
 
 from omegaconf import OmegaConf
 
@@ -14,5 +15,5 @@ def register_resolvers() -> None:
 
 
 def slug(overrides: str) -> str:
-    """Overrides as part of a folder's name: short, and nothing in it that a shell or Hydra wants quoted."""
-    return re.sub(r"[^\w.+]+", "-", overrides)[:100].strip("-") or "default"
+    """Overrides as part of a folder's name: short, nothing in it that a shell or Hydra wants quoted, no home folder."""
+    return re.sub(r"[^\w.+]+", "-", overrides.replace(f"{Path.home()}/", ""))[:100].strip("-") or "default"

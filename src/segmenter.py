@@ -55,7 +55,7 @@ class Segmenter(LightningModule):
         dataset: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # loggers have the whole config
         self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.metrics = SegmentationMetrics(len(classes))

@@ -57,8 +57,7 @@ def train(config: DictConfig) -> dict[str, float]:
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
     start(segmenter, config)
     loggers = build_loggers(config)
-    callbacks = build_callbacks(config, has_logger=bool(loggers))
-    trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
+    trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)
     if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
     if not trainer.is_global_zero:
@@ -111,9 +110,8 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
     """The LightningModule of a config; it is given plain dicts, which its checkpoints can hold."""
     from src.segmenter import Segmenter
 
-    OmegaConf.resolve(config)
-    parts: dict[str, Any] = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
-    dataset: Any = OmegaConf.to_container(config.dataset)
+    parts: dict[str, Any] = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
+    dataset: Any = OmegaConf.to_container(config.dataset, resolve=True)
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
 
 
@@ -131,28 +129,28 @@ def start(segmenter: Segmenter, config: DictConfig) -> None:
         model.compile()  # in place: the names of parameters stay, so checkpoints fit with and without
 
 
-def build_callbacks(config: DictConfig, has_logger: bool) -> list[Callback]:
-    """The config's callbacks that have something to do: CRF where there is one, rates where a logger takes them."""
+def build_callbacks(config: DictConfig) -> list[Callback]:
+    """The config's callbacks; the CRF only where there is one."""
     from hydra.utils import instantiate
-    from lightning.pytorch.callbacks import LearningRateMonitor
 
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
-    callbacks = [instantiate(value) for value in chosen.values()]
-    return [c for c in callbacks if has_logger or not isinstance(c, LearningRateMonitor)]
+    return [instantiate(value) for value in chosen.values()]
 
 
 def build_loggers(config: DictConfig) -> list[Logger]:
-    """All loggers of the config, each told the whole resolved config."""
+    """All loggers of the config, each told the whole resolved config and where the run comes from."""
     from hydra.utils import instantiate
 
     from src.models.pretrained import read_state
+    from src.provenance import shareable
 
+    told = shareable(config)
     chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
     if config.ckpt and "wandb" in chosen and (run := read_state(Path(config.ckpt)).get("wandb_id")):
         chosen["wandb"].setdefault("id", run)  # the same curve goes on
     loggers = [instantiate(value) for value in chosen.values()]
     for logger in loggers:
-        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+        logger.log_hyperparams(told)
     return loggers
 
 

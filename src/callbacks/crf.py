@@ -11,6 +11,7 @@ from torch import Tensor
 from src.crf import DenseCRF, RefinementPool
 from src.data.datamodule import Batch
 from src.models.geometry import score_stride
+from src.results import METHODS, Results
 from src.segmenter import Segmenter
 
 
@@ -99,3 +100,10 @@ class CRFRefinement(Callback):
         if self.pool is not None:
             self.pool.close()
             self.pool = None
+
+
+def validation_results(module: Segmenter, trainer: Trainer) -> Results:
+    """What the last validation counted, on the CPU: the network's, and the CRF's where it ran; on every process."""
+    refined = [c.metrics for c in trainer.callbacks if isinstance(c, CRFRefinement) and c.active]
+    computed = [{k: v.cpu() for k, v in metrics.compute().items()} for metrics in (module.metrics, *refined)]
+    return dict(zip(METHODS, computed, strict=False))

@@ -1,5 +1,6 @@
 """Predictions to look at, on disk and in the loggers."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,19 @@ from typing import Any
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from PIL import Image
 from torch import Tensor
 
 from src.data.datamodule import Batch
 from src.segmenter import Segmenter
 from src.visualization import colourise, comparison_sheet
 
+TITLES = {"truth": "truth (white: void)", "prediction": "network", "crf": "network + CRF"}
+
 
 class PredictionPictures(Callback):
     """One sheet a validation: image, truth, prediction and, where a CRF runs, its refinement, side by side.
 
+    TensorBoard gets the sheet; W&B the images, with truth, prediction and refinement as masks to switch on and off.
     Must stand after ``CRFRefinement`` in the list of callbacks.
 
     Args:
@@ -48,28 +51,30 @@ class PredictionPictures(Callback):
         if not self.rows:
             return
         palette = module.palette.numpy()
-        everywhere = all(refined is not None for *_, refined in self.rows)
-        sheet_rows = []
-        for id_, image, label, prediction, refined in self.rows:
-            pictures = {
-                "image": image.permute(1, 2, 0).cpu().numpy(),
-                "truth (white: void)": colourise(label.cpu().numpy(), palette),
-                "network": colourise(prediction.cpu().numpy().astype(np.uint8), palette),
-            }
-            if everywhere and refined is not None:
-                pictures["network + CRF"] = colourise(refined.result().cpu().numpy().astype(np.uint8), palette)
-            sheet_rows.append((id_, pictures))
+        samples = [(id_, image.permute(1, 2, 0).cpu().numpy(), labels) for id_, image, labels in self.labelled()]
         self.rows.clear()
-        sheet = comparison_sheet(sheet_rows, module.classes, palette)
+        rows = [
+            (id_, {"image": image, **{TITLES[kind]: colourise(label, palette) for kind, label in labels.items()}})
+            for id_, image, labels in samples
+        ]
+        sheet = comparison_sheet(rows, module.classes, palette)
         name = f"step_{trainer.global_step:06d}" if trainer.state.fn == "fit" else self.name
         self.folder.mkdir(parents=True, exist_ok=True)
         sheet.save(self.folder / f"{name}.png")
-        self.log_sheet(trainer, sheet)
-
-    @staticmethod
-    def log_sheet(trainer: Trainer, sheet: Image.Image) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("val/pictures", np.asarray(sheet), trainer.global_step, dataformats="HWC")
             elif isinstance(logger, WandbLogger):
-                logger.log_image("val/pictures", [sheet])
+                names = dict(enumerate(module.classes))  # void has none, and is not drawn
+                ids, images, labels = zip(*samples, strict=True)
+                masks = [{kind: {"mask_data": m, "class_labels": names} for kind, m in each.items()} for each in labels]
+                logger.log_image("val/pictures", list(images), caption=ids, masks=masks, step=trainer.global_step)
+
+    def labelled(self) -> Iterator[tuple[str, Tensor, dict[str, np.ndarray]]]:
+        """Each sample's label maps, uint8, by kind: truth, prediction, and crf if all samples were refined."""
+        everywhere = all(refined is not None for *_, refined in self.rows)
+        for id_, image, truth, prediction, refined in self.rows:
+            maps = {"truth": truth, "prediction": prediction}
+            if everywhere and refined is not None:
+                maps["crf"] = refined.result()
+            yield id_, image, {kind: label.cpu().numpy().astype(np.uint8) for kind, label in maps.items()}
