@@ -7,7 +7,7 @@ import netrc
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def wandb_logger(
     group: str | None = None,
     tags: Sequence[str] = (),
     tagged_by: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> WandbLogger:
     """A W&B logger that never prompts: without a key it writes offline, for ``wandb sync`` to upload later.
@@ -42,7 +43,8 @@ def wandb_logger(
         group: of runs; None for the sweep in a multirun, and none elsewhere.
         tags: of the run.
         tagged_by: groups of conf/ whose choices are tags as well.
-        options: of ``WandbLogger`` and ``wandb.init``; ``settings`` as keywords of ``wandb.Settings``.
+        settings: keywords of ``wandb.Settings``.
+        options: of ``WandbLogger`` and ``wandb.init``.
     """
     import wandb
 
@@ -60,8 +62,8 @@ def wandb_logger(
         offline=offline,
         name=name or Path(save_dir).name,
         group=group or sweep_name(),
-        tags=[*tags, *(str(choices[group]) for group in tagged_by)],
-        settings=wandb.Settings(**options.pop("settings", {})),
+        tags=[*tags, *(str(choices[choice]) for choice in tagged_by)],
+        settings=wandb.Settings(**(settings or {})),
         **options,
     )
 

@@ -1,7 +1,7 @@
 """Functions that conf/ calls."""
 
+import os
 import re
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
@@ -16,4 +16,4 @@ def register_resolvers() -> None:
 
 def slug(overrides: str) -> str:
     """Overrides as part of a folder's name: short, nothing in it that a shell or Hydra wants quoted, no home folder."""
-    return re.sub(r"[^\w.+]+", "-", overrides.replace(f"{Path.home()}/", ""))[:100].strip("-") or "default"
+    return re.sub(r"[^\w.+]+", "-", overrides.replace(os.path.expanduser("~/"), ""))[:100].strip("-") or "default"

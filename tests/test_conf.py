@@ -100,7 +100,7 @@ def test_callbacks_of_an_evaluation_are_built():
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "logger").glob("*.yaml")))
 def test_every_logger_is_built(name, tmp_path):
-    config = compose(f"logger={name}", f"paths.output_dir={tmp_path}")
+    config = compose(f"logger={name}", f"paths.output_dir={tmp_path}", f"paths.log_dir={tmp_path}")
     for value in (config.get("logger") or {}).values():
         assert instantiate(value) is not None
 

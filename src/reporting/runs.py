@@ -27,16 +27,9 @@ SIGNS = (
     "status.json",
 )  # that a folder is a run's
 # Where a run lies and who writes down what it does; and copies of groups that stand in the config on their own.
-NOT_SETTINGS = ("seed", "name", "paths", "logger", "num_workers", "callbacks.progress")
-COPIES = (
-    "data.dataset",
-    "data.augmentation",
-    "data.seed",
-    "model.backbone",
-    "model.head",
-    "callbacks.crf.crf",
-    "callbacks.resume.seed",
-)
+WITHOUT_EFFECT = ("progress", "learning_rate", "rates", "best_figures", "wandb_charts", "resume")
+NOT_SETTINGS = ("seed", "name", "paths", "logger", "num_workers", *(f"callbacks.{name}" for name in WITHOUT_EFFECT))
+COPIES = ("data.dataset", "data.augmentation", "data.seed", "model.backbone", "model.head", "callbacks.crf.crf")
 
 
 @dataclass(frozen=True)
