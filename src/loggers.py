@@ -97,11 +97,13 @@ def finished_wandb() -> Iterator[None]:
             run.finish(exit_code=exit_code)
 
 
-def mlflow_logger(tracking_uri: str, **options: Any) -> MLFlowLogger:
+def mlflow_logger(save_dir: str, tracking_uri: str, run_name: str | None = None, **options: Any) -> MLFlowLogger:
     """An MLflow logger; a store in a file of SQLite gets its folder.
 
     Args:
+        save_dir: folder of the run.
         tracking_uri: a server, or sqlite:///FILE.
+        run_name: None for that of its folder.
         options: of ``MLFlowLogger``.
 
     Raises:
@@ -113,7 +115,7 @@ def mlflow_logger(tracking_uri: str, **options: Any) -> MLFlowLogger:
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that it makes the experiment
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
-        return MLFlowLogger(tracking_uri=tracking_uri, **options)
+        return MLFlowLogger(run_name=run_name or Path(save_dir).name, tracking_uri=tracking_uri, **options)
     except ModuleNotFoundError as error:
         raise UserError('logger=mlflow needs MLflow: pip install -e ".[mlflow]"') from error
 

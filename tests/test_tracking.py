@@ -77,7 +77,8 @@ def test_runs_are_grouped_tagged_and_end_as_they_ended(jobs: list[Path], offline
     assert [run.exit_code for run in offline] == [0, 1]
     assert offline[0].run.run_id != offline[1].run.run_id
     with sqlite3.connect(jobs[0].parents[1] / "logs" / "mlflow.db") as store:
-        assert {status for (status,) in store.execute("select status from runs")} == {"FINISHED", "FAILED"}
+        statuses = dict(store.execute("select name, status from runs").fetchall())
+    assert statuses == {jobs[0].name: "FINISHED", jobs[1].name: "FAILED"}
 
 
 def test_config_is_resolved_nested_and_names_the_commit(offline: list[OfflineRun]) -> None:
@@ -298,4 +299,4 @@ def test_mlflow_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(loggers, "MLFlowLogger", absent)
     with pytest.raises(UserError, match=r'pip install -e "\.\[mlflow\]"'):
-        loggers.mlflow_logger(f"sqlite:///{tmp_path}/a/b.db")
+        loggers.mlflow_logger(str(tmp_path), f"sqlite:///{tmp_path}/a/b.db")
