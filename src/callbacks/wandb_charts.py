@@ -78,18 +78,18 @@ def confusion_chart(confusion: Tensor, classes: Sequence[str], method: str) -> C
     import wandb
 
     shares = 100 * confusion.double() / confusion.sum(1, keepdim=True)
-    rows = [
-        [truth, prediction, share]
+    cells = [
+        (truth, prediction, share)
         for truth, row in zip(classes, shares, strict=True)
         for prediction, share in zip(classes, rounded(row), strict=True)
         if share is not None
     ]
-    if len(rows) > MAX_ROWS:
-        rows = sorted(rows, key=lambda row: -float(row[2]))[:MAX_ROWS]
+    if len(cells) > MAX_ROWS:
+        cells = sorted(cells, key=lambda cell: -cell[2])[:MAX_ROWS]
     columns = ["Actual", "Predicted", "nPredictions"]  # the names that W&B's own chart has
     return wandb.plot_table(
         "wandb/confusion_matrix/v1",
-        wandb.Table(columns, rows),
+        wandb.Table(columns, [list(cell) for cell in cells]),
         {name: name for name in columns},
         {"title": f"Confusion, % of the true class: {method}"},
     )
