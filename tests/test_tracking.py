@@ -103,7 +103,7 @@ def test_nothing_tells_of_the_users_machine(offline: list[OfflineRun]) -> None:
         assert not run.kinds & {"environment", "output", "output_raw"}
         found = [path for path in run.folder.parent.rglob("*") if path.is_file() and not path.is_symlink()]
         files = [path for path in found if path.parent.name != "logs"]
-        assert len(files) > 2
+        assert len(files) >= 2  # the diverged run has its own file and the requirements
         for path in files:
             for hidden in (SECRET, DATA_FOLDER, "alice"):
                 assert hidden.encode() not in path.read_bytes(), path

@@ -68,7 +68,7 @@ def class_table(results: Results, classes: Sequence[str]) -> wandb.Table:
 
     pixels = results[""]["confusion"].sum(1).double()
     columns = [100 * pixels / pixels.sum(), *(100 * values["iou"] for values in results.values())]
-    titles = ["class", "% of pixels", *(f"IoU %, {METHODS[suffix]}" for suffix in results)]
+    titles: list[str | int] = ["class", "% of pixels", *(f"IoU %, {METHODS[suffix]}" for suffix in results)]
     numbers = zip(*(rounded(column) for column in columns), strict=True)
     return wandb.Table(titles, [[name, *row] for name, row in zip(classes, numbers, strict=True)])
 
@@ -86,10 +86,10 @@ def confusion_chart(confusion: Tensor, classes: Sequence[str], method: str) -> C
     ]
     if len(cells) > MAX_ROWS:
         cells = sorted(cells, key=lambda cell: -cell[2])[:MAX_ROWS]
-    columns = ["Actual", "Predicted", "nPredictions"]  # the names that W&B's own chart has
+    columns = ("Actual", "Predicted", "nPredictions")  # the names that W&B's own chart has
     return wandb.plot_table(
         "wandb/confusion_matrix/v1",
-        wandb.Table(columns, [list(cell) for cell in cells]),
+        wandb.Table([*columns], [list(cell) for cell in cells]),
         {name: name for name in columns},
         {"title": f"Confusion, % of the true class: {method}"},
     )
