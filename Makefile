@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint bench sanitize clean
+.PHONY: help setup train test lint bench faults sanitize clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: $(READY) ## training step, loader and dense CRF engines against their pee
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.loader
 	$(BIN)/python -m tests.benchmarks.crf
+
+faults: $(READY) ## break trainings in every way, go on, compare: a table of what was lost and said
+	$(BIN)/python -m tests.faults
 
 sanitize: $(READY) ## the C++ of the CRF under the address and undefined-behaviour sanitizers
 	tests/crf/sanitize.sh $(CURDIR)/$(BIN)/python

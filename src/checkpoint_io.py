@@ -7,6 +7,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from src.errors import UserError
 
 log = logging.getLogger(__name__)
+
+RUNS = "runs.txt"  # in paths.log_dir: the folders of trainings, in the order of their beginning
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -28,7 +31,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
             UserError: if it cannot be written; what stood at ``path`` is still there.
         """
         path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part = path.with_name(f"{path.name}.part")  # one run a folder: a killed one's is overwritten
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
@@ -40,9 +43,15 @@ class SafeCheckpointIO(TorchCheckpointIO):
             os.replace(part, path)
             flush_folder(path.parent)
         except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError at times
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # read-only by now
+                part.unlink(missing_ok=True)
+            if "DataLoader worker" in str(error):  # its death can be raised anywhere
+                raise
             kept = " or ".join(str(file) for file in (path, previous(path)) if file.exists())
-            reason = str(error).splitlines()[0]
+            cause: BaseException | None = error  # torch has its own words for a write that failed
+            while cause is not None and not isinstance(cause, OSError):
+                cause = cause.__context__
+            reason = (cause.strerror if cause else None) or str(error).splitlines()[0]
             raise UserError(
                 f"{path}: the checkpoint could not be written ({reason}); make room or choose another paths.log_dir"
                 + (f", then go on with ckpt={kept}" if kept else "")
@@ -88,22 +97,35 @@ def fault_of(path: Path) -> str:
     return f"damaged in {damaged}" if damaged else ""
 
 
+def note_run(log_dir: str | Path, folder: str | Path) -> None:
+    """Note that a training begins in a folder below ``log_dir``, for ``find_last``."""
+    with suppress(ValueError):  # elsewhere
+        line = Path(folder).resolve().relative_to(Path(log_dir).resolve())
+        with Path(log_dir, RUNS).open("a") as file:
+            file.write(f"{line}\n")
+
+
 def find_last(log_dir: str | Path) -> Path:
-    """The newest last.ckpt of the runs below ``log_dir``.
+    """last.ckpt of the run below ``log_dir`` that began last.
+
+    Which began last is noted in runs.txt: clocks go wrong, and are set back. Runs that are not in it, brought from
+    elsewhere, come before those that are, in the order of their files' times.
 
     Raises:
         UserError: if there is none.
     """
-    found = {path.with_name("last.ckpt") for path in Path(log_dir).rglob("checkpoints/last.ckpt*")}
+    root = Path(log_dir).resolve()
+    found = {path.with_name("last.ckpt") for path in root.rglob("checkpoints/last.ckpt*") if path.suffix != ".part"}
     if not found:
         raise UserError(f"ckpt=last: no run below {log_dir} has a checkpoint; leave ckpt out or set paths.log_dir")
+    lines = (root / RUNS).read_text().splitlines() if (root / RUNS).is_file() else []
+    order = {root / line / "checkpoints" / "last.ckpt": number for number, line in enumerate(lines)}
 
-    def age(path: Path) -> float:
-        return max(file.stat().st_mtime for file in (path, previous(path)) if file.exists())
+    def age(path: Path) -> tuple[int, float]:
+        written = max(file.stat().st_mtime for file in (path, previous(path)) if file.exists())
+        return order.get(path, -1), written
 
-    newest = max((path for path in found if path.exists() or previous(path).exists()), key=age, default=None)
-    if newest is None:
-        raise UserError(f"ckpt=last: the runs below {log_dir} have only half-written checkpoints; leave ckpt out")
+    newest = max(found, key=age)
     log.info("ckpt=last is %s", newest)
     return newest
 

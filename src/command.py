@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -25,12 +26,14 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """Make ``main(config)`` a command that reads conf/NAME.yaml and the overrides of the command line.
 
-    Faults of the user (config, data, values) end in one line on standard error and exit status 2. The full traceback is
-    there for the asking: HYDRA_FULL_ERROR=1. In a multirun a failed job does not end the others; see src.sweep.
+    Faults of the user (config, data, values) and of the disk (full, read-only) end in one line on standard error and
+    exit status 2. The full traceback is there for the asking: HYDRA_FULL_ERROR=1. In a multirun a failed job does not
+    end the others; see src.sweep.
     """
 
     # Hydra is told to hand errors on instead of printing a page of its own; what the user asked for is kept here.
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    begun = False
 
     @contextmanager
     def one_line_errors() -> Iterator[None]:
@@ -42,6 +45,13 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
             from src.config_errors import explain
 
             print(f"error: {explain(error, name)}", file=sys.stderr)
+            sys.exit(2)
+        except (OSError, ValueError) as error:  # Python's logging makes a ValueError of a log that cannot be opened
+            from src.config_errors import explain_disk
+
+            if full or not (said := explain_disk(error, begun)):
+                raise
+            print(f"error: {said}", file=sys.stderr)
             sys.exit(2)
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -55,11 +65,16 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
 
         @functools.wraps(main)
         def job(config: DictConfig) -> Any:
+            nonlocal begun
+            from src.run_folder import alone_in
             from src.sweep import attempt
 
+            begun = True
+            folder = Path(HydraConfig.get().runtime.output_dir)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                return attempt(config, work, functools.partial(described, name=name))
-            with one_line_errors():
+                with alone_in(folder):
+                    return attempt(config, work, functools.partial(described, name=name))
+            with one_line_errors(), alone_in(folder):
                 return work(config)
 
         @functools.wraps(main)

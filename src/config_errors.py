@@ -1,8 +1,9 @@
-"""Hydra's errors in one line: what is wrong, where, and what to write instead."""
+"""Errors of Hydra and of the disk in one line: what is wrong, where, and what to write instead."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Sequence
 
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import UserError
 from src.help_page import CONF, choices
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
 
 
@@ -50,6 +52,22 @@ def explain_instantiation(error: InstantiationException) -> str:
     if isinstance(cause, UserError):
         return said
     return f"{where[1] + ': ' if where else ''}{said} {FULL}"
+
+
+def explain_disk(error: BaseException, begun: bool) -> str:
+    """One line for a disk that is full or takes nothing; nothing for other errors.
+
+    Args:
+        begun: false while the run's folder and log are being made, when every error of the system is one of them.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    if cause is None or (begun and cause.errno not in DISK):
+        return ""
+    where = cause.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "paths.log_dir")
+    remedy = "make room or choose" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
+    return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
 
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:

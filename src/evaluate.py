@@ -36,7 +36,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     from src.data.datamodule import SegmentationDataModule
     from src.metrics import TrimapMetrics
     from src.results import draw, figures_of, has_trimap, write_json, write_tables
-    from src.trainer import build_trainer
+    from src.trainer import build_trainer, plain_accidents
 
     segmenter.inference = instantiate(config.inference)
     segmenter.metrics = TrimapMetrics(len(segmenter.classes), config.trimap)
@@ -46,7 +46,8 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
     # Validation is all that is run, so that one split stands in both places.
     datamodule = SegmentationDataModule(lambda split: dataset, None, batch_size=1, num_workers=config.num_workers)
-    trainer.validate(segmenter, datamodule=datamodule, verbose=False)
+    with plain_accidents(trainer):
+        trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
     results = validation_results(segmenter, trainer)
     figures = figures_of(results, segmenter.classes, config.split)

@@ -15,14 +15,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from src.run_folder import is_first_process
+
 HOME = re.compile(rf"(?<![\w.~-]){re.escape(os.path.expanduser('~'))}(?![\w.-])")
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
 
 
 def save_record(config: DictConfig) -> None:
     """Write config.yaml (resolved) and environment.json (commit, versions, command) to the run's folder."""
-    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_PROCID")):
-        return  # the first process of several has done so
+    if not is_first_process():
+        return
     folder = Path(HydraConfig.get().runtime.output_dir)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     (folder / "environment.json").write_text(json.dumps(record(config), indent=2) + "\n")

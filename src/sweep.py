@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 
 from src.errors import UserError
 from src.resolvers import register_resolvers
+from src.run_folder import alone_in
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Sweep(Callback):
     """Notes where a multirun puts its jobs, and brings our resolvers to the processes that a launcher starts."""
 
     folder: Path | None = None  # of the multirun in this process
+    lock = ExitStack()  # kept until the process ends
 
     def __init__(self) -> None:
         register_resolvers()
@@ -36,7 +39,13 @@ class Sweep(Callback):
         return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        Sweep.folder = Path(config.hydra.sweep.dir)
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            Sweep.lock.enter_context(alone_in(folder))
+        except UserError as error:  # Hydra would turn it into a warning
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        Sweep.folder = folder
 
 
 def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Callable[[BaseException], str]) -> Any:
@@ -82,26 +91,25 @@ def stops(error: BaseException) -> bool:
 
 
 def resume(config: DictConfig, folder: Path) -> None:
-    """Go on from the folder's last checkpoint, where a stopped training has left one; its curve so far is kept.
+    """Go on from the folder's last checkpoint, where a stopped training has left one.
 
-    A job whose checkpoints are all damaged begins anew, and says so.
+    A job whose checkpoints are all damaged begins anew, says so and puts them aside.
     """
     if "init_from" not in config or config.ckpt:
         return
     from src.checkpoint_io import newest_intact, previous
 
-    last, curve = folder / "checkpoints" / "last.ckpt", folder / "csv" / "metrics.csv"
-    if not last.is_file() and not previous(last).is_file():  # only the latter after a kill between two renames
+    last = folder / "checkpoints" / "last.ckpt"
+    there = [path for path in (last, previous(last)) if path.is_file()]  # only the latter after a kill between renames
+    if not there:
         return
     try:
         config.ckpt = str(newest_intact(last))
+        log.info("going on from %s", config.ckpt)
     except UserError as error:
         log.warning("%s; beginning anew", error)
-        return
-    log.info("going on from %s", config.ckpt)
-    if curve.is_file():  # Lightning's logger begins a new file
-        number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
-        curve.rename(curve.with_name(f"metrics_before_{number}.csv"))
+        for path in there:
+            path.rename(f"{path}.damaged")
 
 
 def free_memory() -> None:

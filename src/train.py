@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.command import command
 from src.errors import UserError
+from src.run_folder import is_first_process
 
 if TYPE_CHECKING:
-    from lightning import Callback, LightningDataModule, Trainer
+    from lightning import Callback
     from lightning.pytorch.loggers import Logger
 
     from src.segmenter import Segmenter
@@ -28,6 +25,7 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> float:
     """The run's best val/miou (val/miou_crf where a CRF runs), for sweepers that look for a maximum."""
     from src.loggers import finished_wandb
+    from src.trainer import memory_advice
 
     with finished_wandb(), memory_advice():
         metrics = train(config)
@@ -43,14 +41,18 @@ def train(config: DictConfig) -> dict[str, float]:
     from hydra.utils import instantiate
     from lightning import seed_everything
 
-    from src.callbacks.resume import carry_best
-    from src.checkpoint_io import find_last, newest_intact
+    from src.checkpoint_io import find_last, newest_intact, note_run
     from src.console import print_results
+    from src.handover import carry_best, keep_curve, refuse_to_overwrite
     from src.results import write_json
-    from src.trainer import build_trainer
+    from src.trainer import build_trainer, plain_accidents
 
+    output = Path(config.paths.output_dir)
     if config.ckpt:
         config.ckpt = str(newest_intact(find_last(config.paths.log_dir) if config.ckpt == "last" else config.ckpt))
+    if is_first_process():
+        refuse_to_overwrite(output / "checkpoints", config.ckpt)
+        keep_curve(output / "csv" / "metrics.csv")
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()
@@ -62,48 +64,24 @@ def train(config: DictConfig) -> dict[str, float]:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
     if not trainer.is_global_zero:
         logging.getLogger().setLevel(logging.WARNING)  # each line once
-    if config.ckpt and trainer.is_global_zero:
-        carry_best(Path(config.ckpt), Path(config.paths.output_dir, "checkpoints"))
-    fit(trainer, segmenter, datamodule, config.ckpt)
+    if trainer.is_global_zero:
+        note_run(config.paths.log_dir, output)
+        if config.ckpt:
+            carry_best(Path(config.ckpt), output / "checkpoints")
+    with plain_accidents(trainer):
+        trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
 
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         segmenter.load_state_dict(torch.load(newest_intact(best), weights_only=True, map_location="cpu")["state_dict"])
     elif trainer.checkpoint_callback:  # trainer.max_steps=0: weights as they came, for evaluate, predict and export
-        trainer.save_checkpoint(Path(config.paths.output_dir) / "checkpoints" / "last.ckpt")
-    metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
+        trainer.save_checkpoint(output / "checkpoints" / "last.ckpt")
+    with plain_accidents(trainer):
+        metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
-        output = Path(config.paths.output_dir)
         write_json(output / "metrics.json", metrics)
         names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
         print_results(metrics, segmenter.classes, output, [name for name in names if (output / name).exists()])
     return metrics
-
-
-def fit(trainer: Trainer, segmenter: Segmenter, datamodule: LightningDataModule, ckpt: str | None) -> None:
-    """Train; a stop by SIGTERM ends in exit status 143."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    try:
-        trainer.fit(segmenter, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)
-
-
-@contextmanager
-def memory_advice() -> Iterator[None]:
-    """Lack of memory, of whichever kind and wherever it shows, ends in a line that says what to turn."""
-    import torch
-
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        typed = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-        if not typed and "DefaultCPUAllocator: can't allocate" not in str(error):
-            raise
-        raise UserError(
-            "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches, which keeps the "
-            "effective one) or augmentation.crop_size, use trainer.precision=bf16-mixed, or a smaller backbone"
-        ) from error
 
 
 def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[int]]) -> Segmenter:

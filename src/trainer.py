@@ -1,16 +1,25 @@
-"""Lightning's Trainer from its config, for training and evaluation alike."""
+"""Lightning's Trainer from its config, for training and evaluation alike, and what may happen to it."""
 
 from __future__ import annotations
 
 import logging
+import re
+import signal
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
-from lightning import Trainer
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
-from src.checkpoint_io import SafeCheckpointIO
+from src.checkpoint_io import SafeCheckpointIO, previous
+from src.errors import UserError
 from src.hardware import auto_precision
 
 log = logging.getLogger(__name__)
@@ -27,4 +36,68 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     # Metrics add up their own counts over the processes before anything is logged.
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
     plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
-    return instantiate(settings, **options, plugins=plugins)
+    callbacks = [*options.pop("callbacks", []), WorkerNames()]
+    return instantiate(settings, **options, callbacks=callbacks, plugins=plugins)
+
+
+NEEDS_LESS = (
+    "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches, which keeps the effective one) "
+    "or augmentation.crop_size, use trainer.precision=bf16-mixed, or a smaller backbone"
+)
+
+
+@contextmanager
+def memory_advice() -> Iterator[None]:
+    """Lack of memory, of whichever kind and wherever it shows, ends in a line that says what to turn."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if lacks_memory(error):
+            raise UserError(NEEDS_LESS) from error
+        raise
+
+
+def lacks_memory(error: BaseException) -> bool:
+    typed = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+    return typed or "DefaultCPUAllocator: can't allocate" in str(error)
+
+
+@contextmanager
+def plain_accidents(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM ends in exit status 143; lack of memory and a dead data worker in a line that says what to turn."""
+    try:
+        yield
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except (RuntimeError, MemoryError) as error:
+        if lacks_memory(error):
+            raise UserError(NEEDS_LESS + go_on(trainer)) from error
+        if found := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
+            callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
+            names = next(callback.names for callback in callbacks if isinstance(callback, WorkerNames))
+            dead = ", ".join(names.get(int(pid), f"with process {pid}") for pid in found[1].split(","))
+            raise UserError(
+                f"data worker {dead} died, most likely for lack of memory: lower num_workers or the batch size (both "
+                "of data, in training)" + go_on(trainer)
+            ) from error
+        raise
+
+
+class WorkerNames(Callback):
+    """Data workers by their processes when something happens; Lightning forgets them before it hands the error on."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        for title, loader in (("training", trainer.train_dataloader), ("validation", trainer.val_dataloaders)):
+            for number, worker in enumerate(getattr(getattr(loader, "_iterator", None), "_workers", [])):
+                code = worker.exitcode
+                how = f", {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+                self.names[worker.pid] = f"{number} of {title} (process {worker.pid}{how})"
+
+
+def go_on(trainer: Trainer) -> str:
+    """What an error message says where there is a checkpoint."""
+    last = Path(trainer.default_root_dir, "checkpoints", "last.ckpt")
+    return f"; go on with ckpt={last}" if last.is_file() or previous(last).is_file() else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.checkpoint_io import SafeCheckpointIO, find_last, newest_intact, previous
+from src.checkpoint_io import SafeCheckpointIO, find_last, newest_intact, note_run, previous
 from src.errors import UserError
 
 
@@ -78,5 +78,8 @@ def test_last_is_the_newest_runs(path: Path, tmp_path: Path) -> None:
     os.rename(other, previous(other))  # killed between two renames
     assert find_last(tmp_path) == other
     assert step(find_last(tmp_path)) == 9
+    note_run(tmp_path, other.parents[1])
+    note_run(tmp_path, path.parents[1])  # began last, whatever the clock says
+    assert find_last(tmp_path) == path
     with pytest.raises(UserError, match=r"no run below .* has a checkpoint"):
         find_last(tmp_path / "nowhere")

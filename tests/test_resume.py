@@ -1,5 +1,6 @@
 """A run that was stopped and resumed is the run that was not: the same losses, to the last digit."""
 
+import csv
 import os
 import signal
 from functools import partial
@@ -10,12 +11,13 @@ import lightning as L
 import pytest
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 
 from src.callbacks import ExactResume, RunCheckpoint
-from src.callbacks.resume import carry_best
 from src.data import Shapes, train_transform
 from src.data.datamodule import SegmentationDataModule
+from src.handover import carry_best
 from src.segmenter import Segmenter
 from src.trainer import build_trainer
 from tests.models.networks import composed
@@ -26,20 +28,23 @@ STEPS = 8  # epochs of three batches
 class Watch(L.Callback):
     """Losses, ids and validations by step; an accident after ``stop`` steps."""
 
-    def __init__(self, stop: int | None = None, how: str = "exception") -> None:
+    def __init__(self, stop: int | None = None, how: str = "") -> None:
         self.stop, self.how = stop, how
         self.losses: dict[int, float] = {}
         self.ids: dict[int, list[str]] = {}
         self.miou: dict[int, float] = {}
+        self.stop_batch: int | None = None  # SIGTERM there, where batches are not steps
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         self.losses[trainer.global_step] = float(outputs["loss"])
         self.ids[trainer.global_step] = batch["id"]
-        if trainer.global_step == self.stop and self.how == "SIGTERM":
+        here = trainer.fit_loop.total_batch_idx + 1
+        if here == self.stop_batch or (trainer.global_step == self.stop and self.how == "SIGTERM"):
             os.kill(os.getpid(), signal.SIGTERM)
-        elif trainer.global_step == self.stop and self.how == "exception":
-            trainer.save_checkpoint(Path(trainer.default_root_dir, "checkpoints/last.ckpt"))
-            raise RuntimeError("accident")
+
+    def on_before_backward(self, trainer: Any, module: Any, loss: Any) -> None:
+        if trainer.global_step == self.stop and self.how == "between iterations":
+            raise RuntimeError("accident")  # its checkpoint is what the step before left
 
     def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.stop and self.how == "in validation":
@@ -52,8 +57,15 @@ class Watch(L.Callback):
             raise RuntimeError("accident")
 
 
-def run(folder: Path, watch: Watch, workers: int = 0, ckpt: Path | None = None, callbacks: str = "ema") -> L.Trainer:
-    config = composed("backbone.width=0.0625", f"callbacks={callbacks}", "optimizer.lr=0.05")
+def run(
+    folder: Path,
+    watch: Watch,
+    workers: int = 0,
+    ckpt: Path | None = None,
+    every: int | None = None,
+    accumulate: int = 1,
+) -> L.Trainer:
+    config = composed("backbone.width=0.0625", "callbacks=ema", "optimizer.lr=0.05")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     torch.manual_seed(7 if ckpt else 0)  # where a resumed run begins must not matter
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
@@ -61,22 +73,29 @@ def run(folder: Path, watch: Watch, workers: int = 0, ckpt: Path | None = None, 
     datamodule = SegmentationDataModule(data, train_transform(65, scale=(0.5, 1.5)), 2, workers, seed=3)
     checkpoints = folder / "checkpoints"
     own = [
-        *([instantiate(config.callbacks.weight_averaging)] if callbacks == "ema" else []),
+        instantiate(config.callbacks.weight_averaging),
         watch,
-        ExactResume(str(checkpoints / "last.ckpt"), seed=3),
+        ExactResume(str(checkpoints / "last.ckpt"), seed=3, every_n_steps=every),
         RunCheckpoint(checkpoints, "best", monitor="val/miou", mode="max", enable_version_counter=False),
         RunCheckpoint(checkpoints, "last", enable_version_counter=False),
     ]
     settings = OmegaConf.create({
         **OmegaConf.to_container(config.trainer, resolve=False),
         "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_steps": STEPS, "val_check_interval": 4,
-        "default_root_dir": str(folder), "enable_progress_bar": False,
+        "default_root_dir": str(folder), "enable_progress_bar": False, "log_every_n_steps": 1,
+        "accumulate_grad_batches": accumulate,
     })  # fmt: skip
-    trainer = build_trainer(settings, callbacks=own, logger=False)
+    trainer = build_trainer(settings, callbacks=own, logger=CSVLogger(folder, name="", version=""))
     if ckpt:
         carry_best(ckpt, checkpoints)
     trainer.fit(segmenter, datamodule, ckpt_path=ckpt, weights_only=True)
     return trainer
+
+
+def curve(*folders: Path) -> set[tuple[str, str, str]]:
+    """Step, figure and value of whatever was logged."""
+    rows = [row for folder in folders for row in csv.DictReader((folder / "metrics.csv").open())]
+    return {(row["step"], name, value) for row in rows for name, value in row.items() if value and name != "epoch"}
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +116,13 @@ def test_an_epoch_sees_every_image_at_most_once_and_orders_differ(whole: tuple[W
     [
         (2, "SIGTERM", 2),
         (3, "SIGTERM", 0),  # an epoch's end
-        (3, "exception", 0),
+        (4, "SIGTERM", 0),
         (4, "after validation", 0),
         (4, "in validation", 0),
-        (5, "exception", 2),
         (6, "SIGTERM", 0),
+        (3, "between iterations", 0),
+        (4, "between iterations", 0),
+        (5, "between iterations", 2),
     ],
 )
 def test_resumed_equals_uninterrupted(
@@ -110,7 +131,7 @@ def test_resumed_equals_uninterrupted(
     watch, trainer = whole
     before, after = Watch(stop, how), Watch()
     with pytest.raises((RuntimeError, SystemExit)):
-        run(tmp_path / "before", before, workers)
+        run(tmp_path / "before", before, workers, every=1 if how == "between iterations" else None)
     resumed = run(tmp_path / "after", after, workers, ckpt=tmp_path / "before/checkpoints/last.ckpt")
     # What follows an accident after a validation goes on from the checkpoint before it, of the same step.
     assert list(after.losses) == list(range(stop + 1, STEPS + 1))
@@ -118,6 +139,7 @@ def test_resumed_equals_uninterrupted(
     assert after.losses == {step: loss for step, loss in watch.losses.items() if step > stop}
     assert after.ids == {step: ids for step, ids in watch.ids.items() if step > stop}
     assert (before.miou | after.miou) == watch.miou
+    assert curve(tmp_path / "before", tmp_path / "after") == curve(Path(trainer.default_root_dir))
     weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
     assert all(torch.equal(weights[name], own[name]) for name in weights)
     best, own_best = trainer.checkpoint_callback, resumed.checkpoint_callback
@@ -125,3 +147,16 @@ def test_resumed_equals_uninterrupted(
     assert Path(own_best.best_model_path) == tmp_path / "after/checkpoints/best.ckpt"
     kept, own_kept = (torch.load(c.best_model_path, weights_only=True)["state_dict"] for c in (best, own_best))
     assert all(torch.equal(kept[name], own_kept[name]) for name in kept)
+
+
+def test_gradients_that_add_up_over_batches_are_kept(tmp_path: Path) -> None:
+    """Stopped after the first of two batches that make one step."""
+    whole, before, after = Watch(), Watch(), Watch()
+    trainer = run(tmp_path / "whole", whole, accumulate=2)
+    before.stop_batch = 4
+    with pytest.raises(SystemExit):
+        run(tmp_path / "before", before, accumulate=2)
+    resumed = run(tmp_path / "after", after, ckpt=tmp_path / "before/checkpoints/last.ckpt", accumulate=2)
+    weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
+    assert all(torch.equal(weights[name], own[name]) for name in weights)
+    assert (before.miou | after.miou) == whole.miou

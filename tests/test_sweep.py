@@ -148,12 +148,10 @@ def test_a_training_that_sigterm_ended_stops_the_sweep() -> None:
     """It leaves with the status that shells expect; the sweep must not take that for one job's failure."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from src.train import fit
+    from src.trainer import plain_accidents
 
-    trainer = Mock()
-    trainer.fit.side_effect = SIGTERMException()
-    with pytest.raises(SystemExit) as left:
-        fit(trainer, Mock(), Mock(), None)
+    with pytest.raises(SystemExit) as left, plain_accidents(Mock()):
+        raise SIGTERMException()
     assert left.value.code == 143
     assert stops(left.value)
 

@@ -39,6 +39,6 @@ class FiniteLoss(Callback):
         }
         torch.save(content, path)
         raise UserError(
-            f"the loss is {float(loss)} at step {trainer.global_step}, images {', '.join(self.batch['id'])}; batch and "
-            f"weights are in {path}. Lower optimizer.lr, or find the operation with debug=find_nan"
+            f"the loss is {float(loss.detach())} at step {trainer.global_step}, images {', '.join(self.batch['id'])}; "
+            f"batch and weights are in {path}. Lower optimizer.lr, or find the operation with debug=find_nan"
         )

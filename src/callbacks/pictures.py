@@ -72,9 +72,14 @@ class PredictionPictures(Callback):
 
     def labelled(self) -> Iterator[tuple[str, Tensor, dict[str, np.ndarray]]]:
         """Each sample's label maps, uint8, by kind: truth, prediction, and crf if all samples were refined."""
-        everywhere = all(refined is not None for *_, refined in self.rows)
+        everywhere = all(refined is not None and there(refined) for *_, refined in self.rows)
         for id_, image, truth, prediction, refined in self.rows:
             maps = {"truth": truth, "prediction": prediction}
             if everywhere and refined is not None:
                 maps["crf"] = refined.result()
             yield id_, image, {kind: label.cpu().numpy().astype(np.uint8) for kind, label in maps.items()}
+
+
+def there(refined: Future[Tensor]) -> bool:
+    """Not given up by ``CRFRefinement``, which by now has waited for all others."""
+    return refined.done() and not refined.cancelled() and refined.exception() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +19,98 @@ log = logging.getLogger(__name__)
 
 
 class ExactResume(Callback):
-    """Randomness by the step, a checkpoint before each validation and on SIGTERM, the W&B run's id.
+    """Randomness by the step, checkpoints that a run can go on from exactly, the W&B run's id.
 
     Dropout and the like are drawn from seed, step and process, so that a checkpoint needs no generators' states. The
-    order of samples and their augmentation come from ``ResumableSampler`` alike.
+    order of samples and their augmentation come from ``ResumableSampler`` alike. A checkpoint is written before each
+    validation, on SIGTERM, and between two iterations when one is due; the loggers' curves are on disk before it is.
 
     Args:
         path: of the checkpoint.
         seed: of the run.
+        every_n_steps: iterations from one checkpoint to the next at most; None for any number.
+        every_minutes: time from one checkpoint to the next at most; None for any time.
     """
 
-    def __init__(self, path: str, seed: int) -> None:
+    def __init__(
+        self, path: str, seed: int, every_n_steps: int | None = None, every_minutes: float | None = None
+    ) -> None:
+        if any(every is not None and every <= 0 for every in (every_n_steps, every_minutes)):
+            raise ValueError("callbacks.resume: every_n_steps and every_minutes must be positive, or null for none")
         self.path = Path(path)
         self.seed = seed
-        self.before_validation = False
+        self.every_n_steps = every_n_steps or float("inf")
+        self.every_seconds = 60 * (every_minutes or float("inf"))
+        self.moment = ""  # of the checkpoint being written, where Lightning's counters need a word
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.written(trainer)
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        for name, parameter in module.named_parameters():
+            if name in checkpoint.get("gradients", {}):
+                parameter.grad = checkpoint["gradients"][name].to(parameter.device)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Here and not at the end of the step before, as ModelCheckpoint's every_n_train_steps: by now its figures are
+        # logged and a validation that was due has run, which Lightning would both leave out after resuming.
+        if self.due(trainer):
+            self.save(trainer, "between iterations")
         key = (self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
         state = int(np.random.SeedSequence(key).generate_state(1)[0])
         torch.manual_seed(state)
         np.random.seed(state)
         random.seed(state)
 
+    def due(self, trainer: Trainer) -> bool:
+        """Whether it is time; all processes must agree."""
+        steps = trainer.global_step - self.saved_step
+        late = steps >= self.every_n_steps or time.monotonic() - self.saved_time >= self.every_seconds
+        return bool(trainer.strategy.reduce_boolean_decision(late and steps > 0, all=False))
+
+    def save(self, trainer: Trainer, moment: str = "") -> None:
+        self.moment = moment
+        trainer.save_checkpoint(self.path)
+        self.moment = ""
+        self.written(trainer)
+
+    def written(self, trainer: Trainer) -> None:
+        self.saved_step, self.saved_time = trainer.global_step, time.monotonic()
+
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         # A validation that is cut short leaves no state to go on from; CRF and large sets make it long.
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.before_validation = True
-            trainer.save_checkpoint(self.path)
-            self.before_validation = False
+            self.save(trainer, "before validation")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self.written(trainer)  # by RunCheckpoint
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, SIGTERMException):
             if not trainer.validating:
-                trainer.save_checkpoint(self.path)
+                self.save(trainer)
             if trainer.is_global_zero:
                 log.warning("SIGTERM at step %d; go on with ckpt=%s", trainer.global_step, self.path)
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger in trainer.loggers:
+            logger.save()  # the curve up to here must not be lost to a kill
         ids = [str(logger.version) for logger in trainer.loggers if isinstance(logger, WandbLogger) and logger.version]
         if ids:
             checkpoint["wandb_id"] = ids[0]
-        if trainer.state.fn == "fit" and self.before_validation:
+        if trainer.state.fn != "fit":
+            return
+        if trainer.accumulate_grad_batches > 1:
+            checkpoint["gradients"] = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+        loops = checkpoint["loops"]["fit_loop"]
+        if self.moment == "before validation":
             # As if within its first image: Lightning would leave the validation out, where here it has yet to run.
-            total = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
-            total["ready"] += 1
-            total["started"] += 1
+            loops["epoch_loop.val_loop.batch_progress"]["total"]["ready"] += 1
+            loops["epoch_loop.val_loop.batch_progress"]["total"]["started"] += 1
+        elif self.moment == "between iterations":
+            for count in ("total", "current"):  # the next batch has been announced, and will be again
+                loops["epoch_loop.batch_progress"][count]["ready"] -= 1
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -79,11 +126,3 @@ class RunCheckpoint(ModelCheckpoint):
             here |= {"best_model_path": best, "kth_best_model_path": best}
             here["best_k_models"] = {best: state_dict["best_model_score"]}
         super().load_state_dict({**state_dict, **here})
-
-
-def carry_best(checkpoint: Path, folder: Path) -> None:
-    """Bring the best checkpoint of the run that is resumed into the folder of the run that goes on."""
-    best = checkpoint.parent / "best.ckpt"
-    if best.is_file() and best.parent.resolve() != folder.resolve():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(best, folder)

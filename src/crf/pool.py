@@ -6,13 +6,15 @@ import multiprocessing
 import os
 import sys
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as WaitedTooLong
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor
 
 from src.crf.dense_crf import DenseCRF
+from src.crf.threads import DaemonThreads
 
 
 class RefinementPool:
@@ -22,26 +24,30 @@ class RefinementPool:
     would hang after torch has started its own threads). At most `pending` images are under way; submit waits
     for one to finish beyond that, so memory stays bounded however many images there are. On Linux its threads run
     at a lower priority than the caller's: the network's own threads, which wait for each other, go first.
+    With a time limit, in seconds, submit waits no longer than that and raises concurrent.futures.TimeoutError.
 
         with RefinementPool(crf) as pool:
             futures = [pool.refine(image, score_map) for image, score_map in batch]
             labels = [future.result() for future in futures]
     """
 
-    def __init__(self, crf: DenseCRF, workers: int | None = None, pending: int | None = None) -> None:
+    def __init__(
+        self, crf: DenseCRF, workers: int | None = None, pending: int | None = None, time_limit: float | None = None
+    ) -> None:
         if workers is None:
             workers = 1 if crf.workers == "one" else _cores()
         if workers < 1:
             raise ValueError(f"workers={workers}: give 1 or more, or None for one a core")
         self.workers = workers
         self._crf = crf
+        self._time_limit = time_limit
         self._free = threading.BoundedSemaphore(pending or 2 * workers)
         self._executor: Executor
         if crf.workers == "processes":
             spawn = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, mp_context=spawn)
         else:
-            self._executor = ThreadPoolExecutor(workers, thread_name_prefix="dense-crf", initializer=_step_back)
+            self._executor = DaemonThreads(workers, "dense-crf", _step_back)
 
     def submit(
         self,
@@ -72,6 +78,13 @@ class RefinementPool:
         """Waits for what was submitted, then ends the workers."""
         self._executor.shutdown(wait=True)
 
+    def abandon(self) -> None:
+        """Waits for nothing: what has not begun is cancelled, processes are killed, threads end by themselves."""
+        processes = list((getattr(self._executor, "_processes", None) or {}).values())  # Python 3.14: kill_workers()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+
     def __enter__(self) -> RefinementPool:
         return self
 
@@ -81,7 +94,8 @@ class RefinementPool:
     def _run(self, function: Any, *arguments: Any) -> Future:
         if self._crf.workers == "processes":  # arrays travel by value; tensors would need a file descriptor each
             arguments = tuple(_portable(argument) for argument in arguments)
-        self._free.acquire()
+        if not self._free.acquire(timeout=self._time_limit):
+            raise WaitedTooLong
         try:
             future = self._executor.submit(function, self._crf, *arguments)
         except BaseException:

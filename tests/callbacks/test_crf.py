@@ -12,8 +12,10 @@ from src.callbacks import CRFRefinement
 from src.crf import DenseCRF
 from src.data import Shapes
 from src.data.datamodule import SegmentationDataModule
+from src.errors import UserError
 from src.metrics import SegmentationMetrics
 from src.segmenter import Segmenter
+from tests.faults.accidents import DyingCRF, HangingCRF
 
 PARAMETERS = {"w1": 5.0, "sxy": 30.0, "srgb": 10.0, "w2": 3.0, "sg": 3.0, "iterations": 5}
 
@@ -86,6 +88,14 @@ def test_a_failing_image_is_not_swallowed(segmenter, datamodule):
 
     with pytest.raises(RuntimeError, match="engine broke"):
         validate(segmenter, datamodule, CRFRefinement(Broken(**PARAMETERS)))
+
+
+@pytest.mark.parametrize(("crf", "said"), [(HangingCRF, "more than 0.1 s"), (DyingCRF, "was killed")])
+def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path, crf, said):
+    """Training goes on instead; see tests/faults."""
+    callback = CRFRefinement(crf(str(tmp_path / "once"), **PARAMETERS), time_limit=0.1 if crf is HangingCRF else 600)
+    with pytest.raises(UserError, match=said):
+        validate(segmenter, datamodule, callback)
 
 
 @pytest.mark.parametrize("options", [{"every_n_validations": 0}, {"first_n": 0}])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import TimeoutError as WaitedTooLong
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,22 @@ def test_submit_waits_when_too_many_are_pending(small_image):
         go.set()
         feeder.join(10)
         assert len(done) == 10
+
+
+def test_a_worker_that_hangs_keeps_nobody_waiting(small_image):
+    class Hanging:
+        workers = "threads"
+
+        def refine(self, image, score_map, stride):
+            threading.Event().wait()
+
+    pool = RefinementPool(Hanging(), workers=1, pending=2, time_limit=0.1)
+    first, second = (pool.refine(small_image, None) for _ in range(2))
+    with pytest.raises(WaitedTooLong):
+        pool.refine(small_image, None)
+    pool.abandon()
+    assert first.running()
+    assert second.cancelled()
 
 
 def test_pydensecrf_goes_to_processes(small_image):

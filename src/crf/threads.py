@@ -1,0 +1,50 @@
+"""An executor of threads that need not be waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Any
+
+Task = tuple[Future, Callable[..., Any], tuple[Any, ...]]
+
+
+class DaemonThreads(Executor):
+    """As ThreadPoolExecutor, but the end of the program does not wait for its threads: one of them may hang."""
+
+    def __init__(self, workers: int, name: str, initializer: Callable[[], None]) -> None:
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._initializer = initializer
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:  # type: ignore[override]
+        future: Future = Future()
+        self._tasks.put((future, function, arguments))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        while cancel_futures and not self._tasks.empty():
+            if task := self._tasks.get():
+                task[0].cancel()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _work(self) -> None:
+        self._initializer()
+        while task := self._tasks.get():
+            future, function, arguments = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+            del task, future, arguments  # an idle thread holds no image

@@ -1,0 +1,208 @@
+"""What happens to trainings: callbacks for the config, functions for the process."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from src.crf import DenseCRF
+
+
+class At(Callback):
+    """Something happens after an iteration, the first time that it is reached.
+
+    Args:
+        what: name of one of the methods below.
+        step: iterations behind it.
+        path: a file or pipe for what it has to say.
+    """
+
+    def __init__(self, what: str, step: int, path: str | None = None) -> None:
+        self.what = getattr(self, what)
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            self.what(trainer, module)
+
+    def kill(self, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def terminate(self, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def kill_data_worker(self, trainer: Trainer, module: LightningModule) -> None:
+        loader: Any = trainer.train_dataloader
+        os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
+
+    def want_memory(self, *_: Any) -> None:
+        torch.empty(2**60)
+
+    def spoil_weights(self, trainer: Trainer, module: LightningModule) -> None:
+        for parameter in module.parameters():
+            torch.nn.init.constant_(parameter, float("nan"))
+
+    def wait(self, *_: Any) -> None:
+        """Say so through a pipe, and wait until it is closed at the other end."""
+        assert self.path is not None
+        with open(self.path + ".there", "w"):
+            pass
+        with open(self.path) as pipe:
+            pipe.read()
+
+
+class KillLater(Callback):
+    """SIGKILL so many seconds after training began; the file gets the step."""
+
+    def __init__(self, seconds: float, path: str) -> None:
+        self.seconds, self.path = seconds, Path(path)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        def strike() -> None:
+            self.path.write_text(str(trainer.global_step))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        timer = threading.Timer(self.seconds, strike)
+        timer.daemon = True
+        timer.start()
+
+
+class TimeTraining(Callback):
+    """The seconds that training takes, into a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_start(self, *_: Any) -> None:
+        self.start = time.monotonic()
+
+    def on_train_end(self, *_: Any) -> None:
+        self.path.write_text(str(time.monotonic() - self.start))
+
+
+class HangingCRF(DenseCRF):
+    """Never comes back from one image, the first for which the marker is not there."""
+
+    def __init__(self, marker: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.marker = marker
+
+    def refine(self, *arguments: Any, **options: Any) -> Tensor:
+        if first(self.marker):
+            threading.Event().wait()
+        return super().refine(*arguments, **options)
+
+
+class DyingCRF(DenseCRF):
+    """Its worker, a process, is killed at one image, the first for which the marker is not there."""
+
+    workers = "processes"
+
+    def __init__(self, marker: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.marker = marker
+
+    def refine(self, *arguments: Any, **options: Any) -> Tensor:
+        if first(self.marker):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().refine(*arguments, **options)
+
+
+def first(marker: str) -> bool:
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+class KillInWrite:
+    """SIGKILL in the midst of the writing of one of the checkpoints.
+
+    Args:
+        number: which, from 1.
+        place: a share of its bytes, or the call before which it happens: "fsync", "replace 1" or "replace 2" (where
+            there is a file before: the old one is put aside, the new one in its place), "flush_folder".
+        path: the file gets the step.
+    """
+
+    def __init__(self, number: int, place: float | str, path: Path) -> None:
+        self.number, self.place, self.path = number, place, path
+        self.written = self.replaced = 0
+
+    def __call__(self) -> None:
+        import src.checkpoint_io as io_module
+
+        self.save, self.fsync, self.replace, self.flush = torch.save, os.fsync, os.replace, io_module.flush_folder
+        torch.save = self.save_and_count
+        os.fsync = self.before(self.fsync, "fsync")
+        os.replace = self.before(self.replace, "replace")
+        io_module.flush_folder = self.before(self.flush, "flush_folder")
+
+    def save_and_count(self, content: dict[str, Any], file: Any) -> None:
+        self.written += 1
+        self.replaced = 0
+        if self.written == self.number:
+            self.path.write_text(str(content["global_step"]))
+            if isinstance(self.place, float):
+                buffer = io.BytesIO()
+                self.save(content, buffer)
+                file.write(buffer.getvalue()[: int(self.place * len(buffer.getvalue()))])
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+        self.save(content, file)
+
+    def before(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.replaced += name == "replace"
+            here = name if name != "replace" else f"replace {self.replaced}"
+            # The first of its name needs one renaming only.
+            now = here == self.place or (name == "flush_folder" and self.place == "replace 2")
+            if self.written == self.number and now:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments)
+
+        return call
+
+
+class SmallFiles:
+    """A full disk for those without root: once so many checkpoints are written, files are that small."""
+
+    def __init__(self, size: int, after: int) -> None:
+        self.size, self.after = size, after
+
+    def __call__(self) -> None:
+        save, written = torch.save, 0
+
+        def save_and_count(*arguments: Any) -> None:
+            nonlocal written
+            if written == self.after:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
+            written += 1
+            save(*arguments)
+
+        torch.save = save_and_count
+
+
+def clock_backwards() -> None:
+    """A year back, and running backwards."""
+    now, year = time.time, 365 * 24 * 3600
+    began = now()
+    time.time = lambda: 2 * began - now() - year  # type: ignore[assignment]
+
+
+def happening(what: str, step: int, path: Path | None = None) -> str:
+    """The override that adds ``At``."""
+    return f"+callbacks.accident={{_target_:tests.faults.accidents.At,what:{what},step:{step},path:{path or 'null'}}}"

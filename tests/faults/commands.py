@@ -1,0 +1,139 @@
+"""Commands as the user types them, in processes that begin with everything imported: seconds saved for each."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from tests.conftest import REPO
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([
+    "albumentations", "hydra", "lightning.pytorch", "matplotlib.pyplot", "torch.utils.tensorboard", "torchmetrics",
+    "src.callbacks", "src.checkpoint_io", "src.data", "src.segmenter", "src.trainer",
+])  # fmt: skip
+
+STEPS, EVERY, VALIDATION = 24, 2, 8  # iterations; between checkpoints; between validations
+SHAPES = ("dataset.size=65", "dataset.samples={train: 10, val: 3}")  # epochs of five iterations
+TRAINING = (
+    "backbone.width=0.0625",
+    "callbacks=ema",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "logger=csv",
+    "trainer=cpu",
+    f"trainer.max_steps={STEPS}",
+    f"trainer.val_check_interval={VALIDATION}",
+    "trainer.log_every_n_steps=1",
+    f"callbacks.resume.every_n_steps={EVERY}",
+)
+
+
+class Command:
+    """``python -m src.train OVERRIDES``, under way.
+
+    Args:
+        folder: paths.log_dir; what it says goes to files beside.
+        before: done in its process first.
+    """
+
+    def __init__(self, folder: Path, *overrides: str, before: Callable[[], None] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder.with_name(f"{folder.name}_said")
+        beside.mkdir(exist_ok=True)
+        number = len(list(beside.iterdir()))
+        self.said = beside / f"{number}.txt"
+        arguments = ("src.train", *overrides, f"paths.log_dir={folder}")
+        self.process = CONTEXT.Process(target=perform, args=(arguments, self.said, before))
+        self.process.start()
+
+    def ended(self, timeout: float = 900) -> int:
+        """Its exit status, as subprocess has it; one that hangs is killed and an error."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise TimeoutError(f"still running after {timeout} s\n{self.text}")
+        return self.process.exitcode
+
+    @property
+    def text(self) -> str:
+        return self.said.read_text()
+
+    def line(self, *parts: str) -> str:
+        """The first line of its output that holds all parts; empty if there is none."""
+        return next((line for line in self.text.splitlines() if all(part in line for part in parts)), "")
+
+
+def perform(arguments: Iterable[str], said: Path, before: Callable[[], None] | None) -> None:
+    """In the command's own process."""
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
+    os.chdir(REPO)
+    sys.argv = list(arguments)
+    if before:
+        before()
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def trained(
+    folder: Path, *overrides: str, before: Callable[[], None] | None = None, data: Iterable[str] = SHAPES
+) -> Command:
+    """The short training, under way."""
+    return Command(folder, *TRAINING, *data, *overrides, before=before)
+
+
+def runs(folder: Path) -> list[Path]:
+    """Folders of the runs that began, oldest first."""
+    return sorted((path.parent for path in folder.rglob("environment.json")), key=lambda path: path.stat().st_ctime_ns)
+
+
+def curve(folders: Iterable[Path]) -> set[tuple[str, str, str]]:
+    """Step, figure and value of whatever was logged."""
+    files = [path for folder in folders for path in sorted((folder / "csv").glob("metrics*.csv"))]
+    rows = [row for path in files for row in csv.DictReader(path.open())]
+    return {(row["step"], name, value) for row in rows for name, value in row.items() if value and name != "epoch"}
+
+
+def content(checkpoint: Path) -> dict:
+    return torch.load(checkpoint, weights_only=True)
+
+
+def differences(reference: Path, folders: list[Path]) -> list[str]:
+    """In what the run that ends in the last of the folders differs from the uninterrupted one; nothing may."""
+    found = []
+    whole, own = curve([reference]), curve(folders)
+    if whole != own:
+        found.append(f"{len(whole - own)} figures lost, {len(own - whole)} others")
+    for name in ("last.ckpt", "best.ckpt"):
+        one, other = (content(path / "checkpoints" / name) for path in (reference, folders[-1]))
+        for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step"):
+            if not same(one[key], other[key]):
+                found.append(f"{key} of {name}")
+    if (reference / "metrics.json").read_text() != (folders[-1] / "metrics.json").read_text():
+        found.append("metrics.json")
+    return found
+
+
+def same(one: object, other: object) -> bool:
+    """Equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(map(partial(same_at, one, other), one))
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def same_at(one: dict, other: dict, key: object) -> bool:
+    return same(one[key], other[key])

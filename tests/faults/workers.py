@@ -1,0 +1,73 @@
+"""Faults of helpers: data workers, CRF workers, the cache of decoded samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.faults.accidents import happening
+from tests.faults.bench import Bench, Outcome
+from tests.faults.commands import VALIDATION, content, curve, differences, runs, same, trained
+
+
+def data_worker(bench: Bench) -> Iterator[Outcome]:
+    command = bench.stopped("worker", happening("kill_data_worker", 9), "data.num_workers=2", status=2)
+    lost = len({step for step, *_ in curve(runs(bench.folder / "worker"))}) - bench.step("worker")
+    _, wrong = bench.gone_on("worker", "data.num_workers=2")
+    yield Outcome("data worker killed", f"{lost} iterations", command.line("error:"), wrong)
+
+
+def crf_worker(bench: Bench) -> Iterator[Outcome]:
+    """Training goes on, to the same weights; of the figures one validation's with CRF are missing."""
+    for fault, target, limit in (("CRF worker hangs", "HangingCRF", 20), ("CRF worker killed", "DyingCRF", 600)):
+        crf = (f"crf._target_=tests.faults.accidents.{target}", f"+crf.marker={bench.folder / target}.once")
+        command = bench.stopped(target, *crf, f"callbacks.crf.time_limit={limit}", status=0)
+        (run,) = runs(bench.folder / target)
+        missing = {(step, "_crf" in name) for step, name, _ in curve([bench.reference]) ^ curve([run])}
+        wrong = [] if missing == {(str(VALIDATION - 1), True)} else [f"figures: {missing}"]
+        one, other = (content(folder / "checkpoints" / "last.ckpt") for folder in (bench.reference, run))
+        wrong += [] if same(one["state_dict"], other["state_dict"]) else ["weights"]
+        yield Outcome(
+            fault, "the CRF's figures of that validation", command.line("goes without the CRF's figures"), wrong
+        )
+
+
+def damaged_cache(bench: Bench) -> Iterator[Outcome]:
+    """On a data set of files; trained without a cache first."""
+    write_pairs(bench.folder / "pairs")
+    settings = (f"dataset.root={bench.folder}/pairs", "dataset.classes=[ground,thing]", "augmentation.crop_size=65")
+    data = ("dataset=folder", *settings)
+    cache = f"dataset.cache={bench.folder}/cache"
+    for name, *overrides in (("files",), ("cached", cache)):
+        command = trained(bench.folder / name, *overrides, data=data)
+        if command.ended():
+            raise RuntimeError(command.text)
+    (reference,) = runs(bench.folder / "files")
+    for damage in ("bytes flipped", "cut short"):
+        for pack in (bench.folder / "cache").glob("*.pack"):
+            packed = bytearray(pack.read_bytes())
+            packed[100] ^= 255
+            pack.write_bytes(packed if damage == "bytes flipped" else packed[: len(packed) // 2])
+        name = f"cache_{damage.replace(' ', '_')}"
+        command = trained(bench.folder / name, cache, data=data)
+        wrong = [command.text] if command.ended() else differences(reference, runs(bench.folder / name))
+        said = command.line("is damaged") or command.line("building it again")
+        yield Outcome(f"cache damaged: {damage}", "nothing", said, wrong)
+
+
+def write_pairs(root: Path) -> None:
+    """Ten images of noise with a square of another, to learn from."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for number in range(13):
+        mask = np.zeros((70, 80), np.uint8)
+        mask[10:40, 20:60] = 1
+        image = rng.integers(0, 128, (70, 80, 3), np.uint8) + 100 * mask[..., None]
+        Image.fromarray(image.astype(np.uint8)).save(root / f"images/{number}.png")
+        Image.fromarray(mask).save(root / f"masks/{number}.png")
+    (root / "train.txt").write_text("".join(f"{number}\n" for number in range(10)))
+    (root / "val.txt").write_text("10\n11\n12\n")
