@@ -109,7 +109,7 @@ def resume(config: DictConfig, folder: Path) -> None:
     except UserError as error:
         log.warning("%s; beginning anew", error)
         for path in there:
-            path.rename(f"{path}.damaged")
+            path.rename(path.with_name(f"damaged_{path.name}"))
 
 
 def free_memory() -> None:
