@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config_errors import explain
@@ -31,6 +32,11 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     register_resolvers()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides])
+            config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, command)) from error
+    HydraConfig.instance().set_config(config)  # loggers ask it for the overrides
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)
+    return config

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import matplotlib
 import numpy as np
@@ -215,7 +216,9 @@ def test_a_resumed_run_goes_on_as_the_same(
     assert torch.load(last, weights_only=True)["callbacks"]["BestFigures"]["best/miou"] > 0
 
 
-def test_what_sigterm_stops_is_preempted(tmp_path: Path) -> None:
+def test_what_sigterm_stops_is_preempted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marked = Mock()  # W&B tells its server; a run that ends at once does not always have it in its file
+    monkeypatch.setattr("wandb.sdk.wandb_run.Run.mark_preempting", marked)
     compose("logger=wandb")
 
     def stopped() -> None:
@@ -226,7 +229,7 @@ def test_what_sigterm_stops_is_preempted(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         stopped()
     run = OfflineRun(next((tmp_path / "wandb").glob("offline-run-*")))
-    assert run.preempting
+    assert marked.called
     assert run.exit_code == 143
 
 

@@ -38,7 +38,7 @@ class OfflineRun:
         run: the first message: id, group, job type, tags, host.
         config, summary: nested; history: rows of dotless keys.
         artifacts: files of tables on this machine.
-        exit_code, preempting: how it ended.
+        exit_code: how it ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,6 @@ class OfflineRun:
         self.history: list[dict[str, Any]] = []
         self.artifacts: list[Path] = []
         self.exit_code: int | None = None
-        self.preempting = False
         self.kinds: set[str] = set()
         for record in records(next(folder.glob("*.wandb"))):
             kind = record.WhichOneof("record_type")
@@ -65,7 +64,6 @@ class OfflineRun:
                 self.artifacts += [Path(entry.local_path) for entry in record.artifact.manifest.contents]
             elif kind == "exit":
                 self.exit_code = record.exit.exit_code
-            self.preempting |= kind == "preempting"
 
     def table(self, key: str) -> list[dict[str, Any]]:
         content = json.loads((self.folder / "files" / self.summary[key]["path"]).read_text())

@@ -14,6 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,17 @@ class ExactResume(Callback):
         self.every_n_steps = every_n_steps or float("inf")
         self.every_seconds = 60 * (every_minutes or float("inf"))
         self.moment = ""  # of the checkpoint being written, where Lightning's counters need a word
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.written(trainer)
+        self.gradients: dict[str, Tensor] = {}  # that were adding up in the run that goes on
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.gradients = checkpoint.get("gradients", {})
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         for name, parameter in module.named_parameters():
-            if name in checkpoint.get("gradients", {}):
-                parameter.grad = checkpoint["gradients"][name].to(parameter.device)
+            if name in self.gradients:
+                parameter.grad = self.gradients[name].to(parameter.device)
+        self.gradients = {}
+        self.written(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Here and not at the end of the step before, as ModelCheckpoint's every_n_train_steps: by now its figures are
