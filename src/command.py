@@ -47,9 +47,9 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
             print(f"error: {explain(error, name)}", file=sys.stderr)
             sys.exit(2)
         except (OSError, ValueError) as error:  # Python's logging makes a ValueError of a log that cannot be opened
-            from src.config_errors import explain_disk
+            from src.config_errors import explain_choice, explain_disk
 
-            if full or not (said := explain_disk(error, begun)):
+            if full or not (said := explain_disk(error, begun) or explain_choice(error)):
                 raise
             print(f"error: {said}", file=sys.stderr)
             sys.exit(2)

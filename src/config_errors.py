@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
 import hydra
@@ -53,6 +54,14 @@ def explain_instantiation(error: InstantiationException) -> str:
     if isinstance(cause, UserError):
         return said
     return f"{where[1] + ': ' if where else ''}{said} {FULL}"
+
+
+def explain_choice(error: BaseException) -> str:
+    """One line for a group's choice that is no text, which Hydra does not name; nothing for other errors."""
+    if "Config group override must be a string" not in str(error):
+        return ""
+    wrong = [o for o in sys.argv[1:] if (CONF / key_of(o)).is_dir() and "=" in o]
+    return f"{' '.join(wrong)}: a group takes the name of a choice, such as {', '.join(choices(key_of(wrong[-1]))[:3])}"
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:

@@ -97,11 +97,16 @@ def runs(folder: Path) -> list[Path]:
     return sorted((path.parent for path in folder.rglob("environment.json")), key=lambda path: path.stat().st_ctime_ns)
 
 
+NOT_FIGURES = ("", "epoch", "train/images_per_second")  # the last is the machine's
+
+
 def curve(folders: Iterable[Path]) -> set[tuple[str, str, str]]:
     """Step, figure and value of whatever was logged."""
     files = [path for folder in folders for path in sorted((folder / "csv").glob("metrics*.csv"))]
     rows = [row for path in files for row in csv.DictReader(path.open())]
-    return {(row["step"], name, value) for row in rows for name, value in row.items() if value and name != "epoch"}
+    return {
+        (row["step"], name, value) for row in rows for name, value in row.items() if value and name not in NOT_FIGURES
+    }
 
 
 def content(checkpoint: Path) -> dict:
@@ -115,7 +120,9 @@ def differences(reference: Path, folders: list[Path]) -> list[str]:
     if whole != own:
         found.append(f"{len(whole - own)} figures lost, {len(own - whole)} others")
     for name in ("last.ckpt", "best.ckpt"):
-        one, other = (content(path / "checkpoints" / name) for path in (reference, folders[-1]))
+        # A run that was killed when all iterations were done has no more to write when it goes on.
+        last = next(path for path in reversed(folders) if (path / "checkpoints" / name).is_file())
+        one, other = (content(path / "checkpoints" / name) for path in (reference, last))
         for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step"):
             if not same(one[key], other[key]):
                 found.append(f"{key} of {name}")
