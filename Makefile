@@ -33,10 +33,11 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## training step, loader and dense CRF engines against their peers, paired in one run
+bench: $(READY) ## training step, loader, dense CRF engines, processes: against their peers, paired in one run
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.loader
 	$(BIN)/python -m tests.benchmarks.crf
+	$(BIN)/python -m tests.benchmarks.processes
 
 faults: $(READY) ## break trainings in every way, go on, compare: a table of what was lost and said
 	$(BIN)/python -m tests.faults

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 from tests import typechecking
@@ -14,6 +15,12 @@ os.environ["WANDB_MODE"] = "offline"
 
 hook = install_import_hook(["src.models", "src.metrics", "src.losses"], f"{typechecking.__name__}.check")
 hook.__enter__()
+
+# Few examples and always the same ones; pytest tests/fuzz -n 0 --hypothesis-profile=long draws new ones, many.
+slow_is_fine = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("few", max_examples=12, derandomize=True, database=None, **slow_is_fine)
+settings.register_profile("long", max_examples=1000, **slow_is_fine)
+settings.load_profile("few")
 
 REPO = Path(__file__).parents[1]
 DATA = Path(os.environ.get("DEEPLAB_DATA", REPO.parent / "shared" / "data"))

@@ -1,0 +1,101 @@
+"""Any value for any key, misspelt keys, other choices: finite figures, or one line that names the cause."""
+
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig
+from PIL import Image
+
+from tests.checkpoints import SHAPES, write_checkpoint
+from tests.conftest import REPO
+from tests.fuzz.commands import Worker, check
+from tests.models.networks import composed
+from tests.test_conf import groups
+
+TINY = {
+    "train": [
+        "dataset.size=33", "dataset.samples={train: 2, val: 2}", "backbone.width=0.0625", "head.channels=16",
+        "data.batch_size=2", "data.num_workers=0", "trainer.max_steps=1", "trainer.val_check_interval=1",
+        "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "crf.iterations=1", "logger=csv",
+    ],
+    "evaluate": ["trainer.accelerator=cpu", "num_workers=0", "crf.iterations=1", "trimap=3"],
+    "predict": ["accelerator=cpu", "crf.iterations=1"],
+    "tune_crf": ["accelerator=cpu", "name=null", "refine=0", "grid={w1: [5]}", "crf.iterations=1", "workers=1"],
+}  # fmt: skip
+
+# Left as they are: what starts processes, compiles for minutes, goes on without end, or leaves the test's folder.
+KEPT = ("paths", "hydra", "command", "compile", "logger", "callbacks", "trainer.strategy", "trainer.devices",
+        "trainer.accelerator", "trainer._target_", "workers", "num_workers", "data.num_workers", "cache", "output",
+        "dataset.cache", "name", "trainer.default_root_dir", "trainer.max_epochs", "backbone.weights")  # fmt: skip
+LARGE = ("size", "samples", "crop_size", "channels", "width", "kernel", "rate", "convs", "trimap", "images", "step")
+
+
+def keys(node: DictConfig, prefix: str = "") -> list[str]:
+    """All of a config, those of mappings included, but for what is kept."""
+    found = []
+    for name in map(str, node):
+        key = f"{prefix}{name}"
+        if key in KEPT or key.split(".")[0] in KEPT or name in ("_target_", "_partial_"):
+            continue
+        value = node[name]
+        found += [key, *(keys(value, f"{key}.") if isinstance(value, DictConfig) else [])]
+    return found
+
+
+KEYS = {command: sorted(keys(composed(name=command))) for command in TINY}
+GROUPS = {command: sorted({g for g in groups(command) if g not in ("paths", "hydra", "logger")}) for command in TINY}
+
+quoted = st.text(string.printable.replace("\n", "") + "äß€", max_size=12).map(
+    lambda text: "'{}'".format(text.replace("\\", "").replace("'", "\\'"))
+)
+values = st.one_of(
+    st.sampled_from(["nan", "inf", "-inf", "null", "true", "false", "''", "abc", "../x", "[]", "[1,2]", "[[1]]", "{}",
+                     "{a: 1}", "-1", "0", "0.5", "1e-30", "'${oc.env:NONE}'", "${absent}", "???", "7,8", "a=b"]),
+    st.integers(-3, 9).map(str),
+    st.floats(-4, 4).map(str),
+    quoted,
+    st.text(string.printable.replace("\n", ""), max_size=8),
+)  # fmt: skip
+huge = st.sampled_from(["1000000000000", "-1e30", "1e30", "9" * 40])
+
+
+@st.composite
+def overrides(draw: st.DrawFn, command: str) -> str:
+    kind = draw(st.sampled_from(["value"] * 6 + ["choice", "misspelt", "removed", "added"]))
+    key = draw(st.sampled_from(KEYS[command]))
+    if kind == "choice":
+        group = draw(st.sampled_from(GROUPS[command]))
+        choices = sorted(path.stem for path in (REPO / "conf" / group).glob("*.yaml"))
+        return f"{group}={draw(st.one_of(st.sampled_from(['', *choices]), quoted))}"
+    if kind == "misspelt":
+        place = draw(st.integers(0, len(key) - 1))
+        return f"{key[:place]}{key[place + 1 :]}={draw(values)}"
+    if kind == "removed":
+        return f"~{key}"
+    value = draw(values if key.split(".")[-1] in LARGE else st.one_of(values, huge))
+    return f"+{key}.more={value}" if kind == "added" else f"{key}={value}"
+
+
+@pytest.fixture(scope="module")
+def given_files(folder: Path) -> Path:
+    write_checkpoint(folder / "net.ckpt", dataset={**SHAPES, "samples": {"train": 2, "val": 2, "test": 2}, "size": 33})
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 33, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "photo.png")
+    return folder
+
+
+@pytest.mark.parametrize("command", TINY)
+@given(data=st.data())
+def test_any_override_ends_well_or_in_one_line(
+    command: str, data: st.DataObject, worker: Worker, given_files: Path
+) -> None:
+    odd = data.draw(overrides(command))
+    files = [] if command == "train" else [f"ckpt={given_files / 'net.ckpt'}"]
+    files += [f"input={given_files / 'photo.png'}"] if command == "predict" else []
+    files += [f"cache={given_files / 'cache'}"] if command == "tune_crf" else []
+    own = [one for one in (*TINY[command], *files) if one.split("=")[0] != odd.lstrip("+~").split("=")[0]]
+    check(worker.ask(command, [*own, odd]), [odd])
