@@ -44,7 +44,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
                 raise
             from src.config_errors import explain
 
-            print(f"error: {explain(error, name)}", file=sys.stderr)
+            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in explain(error, name))
+            print(f"error: {said}", file=sys.stderr)
             sys.exit(2)
         except (OSError, ValueError) as error:  # Python's logging makes a ValueError of a log that cannot be opened
             from src.config_errors import explain_choice, explain_disk

@@ -40,6 +40,9 @@ SPLITS = ("train", "val", "test")
 RULES: dict[str, Rule] = {
     "seed": SEED,
     "dataset.seed": SEED,
+    "data.seed": SEED,
+    "callbacks.resume.seed": SEED,
+    "dataset.samples": (lambda v: isinstance(v, dict), "numbers by split: {train: 500, val: 60}"),
     "dataset.size": POSITIVE,
     "dataset.root": maybe(TEXT),
     "dataset.cache": maybe(TEXT),

@@ -38,6 +38,9 @@ def explain(error: BaseException, name: str) -> str:
     if match := re.search(r"Could not override '([^']+)'", text):
         parent, _, last = match[1].rpartition(".")
         siblings = keys_of(name, parent)
+        while parent and not siblings:  # the slip is further up
+            parent, _, last = parent.rpartition(".")
+            siblings = keys_of(name, parent)
         return f"{match[1]}: no such key.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
@@ -60,8 +63,9 @@ def explain_choice(error: BaseException) -> str:
     """One line for a group's choice that is no text, which Hydra does not name; nothing for other errors."""
     if "Config group override must be a string" not in str(error):
         return ""
-    wrong = [o for o in sys.argv[1:] if (CONF / key_of(o)).is_dir() and "=" in o]
-    return f"{' '.join(wrong)}: a group takes the name of a choice, such as {', '.join(choices(key_of(wrong[-1]))[:3])}"
+    groups = [o for o in sys.argv[1:] if (CONF / key_of(o)).is_dir() and "=" in o]
+    wrong = [o for o in groups if o.partition("=")[2] not in choices(key_of(o))]
+    return f"{' '.join(wrong)}: a group takes the name of one of its choices, a text; --help lists them"
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:

@@ -69,13 +69,15 @@ def plain_accidents(trainer: Trainer) -> Iterator[None]:
         yield
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, ConnectionError, EOFError) as error:
         if lacks_memory(error):
             raise UserError(NEEDS_LESS + go_on(trainer)) from error
-        if found := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
-            callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
-            names = next(callback.names for callback in callbacks if isinstance(callback, WorkerNames))
-            dead = ", ".join(names.get(int(pid), f"with process {pid}") for pid in found[1].split(","))
+        callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
+        workers = next(callback for callback in callbacks if isinstance(callback, WorkerNames))
+        found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
+        broken = isinstance(error, (ConnectionError, EOFError))  # it died with a batch half handed over
+        if pids := [int(pid) for pid in found[1].split(",")] if found else workers.dead if broken else []:
+            dead = ", ".join(workers.names.get(pid, f"with process {pid}") for pid in pids)
             raise UserError(
                 f"data worker {dead} died, most likely for lack of memory: lower num_workers or the batch size (both "
                 "of data, in training)" + go_on(trainer)
@@ -88,12 +90,16 @@ class WorkerNames(Callback):
 
     def __init__(self) -> None:
         self.names: dict[int, str] = {}
+        self.dead: list[int] = []
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         for title, loader in (("training", trainer.train_dataloader), ("validation", trainer.val_dataloaders)):
             for number, worker in enumerate(getattr(getattr(loader, "_iterator", None), "_workers", [])):
                 code = worker.exitcode
-                how = f", {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+                how = ""
+                if code is not None and code < 0:
+                    how = f", {signal.Signals(-code).name}"
+                    self.dead.append(worker.pid)
                 self.names[worker.pid] = f"{number} of {title} (process {worker.pid}{how})"
 
 

@@ -120,6 +120,8 @@ def test_an_epoch_sees_every_image_at_most_once_and_orders_differ(whole: tuple[W
         (4, "after validation", 0),
         (4, "in validation", 0),
         (6, "SIGTERM", 0),
+        (STEPS, "in validation", 0),  # the last
+        (STEPS, "after validation", 0),
         (3, "between iterations", 0),
         (4, "between iterations", 0),
         (5, "between iterations", 2),

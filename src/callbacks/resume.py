@@ -44,9 +44,16 @@ class ExactResume(Callback):
         self.every_seconds = 60 * (every_minutes or float("inf"))
         self.moment = ""  # of the checkpoint being written, where Lightning's counters need a word
         self.gradients: dict[str, Tensor] = {}  # that were adding up in the run that goes on
+        self.max_steps: int | None = None  # of the trainer, where it goes on
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.gradients = checkpoint.get("gradients", {})
+        validations = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
+        self.max_steps = trainer.max_steps
+        if validations["ready"] > validations["completed"] and trainer.max_steps == checkpoint["global_step"]:
+            trainer.fit_loop.epoch_loop.max_steps += (
+                1  # only the last validation is left, for which Lightning would not begin
+            )
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         for name, parameter in module.named_parameters():
@@ -87,8 +94,11 @@ class ExactResume(Callback):
             self.save(trainer, "before validation")
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if not trainer.sanity_checking:
-            self.written(trainer)  # by RunCheckpoint
+        if trainer.sanity_checking:
+            return
+        self.written(trainer)  # by RunCheckpoint
+        if trainer.state.fn == "fit" and self.max_steps is not None:
+            trainer.fit_loop.epoch_loop.max_steps = self.max_steps
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, SIGTERMException):
