@@ -42,7 +42,12 @@ RULES: dict[str, Rule] = {
     "dataset.seed": SEED,
     "data.seed": SEED,
     "callbacks.resume.seed": SEED,
-    "dataset.samples": (lambda v: isinstance(v, dict), "numbers by split: {train: 500, val: 60}"),
+    "dataset.samples": (
+        lambda v: isinstance(v, dict) and all(map(COUNT[0], v.values())),
+        "whole numbers by split: {train: 500, val: 60}",
+    ),
+    "scheduler.total_iters": maybe(POSITIVE),
+    "optimizer.algorithm": TEXT,
     "dataset.size": POSITIVE,
     "dataset.root": maybe(TEXT),
     "dataset.cache": maybe(TEXT),

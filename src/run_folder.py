@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from src.errors import UserError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows: no run is kept out there
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         UserError: if another process is at work there, or nothing can be written.
     """
-    if fcntl is None or not is_first_process():
+    if sys.platform == "win32" or not is_first_process():  # on Windows no run is kept out
         yield
         return
     try:

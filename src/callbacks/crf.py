@@ -142,7 +142,7 @@ class CRFRefinement(Callback):
 
 def validation_results(module: Segmenter, trainer: Trainer) -> Results:
     """What the last validation counted, on the CPU: the network's, and the CRF's where it ran; on every process."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
     refined = [c.metrics for c in callbacks if isinstance(c, CRFRefinement) and c.active]
     computed = [{k: v.cpu() for k, v in metrics.compute().items()} for metrics in (module.metrics, *refined)]
     return dict(zip(METHODS, computed, strict=False))

@@ -50,10 +50,9 @@ class ExactResume(Callback):
         self.gradients = checkpoint.get("gradients", {})
         validations = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
         self.max_steps = trainer.max_steps
+        # Where only the last validation is left, Lightning would not begin.
         if validations["ready"] > validations["completed"] and trainer.max_steps == checkpoint["global_step"]:
-            trainer.fit_loop.epoch_loop.max_steps += (
-                1  # only the last validation is left, for which Lightning would not begin
-            )
+            trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         for name, parameter in module.named_parameters():

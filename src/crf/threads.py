@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-Task = tuple[Future, Callable[..., Any], tuple[Any, ...]]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+Task = tuple[Future, Callable[[], Any]]
 
 
 class DaemonThreads(Executor):
@@ -23,9 +26,11 @@ class DaemonThreads(Executor):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:  # type: ignore[override]
-        future: Future = Future()
-        self._tasks.put((future, function, arguments))
+    def submit(
+        self, function: Callable[Parameters, Result], /, *arguments: Parameters.args, **options: Parameters.kwargs
+    ) -> Future[Result]:
+        future: Future[Result] = Future()
+        self._tasks.put((future, partial(function, *arguments, **options)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -40,11 +45,11 @@ class DaemonThreads(Executor):
     def _work(self) -> None:
         self._initializer()
         while task := self._tasks.get():
-            future, function, arguments = task
+            future, call = task
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(function(*arguments))
+                future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
-            del task, future, arguments  # an idle thread holds no image
+            del task, future, call  # an idle thread holds no image
