@@ -23,7 +23,8 @@ Scores = Float[Tensor, "classes height width"]
 
 
 class DenseCRF:
-    """A fully connected CRF with a bilateral and a Gaussian kernel, Potts compatibility, mean field.
+    """A fully connected CRF with a bilateral and a Gaussian kernel, Potts compatibility, mean field. No gradients:
+    they flow through DenseCRFModule.
 
     Args: see Parameters; engine is one of auto, native, torch, pydensecrf, exact.
     Source: Krähenbühl & Koltun, NIPS 2011; the paper's DeepLab uses w2 = sg = 3 and 10 iterations.
@@ -132,7 +133,7 @@ def _prepared(image: Image, scores: Scores, are_probabilities: bool) -> tuple[Im
     inputs.check_same_size(image, logits)
     if are_probabilities:
         logits = inputs.logits_from(logits)
-    return image.to(logits.device), logits.float().contiguous()
+    return image.to(logits.device), logits.detach().float().contiguous()
 
 
 def _tensor(array: Any) -> Tensor:

@@ -5,8 +5,9 @@ Source: Adams, Baek & Davis, "Fast High-Dimensional Filtering Using the Permutoh
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-Keys = Int[Tensor, "points corners"]
-Following = Callable[[Tensor, int], Tensor]
+from src.crf import simplices
+
+Sums = tuple[Tensor, Tensor, Tensor]  # the rows to sum, where each sum begins, the rows' weights
+POINTS_AT_A_TIME = 1 << 15  # on a CPU; of 21 channels, 2.7 MB
 
 
 class Lattice:
@@ -33,10 +36,10 @@ class Lattice:
     ) -> None:
         """image: which image of a batch a point is of; points of different ones share no vertex."""
         points, d = features.shape
-        base, order, weights = _simplices(features.float())
+        base, order, weights = simplices.simplices(features.float())
         self.points, self.dtype, self.device = points, dtype, features.device
         image = base.new_zeros(points) if image is None else image
-        keys, following = _packed_keys(base, order, image) or _numbered_keys(base, order, image)
+        keys, following = simplices.packed_keys(base, order, image) or simplices.numbered_keys(base, order, image)
         # One sort tells the vertices, and the entries of each: splat is a sum over those.
         sorted_keys, entry = keys.reshape(-1).sort()
         is_first = torch.cat([sorted_keys.new_ones(1, dtype=torch.bool), sorted_keys[1:] != sorted_keys[:-1]])
@@ -49,30 +52,54 @@ class Lattice:
         # comes one that no point lies at: it is 0, and stands for neighbours that are missing.
         point = entry.int().div_(d + 1, rounding_mode="trunc")
         bags = pad(begin.int(), (0, 1), value=len(entry))
-        self._splat = (point, bags, weight.index_select(0, entry))
-        self._slice = (index, _every(d + 1, points, entry.device), weight)
+        self.splat = (point, bags, weight.index_select(0, entry))
+        self.slice = (index, _every(d + 1, points, entry.device), weight)
         vertices = sorted_keys[begin]
         shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
         threes = _every(3, self.vertices + 1, entry.device)
-        self._blurs = [(_neighbours(following(vertices, i)), threes, shares) for i in range(d + 1)]
+        self.blurs = [(_neighbours(following(vertices, i)), threes, shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
         """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
         norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
-        point, begin, share = self._splat
-        self._splat = (point, begin, share * norm.index_select(0, point))
-        index, begin, share = self._slice
-        self._slice = (index, begin, share * norm.mul(weight).repeat_interleave(len(share) // self.points))
+        point, begin, share = self.splat
+        self.splat = (point, begin, share * norm.index_select(0, point))
+        index, begin, share = self.slice
+        self.slice = (index, begin, share * norm.mul(weight).repeat_interleave(len(share) // self.points))
         return self
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
         return _Filter.apply(values, self)
 
-    def _run(self, values: Tensor, blurs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-        for index, begin, weight in (self._splat, *blurs, self._slice):
-            values = embedding_bag(index, values, begin, mode="sum", per_sample_weights=weight)
-        return values
+
+class LatticeSum:
+    """The sum of lattices around the same points: values (points x channels) -> the filtered values' rows, in parts.
+
+    One slice gathers from the vertices of all lattices. On a CPU its parts are small: what is made of them stays in
+    the cache, and in memory that the process has already. No gradients.
+    """
+
+    def __init__(self, lattices: Sequence[Lattice]) -> None:
+        self._lattices = lattices
+        points, device = lattices[0].points, lattices[0].device
+        starts = accumulate((lattice.vertices + 1 for lattice in lattices), initial=0)
+        slices = [(lattice.slice, start) for lattice, start in zip(lattices, starts, strict=False)]
+        index = torch.cat([(rows + start).view(points, -1) for (rows, _, _), start in slices], 1)
+        weight = torch.cat([shares.view(points, -1) for (_, _, shares), _ in slices], 1)
+        part = points if device.type != "cpu" else min(points, POINTS_AT_A_TIME)
+        begin = _every(index.shape[1], part, device)
+        parts = zip(index.split(part), weight.split(part), strict=True)
+        self._slices = [(rows.reshape(-1), begin[: len(rows)], shares.reshape(-1)) for rows, shares in parts]
+
+    def __call__(self, values: Float[Tensor, "points channels"]) -> Iterator[Float[Tensor, "part channels"]]:
+        vertices = torch.cat([reduce(_sum, (lattice.splat, *lattice.blurs), values) for lattice in self._lattices])
+        return (_sum(vertices, sums) for sums in self._slices)
+
+
+def _sum(values: Float[Tensor, "rows channels"], sums: Sums) -> Float[Tensor, "sums channels"]:
+    rows, begin, weight = sums
+    return embedding_bag(rows, values, begin, mode="sum", per_sample_weights=weight)
 
 
 class _Filter(torch.autograd.Function):
@@ -81,11 +108,12 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice) -> Tensor:
         ctx.lattice = lattice
-        return lattice._run(values.contiguous(), lattice._blurs)
+        return reduce(_sum, (lattice.splat, *lattice.blurs, lattice.slice), values.contiguous())
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return ctx.lattice._run(grad.contiguous(), ctx.lattice._blurs[::-1]), None
+        lattice = ctx.lattice
+        return reduce(_sum, (lattice.splat, *lattice.blurs[::-1], lattice.slice), grad.contiguous()), None
 
 
 def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
@@ -103,84 +131,3 @@ def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
 
 def _every(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
     return torch.arange(0, step * count, step, dtype=torch.int32, device=device)
-
-
-def _simplices(
-    features: Float[Tensor, "points dimensions"],
-) -> tuple[Int[Tensor, "coordinates points"], Int[Tensor, "coordinates points"], Float[Tensor, "corners points"]]:
-    """For each point: its nearest remainder-0 vertex divided by d + 1; the coordinates by rank, largest difference
-    first; the barycentric weights of its simplex's corners. Coordinates come first, so that rows are long."""
-    points, d = features.shape
-    # Embed in the hyperplane of d + 1 coordinates with sum 0, scaled so that the blur has unit width.
-    axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
-    scaled = features.T * (math.sqrt(2 / 3) * (d + 1) / torch.sqrt(axis * (axis + 1)))[:, None]
-    tail = scaled.new_zeros(points)
-    elevated = scaled.new_empty(d + 1, points)
-    for i in range(d, 0, -1):
-        elevated[i] = tail - i * scaled[i - 1]
-        tail = tail + scaled[i - 1]
-    elevated[0] = tail
-    # Round each coordinate to a multiple of d + 1, then mend the sum where ranks leave 0..d.
-    base = torch.round(elevated / (d + 1))
-    difference = elevated - base * (d + 1)
-    rank = base.sum(0).int().expand(d + 1, points).clone()
-    for i in range(d + 1):
-        for j in range(i + 1, d + 1):
-            less = (difference[i] < difference[j]).int()
-            rank[i] += less
-            rank[j] += 1 - less
-    wrapped = (rank < 0).int() - (rank > d).int()
-    rank += wrapped * (d + 1)
-    base += wrapped
-    # Barycentric weights are the gaps between the sorted differences.
-    rank = rank.long()
-    order = torch.empty_like(rank).scatter_(0, rank, torch.arange(d + 1, device=rank.device)[:, None].expand_as(rank))
-    by_rank = torch.gather((elevated - base * (d + 1)) / (d + 1), 0, order)
-    gaps = by_rank[:-1] - by_rank[1:]
-    return base.long(), order, torch.cat([1 + by_rank[-1:] - by_rank[:1], gaps.flip(0)])
-
-
-def _packed_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following] | None:
-    """A number for each corner; and a function that finds, for sorted numbers of vertices and a direction, the place
-    of the next vertex in that direction, or their count. Packing is linear, so a step adds a constant, and its ranges
-    hold every corner and neighbour. None where 63 bits do not suffice."""
-    d = len(base) - 1
-    low = base[:d].amin(1) - 2
-    spans = (base[:d].amax(1) + 2 - low + 1) * (d + 1)
-    images = int(image.max()) + 1
-    if math.prod(spans.tolist()) * images >= 2**63:
-        return None
-    # The last coordinate counts most: it depends on one feature only, so vertices in order lie near each other.
-    unit = torch.cat([spans.new_ones(1), spans[:-1].cumprod(0)])
-    steps = torch.cat([unit.sum() - (d + 1) * unit, unit.sum()[None]])
-    keys = [((base[:d] - low[:, None]) * (unit * (d + 1))[:, None]).sum(0) + image * spans.prod()]
-    for k in range(d):
-        keys.append(keys[-1] + steps[order[d - k]])
-
-    def following(vertices: Tensor, direction: int) -> Tensor:
-        wanted = vertices + steps[direction]
-        place = torch.searchsorted(vertices, wanted).clamp_max_(len(vertices) - 1)
-        return torch.where(vertices[place] == wanted, place, len(vertices))
-
-    return torch.stack(keys, 1), following
-
-
-def _numbered_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following]:
-    """The same for coordinates of any size; slower, since whole rows of coordinates are compared."""
-    d, points = len(base) - 1, base.shape[1]
-    directions = 1 - (d + 1) * torch.eye(d + 1, d, dtype=torch.long, device=base.device)
-    directions = torch.cat([directions, torch.zeros_like(directions[:, :1])], 1)
-    corners = [torch.cat([base[:d].T * (d + 1), image[:, None]], 1)]
-    for k in range(d):
-        corners.append(corners[-1] + directions[order[d - k]])
-    coordinates, keys = torch.unique(torch.stack(corners, 1).reshape(-1, d + 1), dim=0, return_inverse=True)
-
-    def following(vertices: Tensor, direction: int) -> Tensor:
-        count = len(vertices)
-        both = torch.cat([coordinates, coordinates + directions[direction]])
-        distinct, number = torch.unique(both, dim=0, return_inverse=True)
-        owner = number.new_full((len(distinct),), count)
-        owner[number[:count]] = torch.arange(count, device=number.device)
-        return owner[number[count:]]
-
-    return keys.reshape(points, d + 1), following
