@@ -4,6 +4,7 @@ Whole validations with and without CRF in turn, so that a drifting machine slows
 """
 
 import argparse
+import logging
 import statistics
 import time
 from functools import partial
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="of a run on CamVid")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     content = torch.load(options.checkpoint, weights_only=True, map_location="cpu")
     segmenter = Segmenter(**content["hyper_parameters"])
     segmenter.load_state_dict(content["state_dict"])
