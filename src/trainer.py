@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from src.checkpoint_io import SafeCheckpointIO, previous
 from src.errors import UserError
 from src.hardware import auto_precision
+from src.loggers import SIGTERM_EXIT
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def plain_accidents(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(SIGTERM_EXIT)
     except (RuntimeError, MemoryError, ConnectionError, EOFError) as error:
         if lacks_memory(error):
             raise UserError(NEEDS_LESS + go_on(trainer)) from error
