@@ -58,8 +58,10 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
         def work(config: DictConfig) -> Any:
             from src.config_checks import check_values
+            from src.config_structure import check_structure
             from src.provenance import save_record
 
+            check_structure(config, name, HydraConfig.get().overrides.task)
             check_values(config, name)
             save_record(config)
             return main(config)

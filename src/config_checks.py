@@ -8,9 +8,9 @@ from types import NoneType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.config_errors import compose_groups, key_of
+from src.config_structure import compose_groups, key_of, shown
 from src.errors import UserError
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -31,6 +31,9 @@ def maybe(rule: Rule, word: str | None = None) -> Rule:
 
 
 TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
+NUMBER: Rule = (number, "a number")
+LARGEST = 1e18  # fits into 64 bits
+PAIRS = ("crf.sxy",)  # numbers that may be lists
 SEED = whole(0, 2**32 - 1)
 POSITIVE, COUNT = whole(1), whole(0)
 SPLITS = ("train", "val", "test")
@@ -48,6 +51,8 @@ RULES: dict[str, Rule] = {
     ),
     "scheduler.total_iters": maybe(POSITIVE),
     "optimizer.algorithm": TEXT,
+    "optimizer.lr": NUMBER,
+    "optimizer.weight_decay": NUMBER,
     "dataset.size": POSITIVE,
     "dataset.root": maybe(TEXT),
     "dataset.cache": maybe(TEXT),
@@ -85,7 +90,8 @@ RULES: dict[str, Rule] = {
     "num_classes": POSITIVE,
     "images": COUNT,
     "candidates": POSITIVE,
-    "refine": COUNT,
+    "refine": whole(0, 20),  # a step is halved each time
+    "search.refine": whole(0, 20),
     "held_back": (lambda v: number(v) and 0 <= v < 1, "a share, 0 <= held_back < 1"),
     "grid": (lambda v: isinstance(v, dict) and bool(v), "lists of numbers by parameter: 'grid.sxy=[50,100]'"),
 }
@@ -103,14 +109,14 @@ def check_values(config: DictConfig, name: str) -> None:
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
-        if number(default) and isinstance(value, (str, bool, DictConfig)):
+        if number(default) and isinstance(value, (str, bool, DictConfig, *([] if key in PAIRS else [ListConfig]))):
             raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
         if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
             raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")
     content: Any = OmegaConf.to_container(config, resolve=True)
     for key, value in entries(content):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{key}={value}: must be a finite number")
+        if number(value) and not abs(value) <= LARGEST:  # nor nan
+            raise UserError(f"{key}={value}: must be a finite number, from -{LARGEST:g} to {LARGEST:g}")
         fits, words = RULES.get(key, (None, ""))
         if fits and not fits(value):
             raise UserError(f"{key}={shown(value)}: {key} takes {words}")
@@ -122,10 +128,3 @@ def entries(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{key}", value
         if isinstance(value, (dict, list)):
             yield from entries(value, f"{prefix}{key}.")
-
-
-def shown(value: Any) -> str:
-    """As one would write it on the command line."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return "''" if value == "" else str(value)

@@ -6,14 +6,14 @@ import difflib
 import errno
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
+from src.config_structure import default_of, key_of, misplaced
 from src.errors import UserError
 from src.help_page import CONF, choices
 
@@ -36,12 +36,16 @@ def explain(error: BaseException, name: str) -> str:
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
+        if fault := misplaced(match[1], OmegaConf.to_container(default_of(name))):
+            return f"{match[1]}: {fault}"
         parent, _, last = match[1].rpartition(".")
         siblings = keys_of(name, parent)
         while parent and not siblings:  # the slip is further up
             parent, _, last = parent.rpartition(".")
             siblings = keys_of(name, parent)
         return f"{match[1]}: no such key.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
+    if isinstance(error, InterpolationResolutionError):
+        return explain_reference(text)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
     return one_line(text)
@@ -57,6 +61,14 @@ def explain_instantiation(error: InstantiationException) -> str:
     if isinstance(cause, UserError):
         return said
     return f"{where[1] + ': ' if where else ''}{said} {FULL}"
+
+
+def explain_reference(text: str) -> str:
+    """What a reference ${KEY} lacks, after the overrides that brought it or took away what it means."""
+    missing = re.search(r"'([\w.]+)' not found", text)
+    culprits = [o for o in sys.argv[1:] if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
+    reason = one_line(text.split("full_key")[0]).removeprefix("KeyError raised while resolving interpolation: ")
+    return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}"
 
 
 def explain_choice(error: BaseException) -> str:
@@ -84,25 +96,10 @@ def explain_disk(error: BaseException, begun: bool) -> str:
     return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
 
 
-def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
-    """The config with the choices of groups among the overrides, and with none of the values."""
-    groups = [o for o in overrides if (CONF / key_of(o)).is_dir() and "=" in o]
-    if GlobalHydra.instance().is_initialized():
-        return hydra.compose(name, groups)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(name, groups)
-
-
 def keys_of(name: str, parent: str) -> list[str]:
     """What stands under a key by default."""
-    GlobalHydra.instance().clear()
-    node = OmegaConf.select(compose_groups(name, []), parent) if parent else compose_groups(name, [])
+    node = OmegaConf.select(default_of(name), parent) if parent else default_of(name)
     return sorted(map(str, node)) if isinstance(node, DictConfig) else []
-
-
-def key_of(override: str) -> str:
-    """What an override sets: "+head.rate=4" -> "head.rate"."""
-    return override.split("=")[0].lstrip("+~")
 
 
 def closest(word: str, words: Iterable[str]) -> str:

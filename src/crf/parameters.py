@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 NARROWEST, LARGEST = 1e-3, 1e6  # beyond, float32 no longer tells neighbours on the lattice apart, or overflows
+MOST = 10_000  # iterations; it converges in tens
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Parameters:
         for name, weight in {"w1": self.w1, "w2": self.w2}.items():
             if not 0 <= weight <= LARGEST:
                 raise ValueError(f"{name}={weight} is not a kernel weight: it must lie between 0 and {LARGEST:g}")
-        if not math.isfinite(self.iterations) or self.iterations != int(self.iterations) or self.iterations < 0:
-            raise ValueError(f"iterations={self.iterations}: give a whole number, 0 or more (10 is usual)")
+        if not 0 <= self.iterations <= MOST or self.iterations != int(self.iterations):
+            raise ValueError(f"iterations={self.iterations}: give a whole number from 0 to {MOST} (10 is usual)")
         object.__setattr__(self, "iterations", int(self.iterations))
         if not 0 <= self.prune < 1:
             raise ValueError(f"prune={self.prune}: give a probability, 0 (exact) <= prune < 1 (0.01 is usual)")

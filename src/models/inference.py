@@ -36,6 +36,9 @@ class Inference:
         window: int | None = None,
         step: int | None = None,
     ) -> None:
+        for name, pixels in (("window", window), ("step", step)):
+            if pixels is not None and (isinstance(pixels, bool) or not isinstance(pixels, int)):
+                raise ValueError(f"inference.{name}={pixels} must be a whole number of pixels, or null")
         if not scales or min(scales) <= 0:
             raise ValueError(f"inference.scales={list(scales)} must be positive factors, such as [0.75,1,1.25]")
         if window is not None and window < 1:

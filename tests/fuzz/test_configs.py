@@ -1,6 +1,7 @@
 """Any value for any key, misspelt keys, other choices: finite figures, or one line that names the cause."""
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.conftest import REPO
 from tests.fuzz.commands import Worker, check
 from tests.models.networks import composed
 from tests.test_conf import groups
+from tests.test_report import write_run
 
 TINY = {
     "train": [
@@ -24,13 +26,18 @@ TINY = {
     ],
     "evaluate": ["trainer.accelerator=cpu", "num_workers=0", "crf.iterations=1", "trimap=3"],
     "predict": ["accelerator=cpu", "crf.iterations=1"],
+    "describe": ["backbone=slim", "size=33", "measure=false"],
+    "export": ["format=torchscript"],
+    "prepare": ["verify=true", "workers=0", "dataset.samples={train: 2, val: 2}"],
+    "report": ["images=2", "candidates=2"],
     "tune_crf": ["accelerator=cpu", "name=null", "refine=0", "grid={w1: [5]}", "crf.iterations=1", "workers=1"],
 }  # fmt: skip
 
-# Left as they are: what starts processes, compiles for minutes, goes on without end, or leaves the test's folder.
-KEPT = ("paths", "hydra", "command", "compile", "logger", "callbacks", "trainer.strategy", "trainer.devices",
-        "trainer.accelerator", "trainer._target_", "workers", "num_workers", "data.num_workers", "cache", "output",
-        "dataset.cache", "name", "trainer.default_root_dir", "trainer.max_epochs", "backbone.weights")  # fmt: skip
+# Left as they are: what starts processes, compiles for minutes, goes on for ever, fetches, or leaves the test's folder.
+KEPT = ("paths", "hydra", "compile", "logger", "trainer.devices", "workers", "num_workers", "data.num_workers",
+        "callbacks.crf.workers", "cache", "downloads", "output", "dataset.cache", "name", "verify",
+        "trainer.default_root_dir")  # fmt: skip
+FOLDERS = ("folder", "path", "dirpath", "filename")
 LARGE = ("size", "samples", "crop_size", "channels", "width", "kernel", "rate", "convs", "trimap", "images", "step")
 
 
@@ -39,7 +46,7 @@ def keys(node: DictConfig, prefix: str = "") -> list[str]:
     found = []
     for name in map(str, node):
         key = f"{prefix}{name}"
-        if key in KEPT or key.split(".")[0] in KEPT or name in ("_target_", "_partial_"):
+        if key in KEPT or key.split(".")[0] in KEPT or name in FOLDERS:
             continue
         value = node[name]
         found += [key, *(keys(value, f"{key}.") if isinstance(value, DictConfig) else [])]
@@ -80,11 +87,28 @@ def overrides(draw: st.DrawFn, command: str) -> str:
     return f"+{key}.more={value}" if kind == "added" else f"{key}={value}"
 
 
-@pytest.fixture(scope="module")
-def given_files(folder: Path) -> Path:
+def own(command: str, folder: Path, odd: Sequence[str]) -> list[str]:
+    """What makes a command small and finds its files, but for the keys that are drawn."""
+    files = [f"ckpt={folder / 'net.ckpt'}"] if command in ("evaluate", "predict", "tune_crf", "export") else []
+    files += [f"runs={folder / 'runs'}"] if command == "report" else []
+    files += [f"input={folder / 'photo.png'}"] if command == "predict" else []
+    files += [f"cache={folder / 'cache'}"] if command == "tune_crf" else []
+    drawn = {one.lstrip("+~").split("=")[0] for one in odd}
+    return [one for one in (*TINY[command], *files) if one.split("=")[0] not in drawn]
+
+
+def write_files(folder: Path) -> None:
+    """A checkpoint, an image, two runs."""
+    write_run(folder / "runs" / "0", "vanilla", 0, 0.5, 0.6)
+    write_run(folder / "runs" / "1", "largefov", 0, 0.6, None)
     write_checkpoint(folder / "net.ckpt", dataset={**SHAPES, "samples": {"train": 2, "val": 2, "test": 2}, "size": 33})
     pixels = np.random.default_rng(0).integers(0, 255, (40, 33, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "photo.png")
+
+
+@pytest.fixture(scope="module")
+def given_files(folder: Path) -> Path:
+    write_files(folder)
     return folder
 
 
@@ -94,8 +118,4 @@ def test_any_override_ends_well_or_in_one_line(
     command: str, data: st.DataObject, worker: Worker, given_files: Path
 ) -> None:
     odd = data.draw(overrides(command))
-    files = [] if command == "train" else [f"ckpt={given_files / 'net.ckpt'}"]
-    files += [f"input={given_files / 'photo.png'}"] if command == "predict" else []
-    files += [f"cache={given_files / 'cache'}"] if command == "tune_crf" else []
-    own = [one for one in (*TINY[command], *files) if one.split("=")[0] != odd.lstrip("+~").split("=")[0]]
-    check(worker.ask(command, [*own, odd]), [odd])
+    check(worker.ask(command, [*own(command, given_files, [odd]), odd]), [odd])
