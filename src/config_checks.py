@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from types import NoneType
 from typing import Any
@@ -31,7 +32,9 @@ def maybe(rule: Rule, word: str | None = None) -> Rule:
 
 
 TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
+TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NAME of a class or function")
 NUMBER: Rule = (number, "a number")
+NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
 LARGEST = 1e18  # fits into 64 bits
 PAIRS = ("crf.sxy",)  # numbers that may be lists
 SEED = whole(0, 2**32 - 1)
@@ -53,6 +56,7 @@ RULES: dict[str, Rule] = {
     "optimizer.algorithm": TEXT,
     "optimizer.lr": NUMBER,
     "optimizer.weight_decay": NUMBER,
+    "optimizer.multipliers": maybe(NUMBERS),
     "dataset.size": POSITIVE,
     "dataset.root": maybe(TEXT),
     "dataset.cache": maybe(TEXT),
@@ -117,7 +121,7 @@ def check_values(config: DictConfig, name: str) -> None:
     for key, value in entries(content):
         if number(value) and not abs(value) <= LARGEST:  # nor nan
             raise UserError(f"{key}={value}: must be a finite number, from -{LARGEST:g} to {LARGEST:g}")
-        fits, words = RULES.get(key, (None, ""))
+        fits, words = TARGET if key.endswith("_target_") else RULES.get(key, (None, ""))
         if fits and not fits(value):
             raise UserError(f"{key}={shown(value)}: {key} takes {words}")
 

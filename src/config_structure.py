@@ -31,7 +31,7 @@ def check_structure(config: DictConfig, name: str, overrides: Sequence[str]) -> 
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         builds = isinstance(default, DictConfig) and "_target_" in default
         broken = builds and not (isinstance(value, DictConfig) and "_target_" in value)
-        removed = override.startswith("~") and ("." not in key or key.startswith("paths."))
+        removed = override.startswith("~") and ("." not in key or key.startswith("paths.") or key.endswith("._target_"))
         if (broken or removed) and not OPTIONAL.fullmatch(key):
             raise UserError(f"{override}: {name} needs {key}; {remedy(key, default)}")
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from src.checkpoint_io import newest_intact, previous
 from src.errors import UserError
+
+if TYPE_CHECKING:
+    from src.segmenter import Segmenter
+
+ONE_A_RUN = ("classes", "optimizer._target_", "optimizer.algorithm", "scheduler._target_")  # what its state is made for
 
 
 def carry_best(checkpoint: Path, folder: Path) -> None:
@@ -34,3 +41,38 @@ def keep_curve(curve: Path) -> None:
     if curve.is_file():
         number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
         curve.rename(curve.with_name(f"metrics_before_{number}.csv"))
+
+
+def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
+    """A run goes on with the network, the classes, the optimiser and the schedule that it began with.
+
+    Raises:
+        UserError: naming the settings, the checkpoint's and the run's.
+    """
+    from src.models.pretrained import read_state
+
+    content = read_state(Path(checkpoint))
+    if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
+        raise UserError(f"ckpt={checkpoint}: holds no training to go on with; init_from= takes weights alone")
+    states = [{name: value.shape for name, value in s.items()} for s in (content["state_dict"], segmenter.state_dict())]
+    unlike = {name.partition(".")[0] for name, _ in states[0].items() ^ states[1].items()}  # model, loss
+    before, now = (dict(leaves(settings)) for settings in (content["hyper_parameters"], segmenter.hparams))
+    changed = [
+        f"{key.removeprefix('model.')}={before.get(key)} (now {now.get(key)})"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key) and (key in ONE_A_RUN or key.partition(".")[0] in unlike)
+    ]
+    if changed or unlike:
+        raise UserError(
+            f"ckpt={checkpoint} is of a run with {', '.join(changed) or 'a network of other code'}: go on with the "
+            "same, or leave ckpt out (init_from= begins with the weights, where the network is the same)"
+        )
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of what is no mapping itself."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

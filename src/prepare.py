@@ -57,7 +57,9 @@ def verify(config: DictConfig) -> None:
     from src.data.survey import survey
 
     workers = cores() if config.workers == "auto" else int(config.workers)
-    datasets: dict[str, SegmentationDataset] = {s: instantiate(config.dataset)(split=s) for s in config.splits}
+    datasets: dict[str, SegmentationDataset] = {
+        split: instantiate(config.dataset, split=split, _partial_=False) for split in config.splits
+    }
     surveys = {split: survey(dataset, workers) for split, dataset in datasets.items()}
     console = Console()
     for split, found in surveys.items():

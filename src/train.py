@@ -43,7 +43,7 @@ def train(config: DictConfig) -> dict[str, float]:
 
     from src.checkpoint_io import find_last, newest_intact, note_run
     from src.console import print_results
-    from src.handover import carry_best, keep_curve, refuse_to_overwrite
+    from src.handover import carry_best, keep_curve, refuse_another, refuse_to_overwrite
     from src.results import write_json
     from src.trainer import build_trainer, plain_accidents
 
@@ -57,6 +57,8 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
+    if config.ckpt:
+        refuse_another(config.ckpt, segmenter)
     start(segmenter, config)
     loggers = build_loggers(config)
     trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)

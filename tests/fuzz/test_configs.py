@@ -72,7 +72,8 @@ huge = st.sampled_from(["1000000000000", "-1e30", "1e30", "9" * 40])
 
 @st.composite
 def overrides(draw: st.DrawFn, command: str) -> str:
-    kind = draw(st.sampled_from(["value"] * 6 + ["choice", "misspelt", "removed", "added"]))
+    kinds = ["value"] * 6 + ["misspelt", "removed", "added"] + (["choice"] if GROUPS[command] else [])
+    kind = draw(st.sampled_from(kinds))
     key = draw(st.sampled_from(KEYS[command]))
     if kind == "choice":
         group = draw(st.sampled_from(GROUPS[command]))
