@@ -15,7 +15,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from src.config_structure import default_of, key_of, misplaced
 from src.errors import UserError
-from src.help_page import CONF, choices
+from src.help_page import CONF, choices, groups
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
@@ -36,19 +36,29 @@ def explain(error: BaseException, name: str) -> str:
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
-        if fault := misplaced(match[1], OmegaConf.to_container(default_of(name))):
-            return f"{match[1]}: {fault}"
-        parent, _, last = match[1].rpartition(".")
-        siblings = keys_of(name, parent)
-        while parent and not siblings:  # the slip is further up
-            parent, _, last = parent.rpartition(".")
-            siblings = keys_of(name, parent)
-        return f"{match[1]}: no such key.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
+        return no_such_key(match[1], name) or one_line(text)
     if isinstance(error, InterpolationResolutionError):
         return explain_reference(text)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
+        several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
+        return no_such_key(key_of(match[1]), name) or several
     return one_line(text)
+
+
+def no_such_key(key: str, name: str) -> str:
+    """What stands where a key was looked for, under the groups that were chosen; nothing where it is there."""
+    chosen = [o for o in sys.argv[1:] if o.partition("=")[2] in choices(key_of(o))]
+    defaults = default_of(name, chosen)
+    if fault := misplaced(key, OmegaConf.to_container(defaults)):
+        return f"{key}: {fault}"
+    parent, _, last = key.rpartition(".")
+    while not (siblings := keys_of(defaults, parent)) and parent:  # the slip is further up
+        parent, _, last = parent.rpartition(".")
+    siblings += [] if parent else [group for group in groups(name) if group not in siblings]
+    if last in siblings:
+        return ""
+    under = f" with {' '.join(chosen)}" if chosen else ""
+    return f"{key}: no such key{under}.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
 
 
 def explain_instantiation(error: InstantiationException) -> str:
@@ -96,9 +106,8 @@ def explain_disk(error: BaseException, begun: bool) -> str:
     return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
 
 
-def keys_of(name: str, parent: str) -> list[str]:
-    """What stands under a key by default."""
-    node = OmegaConf.select(default_of(name), parent) if parent else default_of(name)
+def keys_of(config: DictConfig, key: str) -> list[str]:
+    node = OmegaConf.select(config, key) if key else config
     return sorted(map(str, node)) if isinstance(node, DictConfig) else []
 
 

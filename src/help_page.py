@@ -12,17 +12,21 @@ KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  #
 
 def help_page(name: str) -> str:
     """What conf/NAME.yaml lets a user set."""
-    path = CONF / f"{name}.yaml"
-    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in KEY.findall(path.read_text())]
-    entries = [entry for entry in OmegaConf.load(path).defaults if isinstance(entry, DictConfig)]
-    groups = sorted({str(group).removeprefix("optional ") for entry in entries for group in entry} - {"hydra", "paths"})
+    settings = KEY.findall((CONF / f"{name}.yaml").read_text())
+    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in settings]
     lines = [
         textwrap.fill(f"{group}: {', '.join(choices(group))}", 118, subsequent_indent="  ", break_on_hyphens=False)
-        for group in groups
+        for group in groups(name)
     ]
     parts = {"Keys, their defaults and what they mean": keys, "Groups and their choices": lines}
     page = "\n\n".join(f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part)
     return page.replace("$", "$$")  # Hydra fills in a template
+
+
+def groups(name: str) -> list[str]:
+    """What conf/NAME.yaml lets a user choose from."""
+    entries = [entry for entry in OmegaConf.load(CONF / f"{name}.yaml").defaults if isinstance(entry, DictConfig)]
+    return sorted({str(group).removeprefix("optional ") for entry in entries for group in entry} - {"hydra", "paths"})
 
 
 def choices(group: str) -> list[str]:
