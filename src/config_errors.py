@@ -57,7 +57,8 @@ def no_such_key(key: str, name: str) -> str:
     siblings += [] if parent else [group for group in groups(name) if group not in siblings]
     if last in siblings:
         return ""
-    under = f" with {' '.join(chosen)}" if chosen else ""
+    deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment")]
+    under = f" with {' '.join(deciding)}" if deciding else ""
     return f"{key}: no such key{under}.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
 
 

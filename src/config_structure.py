@@ -33,7 +33,13 @@ def check_structure(config: DictConfig, name: str, overrides: Sequence[str]) -> 
         broken = builds and not (isinstance(value, DictConfig) and "_target_" in value)
         removed = override.startswith("~") and ("." not in key or key.startswith("paths.") or key.endswith("._target_"))
         if (broken or removed) and not OPTIONAL.fullmatch(key):
-            raise UserError(f"{override}: {name} needs {key}; {remedy(key, default)}")
+            raise UserError(f"{override}: {name} needs {key}{remedy(key, default)}")
+    for group in ("callbacks", "logger"):
+        for entry, value in (config.get(group) or {}).items():
+            if value and not (isinstance(value, DictConfig) and "_target_" in value):
+                raise UserError(
+                    f"{group}.{entry}={shown(value)}: {group}.{entry} takes null, or a _target_ with its keys"
+                )
 
 
 def misplaced(key: str, defaults: Any) -> str:
@@ -52,8 +58,8 @@ def misplaced(key: str, defaults: Any) -> str:
 
 def remedy(key: str, default: Any) -> str:
     if names := choices(key.rpartition(".")[2]):
-        return f"it may be {', '.join(names)}"
-    return "leave it, and set what is in it" if isinstance(default, DictConfig) else f"such as {key}={shown(default)}"
+        return f"; it may be {', '.join(names)}"
+    return "" if isinstance(default, DictConfig) else f", such as {key}={shown(default)}"
 
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:

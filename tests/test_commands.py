@@ -101,6 +101,7 @@ def test_slips_of_the_hand_in_other_commands(command, override, said, tmp_path):
         ("augmentation.mirror=perhaps", "augmentation.mirror takes true or false"),
         ("optimizer.lr", "optimizer.lr: not KEY=VALUE"),
         ("head=vanilla,largefov", "several values need -m"),
+        ("hed=vanilla,largefov", "hed: no such key. Did you mean head?"),
         ("dataset=camvid", "dataset.root=data/camvid: no folders train/ and trainannot/ there"),
         ("loss.grid=pixels", "loss.grid must be 'scores' or 'image', not 'pixels'"),
         ("optimizer.algorithm=SGDD", "optimizer.algorithm=SGDD is no optimiser of torch.optim"),

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from src.callbacks import ExactResume, RunCheckpoint
 from src.data import Shapes, train_transform
 from src.data.datamodule import SegmentationDataModule
-from src.handover import carry_best
+from src.errors import UserError
+from src.handover import carry_best, refuse_another
 from src.segmenter import Segmenter
 from src.trainer import build_trainer
 from tests.models.networks import composed
@@ -162,3 +163,40 @@ def test_gradients_that_add_up_over_batches_are_kept(tmp_path: Path) -> None:
     weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
     assert all(torch.equal(weights[name], own[name]) for name in weights)
     assert (before.miou | after.miou) == whole.miou
+
+
+def built(*overrides: str, classes: int = 3) -> Segmenter:
+    config = composed("backbone.width=0.0625", "head.channels=32", *overrides)
+    parts = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
+    return Segmenter(**parts, classes=[f"c{index}" for index in range(classes)], palette=[[0, 0, 0]] * classes)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "classes", "said"),
+    [
+        (["head=vanilla"], 3, "head.kernel=3 (now 4), head.rate=12 (now 4)"),
+        (["backbone=resnet50"], 3, "backbone._target_=src.models.VGG (now src.models.ResNet)"),
+        ([], 4, "classes=['c0', 'c1', 'c2'] (now ['c0', 'c1', 'c2', 'c3'])"),
+        (["optimizer=adamw"], 3, "optimizer.algorithm=SGD (now AdamW)"),
+        (["scheduler=step"], 3, ".PolynomialLR (now torch.optim.lr_scheduler.StepLR)"),
+        (["head.dropout=0.1", "optimizer.lr=0.01", "trainer.max_steps=9"], 3, ""),
+    ],
+)
+def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str], classes: int, said: str) -> None:
+    first = built()
+    file = tmp_path / "last.ckpt"
+    torch.save({"hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}, file)
+    other = built(*overrides, classes=classes)
+    if not said:
+        refuse_another(str(file), other)
+        return
+    with pytest.raises(UserError) as refusal:
+        refuse_another(str(file), other)
+    assert str(file) in str(refusal.value)
+    assert said in str(refusal.value)
+
+
+def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"weights\.pth: holds no training to go on with; init_from="):
+        refuse_another(str(tmp_path / "weights.pth"), built())

@@ -120,3 +120,34 @@ def test_any_override_ends_well_or_in_one_line(
 ) -> None:
     odd = data.draw(overrides(command))
     check(worker.ask(command, [*own(command, given_files, [odd]), odd]), [odd])
+
+
+@pytest.mark.parametrize(
+    ("command", "odd", "said"),
+    [
+        ("predict", "overwrite=${absent}", "overwrite=${absent}: Interpolation key 'absent' not found"),
+        ("predict", "crf.w1='${oc.env:NONE}'", "crf.w1='${oc.env:NONE}': Environment variable 'NONE' not found"),
+        ("train", "+data.augmentation.more=-3", "data.augmentation is ${augmentation}; set augmentation.more"),
+        ("train", "model.backbone.width=1", "model.backbone.width: model.backbone is ${backbone}; set backbone.width"),
+        ("predict", "+inference.flip.more=0", "inference.flip is a value (false) and has no keys"),
+        ("train", "data.dataset=null", "train needs data.dataset; it may be ade20k, camvid,"),
+        ("train", "~seed", "~seed: train needs seed, such as seed=0"),
+        ("train", "~callbacks.rates._target_", "train needs callbacks.rates._target_"),
+        ("evaluate", "+callbacks.more=0.5", "callbacks.more takes null, or a _target_ with its keys"),
+        ("train", "head._target_=abc", "head._target_ takes MODULE.NAME of a class or function"),
+        ("train", "experiment=voc12_largefov", "dataset.size: no such key with experiment=voc12_largefov."),
+        ("train", "optimizer.lr=[[1]]", "optimizer.lr takes a number, such as optimizer.lr=0.1"),
+        ("train", "optimizer.lr=null", "optimizer.lr takes a number"),
+        ("train", "optimizer.multipliers.norm=null", "optimizer.multipliers takes null, or numbers, by name"),
+        ("train", f"dataset.samples.train={'9' * 40}", "must be a finite number, from -1e+18 to 1e+18"),
+        ("predict", "crf.iterations=1e12", "crf: iterations=1000000000000.0: give a whole number from 0 to 10000"),
+        ("predict", "inference.window=1.5", "inference.window=1.5 must be a whole number of pixels, or null"),
+        ("tune_crf", "search.refine=1000", "search.refine takes a whole number from 0 to 20"),
+        ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
+    ],
+)
+def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, worker: Worker, given_files: Path) -> None:
+    answer = worker.ask(command, [*own(command, given_files, [odd]), odd])
+    assert answer["code"] == 2
+    check(answer, [odd])
+    assert said in answer["error"]
