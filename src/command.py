@@ -47,10 +47,10 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
             said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in explain(error, name))
             print(f"error: {said}", file=sys.stderr)
             sys.exit(2)
-        except (OSError, ValueError) as error:  # Python's logging makes a ValueError of a log that cannot be opened
+        except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
             from src.config_errors import explain_choice, explain_disk
 
-            if full or not (said := explain_disk(error, begun) or explain_choice(error)):
+            if full or not (said := explain_disk(error, begun) or ("" if begun else explain_choice())):
                 raise
             print(f"error: {said}", file=sys.stderr)
             sys.exit(2)

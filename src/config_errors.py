@@ -8,12 +8,14 @@ import re
 import sys
 from collections.abc import Iterable
 
+import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from src.config_structure import default_of, key_of, misplaced
+from src.config_structure import is_group, key_of, misplaced
 from src.errors import UserError
 from src.help_page import CONF, choices, groups
 
@@ -47,17 +49,19 @@ def explain(error: BaseException, name: str) -> str:
 
 def no_such_key(key: str, name: str) -> str:
     """What stands where a key was looked for, under the groups that were chosen; nothing where it is there."""
-    chosen = [o for o in sys.argv[1:] if o.partition("=")[2] in choices(key_of(o))]
-    defaults = default_of(name, chosen)
+    chosen = [o for o in sys.argv[1:] if o.partition("=")[2] in choices(key_of(o)) or o.startswith("~")]
+    GlobalHydra.instance().clear()  # after an error it is of no more use
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        defaults = hydra.compose(name, [o for o in chosen if is_group(key_of(o))])
     if fault := misplaced(key, OmegaConf.to_container(defaults)):
         return f"{key}: {fault}"
     parent, _, last = key.rpartition(".")
     while not (siblings := keys_of(defaults, parent)) and parent:  # the slip is further up
         parent, _, last = parent.rpartition(".")
-    siblings += [] if parent else [group for group in groups(name) if group not in siblings]
+    siblings += [] if "." in key else [group for group in groups(name) if group not in siblings]
     if last in siblings:
         return ""
-    deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment")]
+    deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment") or o.startswith("~")]
     under = f" with {' '.join(deciding)}" if deciding else ""
     return f"{key}: no such key{under}.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
 
@@ -82,13 +86,13 @@ def explain_reference(text: str) -> str:
     return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}"
 
 
-def explain_choice(error: BaseException) -> str:
-    """One line for a group's choice that is no text, which Hydra does not name; nothing for other errors."""
-    if "Config group override must be a string" not in str(error):
-        return ""
-    groups = [o for o in sys.argv[1:] if (CONF / key_of(o)).is_dir() and "=" in o]
-    wrong = [o for o in groups if o.partition("=")[2] not in choices(key_of(o))]
-    return f"{' '.join(wrong)}: a group takes the name of one of its choices, a text; --help lists them"
+def explain_choice() -> str:
+    """One line for a group's choice that is no text, over which Hydra stumbles; nothing where all are."""
+    given = [o for o in sys.argv[1:] if is_group(key_of(o)) and "=" in o]
+    wrong = [o for o in given if o.partition("=")[2] not in choices(key_of(o))]
+    return (
+        f"{' '.join(wrong)}: a group takes the name of one of its choices, a text; --help lists them" if wrong else ""
+    )
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:

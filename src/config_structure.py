@@ -64,17 +64,15 @@ def remedy(key: str, default: Any) -> str:
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
     """The config with the choices of groups among the overrides, and with none of the values."""
-    groups = [o for o in overrides if (CONF / key_of(o)).is_dir() and "=" in o]
+    groups = [o for o in overrides if is_group(key_of(o)) and "=" in o]
     if GlobalHydra.instance().is_initialized():
         return hydra.compose(name, groups)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(name, groups)
 
 
-def default_of(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The same after an error, when Hydra's own state is of no more use."""
-    GlobalHydra.instance().clear()
-    return compose_groups(name, overrides)
+def is_group(key: str) -> bool:
+    return (CONF / key).is_dir()
 
 
 def key_of(override: str) -> str:

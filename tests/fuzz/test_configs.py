@@ -33,7 +33,8 @@ TINY = {
     "tune_crf": ["accelerator=cpu", "name=null", "refine=0", "grid={w1: [5]}", "crf.iterations=1", "workers=1"],
 }  # fmt: skip
 
-# Left as they are: what starts processes, compiles for minutes, goes on for ever, fetches, or leaves the test's folder.
+# Left as they are: what starts processes (trainer=ddp_cpu as well),
+# compiles for minutes, goes on for ever, fetches, or leaves the test's folder.
 KEPT = ("paths", "hydra", "compile", "logger", "trainer.devices", "workers", "num_workers", "data.num_workers",
         "callbacks.crf.workers", "cache", "downloads", "output", "dataset.cache", "name", "verify",
         "trainer.default_root_dir")  # fmt: skip
@@ -77,7 +78,7 @@ def overrides(draw: st.DrawFn, command: str) -> str:
     key = draw(st.sampled_from(KEYS[command]))
     if kind == "choice":
         group = draw(st.sampled_from(GROUPS[command]))
-        choices = sorted(path.stem for path in (REPO / "conf" / group).glob("*.yaml"))
+        choices = sorted(path.stem for path in (REPO / "conf" / group).glob("*.yaml") if path.stem != "ddp_cpu")
         return f"{group}={draw(st.one_of(st.sampled_from(['', *choices]), quoted))}"
     if kind == "misspelt":
         place = draw(st.integers(0, len(key) - 1))
@@ -142,6 +143,9 @@ def test_any_override_ends_well_or_in_one_line(
         ("train", f"dataset.samples.train={'9' * 40}", "must be a finite number, from -1e+18 to 1e+18"),
         ("predict", "crf.iterations=1e12", "crf: iterations=1000000000000.0: give a whole number from 0 to 10000"),
         ("predict", "inference.window=1.5", "inference.window=1.5 must be a whole number of pixels, or null"),
+        ("tune_crf", "dataset=[[1]]", "dataset=[[1]]: a group takes the name of one of its choices"),
+        ("train", "~dataset", "dataset.size: no such key with ~dataset."),
+        ("tune_crf", "~search", "refine: no such key with ~search."),
         ("tune_crf", "search.refine=1000", "search.refine takes a whole number from 0 to 20"),
         ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
     ],
