@@ -58,11 +58,13 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
         def work(config: DictConfig) -> Any:
             from src.config_checks import check_values
-            from src.config_structure import check_structure
+            from src.config_structure import check_structure, compose_groups
             from src.provenance import save_record
 
-            check_structure(config, name, HydraConfig.get().overrides.task)
-            check_values(config, name)
+            overrides = HydraConfig.get().overrides.task
+            defaults = compose_groups(name, overrides)
+            check_structure(config, defaults, overrides)
+            check_values(config, defaults, overrides)
             save_record(config)
             return main(config)
 

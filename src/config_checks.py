@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import NoneType
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.config_structure import compose_groups, key_of, shown
+from src.config_structure import key_of, shown
 from src.errors import UserError
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -101,15 +100,16 @@ RULES: dict[str, Rule] = {
 }
 
 
-def check_values(config: DictConfig, name: str) -> None:
+def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
     """Compare values of overrides with the kind of the default that stood there, and all values with the rules.
+
+    Args:
+        defaults: the config without the overrides, but for the choices of groups.
 
     Raises:
         UserError: naming the key, the value and what may stand there.
     """
-    overridden = dict.fromkeys(map(key_of, HydraConfig.get().overrides.task))
-    defaults = compose_groups(name, HydraConfig.get().overrides.task)
-    for key in overridden:
+    for key in dict.fromkeys(map(key_of, overrides)):
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")

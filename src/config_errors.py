@@ -49,10 +49,11 @@ def explain(error: BaseException, name: str) -> str:
 
 def no_such_key(key: str, name: str) -> str:
     """What stands where a key was looked for, under the groups that were chosen; nothing where it is there."""
-    chosen = [o for o in sys.argv[1:] if o.partition("=")[2] in choices(key_of(o)) or o.startswith("~")]
+    given = [o for o in sys.argv[1:] if is_group(key_of(o))]
+    chosen = [o for o in given if o.startswith("~") or o.partition("=")[2] in choices(key_of(o))]
     GlobalHydra.instance().clear()  # after an error it is of no more use
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        defaults = hydra.compose(name, [o for o in chosen if is_group(key_of(o))])
+        defaults = hydra.compose(name, chosen)
     if fault := misplaced(key, OmegaConf.to_container(defaults)):
         return f"{key}: {fault}"
     parent, _, last = key.rpartition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +18,15 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to
 OPTIONAL = re.compile(r"logger|(callbacks|logger)\.\w+")  # what a command can do without
 
 
-def check_structure(config: DictConfig, name: str, overrides: Sequence[str]) -> None:
+def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
     """Every override sets a key of its own, and what says what to build is still there.
+
+    Args:
+        defaults: the config without the overrides, but for the choices of groups.
 
     Raises:
         UserError: naming the override and what to write instead.
     """
-    defaults = compose_groups(name, overrides)
     for override in overrides:
         key = key_of(override)
         if fault := misplaced(key, OmegaConf.to_container(defaults)):
@@ -33,7 +36,7 @@ def check_structure(config: DictConfig, name: str, overrides: Sequence[str]) -> 
         broken = builds and not (isinstance(value, DictConfig) and "_target_" in value)
         removed = override.startswith("~") and ("." not in key or key.startswith("paths.") or key.endswith("._target_"))
         if (broken or removed) and not OPTIONAL.fullmatch(key):
-            raise UserError(f"{override}: {name} needs {key}{remedy(key, default)}")
+            raise UserError(f"{override}: {key} is needed{remedy(key, default)}")
     for group in ("callbacks", "logger"):
         for entry, value in (config.get(group) or {}).items():
             if value and not (isinstance(value, DictConfig) and "_target_" in value):
@@ -72,7 +75,7 @@ def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def is_group(key: str) -> bool:
-    return (CONF / key).is_dir()
+    return key != "" and os.path.isdir(CONF / key)  # of any key; Path.is_dir raises where it is too long for a name
 
 
 def key_of(override: str) -> str:
