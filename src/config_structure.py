@@ -75,7 +75,7 @@ def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def is_group(key: str) -> bool:
-    return key != "" and os.path.isdir(CONF / key)  # of any key; Path.is_dir raises where it is too long for a name
+    return os.path.isdir(CONF / key)  # of any key; Path.is_dir raises where it is too long for a name
 
 
 def key_of(override: str) -> str:

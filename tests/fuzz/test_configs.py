@@ -30,7 +30,8 @@ TINY = {
     "export": ["format=torchscript"],
     "prepare": ["verify=true", "workers=0", "dataset.samples={train: 2, val: 2}"],
     "report": ["images=2", "candidates=2"],
-    "tune_crf": ["accelerator=cpu", "name=null", "refine=0", "grid={w1: [5]}", "crf.iterations=1", "workers=1"],
+    "tune_crf": ["accelerator=cpu", "name=null", "refine=0", "grid={w1: [5], sxy: [50], srgb: [5, 6]}",
+                 "crf.iterations=1", "workers=1", "images=3"],
 }  # fmt: skip
 
 # Left as they are: what starts processes (trainer=ddp_cpu as well),
