@@ -35,7 +35,7 @@ TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NA
 NUMBER: Rule = (number, "a number")
 NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
 LARGEST = 1e18  # fits into 64 bits
-PAIRS = ("crf.sxy",)  # numbers that may be lists
+LISTS = ("crf.sxy", "dataset.void", "trainer.devices")  # numbers that may be several
 SEED = whole(0, 2**32 - 1)
 POSITIVE, COUNT = whole(1), whole(0)
 SPLITS = ("train", "val", "test")
@@ -113,7 +113,7 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
-        if number(default) and isinstance(value, (str, bool, DictConfig, *([] if key in PAIRS else [ListConfig]))):
+        if number(default) and isinstance(value, (str, bool, DictConfig, *([] if key in LISTS else [ListConfig]))):
             raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
         if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
             raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")

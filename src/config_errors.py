@@ -91,9 +91,8 @@ def explain_choice() -> str:
     """One line for a group's choice that is no text, over which Hydra stumbles; nothing where all are."""
     given = [o for o in sys.argv[1:] if is_group(key_of(o)) and "=" in o]
     wrong = [o for o in given if o.partition("=")[2] not in choices(key_of(o))]
-    return (
-        f"{' '.join(wrong)}: a group takes the name of one of its choices, a text; --help lists them" if wrong else ""
-    )
+    advice = ": a group takes the name of one of its choices, a text; --help lists them"
+    return " ".join(wrong) + advice if wrong else ""
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:
@@ -113,6 +112,7 @@ def explain_disk(error: BaseException, begun: bool) -> str:
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:
+    """What stands under a key; under none, at the top."""
     node = OmegaConf.select(config, key) if key else config
     return sorted(map(str, node)) if isinstance(node, DictConfig) else []
 

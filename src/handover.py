@@ -54,7 +54,10 @@ def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
     content = read_state(Path(checkpoint))
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
         raise UserError(f"ckpt={checkpoint}: holds no training to go on with; init_from= takes weights alone")
-    states = [{name: value.shape for name, value in s.items()} for s in (content["state_dict"], segmenter.state_dict())]
+    states = [
+        {name: getattr(value, "shape", None) for name, value in state.items()}
+        for state in (content["state_dict"], segmenter.state_dict())
+    ]
     unlike = {name.partition(".")[0] for name, _ in states[0].items() ^ states[1].items()}  # model, loss
     before, now = (dict(leaves(settings)) for settings in (content["hyper_parameters"], segmenter.hparams))
     changed = [

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from src.config_checks import check_values
 from src.errors import UserError
 from src.resolvers import register_resolvers
 from tests.conftest import REPO
@@ -175,3 +176,14 @@ def test_paper_recipe():
     assert (config.data.batch_size, config.augmentation.crop_size, config.augmentation.scale) == (30, 321, None)
     assert (config.crf.w2, config.crf.sg, config.crf.iterations) == (3, 3, 10)
     assert compose("experiment=voc12_vanilla").data.batch_size == 20
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["crf.sxy=[40,60]"], ["dataset=folder", "dataset.void=[0,0,0]"], ["trainer=gpu", "trainer.devices=[0,1]"]],
+)
+def test_numbers_that_may_be_several(overrides: list[str]) -> None:
+    config = compose(*overrides)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    check_values(config, compose(*overrides[:-1]), overrides)
