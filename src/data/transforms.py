@@ -42,8 +42,8 @@ def train_transform(
         low, high = scale
         if not 0 < low <= high:
             raise ValueError(f"augmentation.scale={list(scale)} must be two factors, 0 < low <= high, or null")
-        if low <= 0.5:  # an image of a pixel must not become none
-            side = math.ceil(1 / low)
+        if low < 1:  # an image of a pixel must not become none: sides are rounded down
+            side = math.ceil(1 / low) + 1
             steps.append(A.PadIfNeeded(side, side, fill=MEAN_RGB, fill_mask=VOID, border_mode=cv2.BORDER_CONSTANT))
         steps.append(A.RandomScale((low - 1, high - 1), p=1))
     steps.append(A.PadIfNeeded(crop_size, crop_size, fill=MEAN_RGB, fill_mask=VOID, border_mode=cv2.BORDER_CONSTANT))

@@ -115,7 +115,10 @@ def given_files(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", TINY)
+RARE = ("describe", "export", "prepare", "report")  # they build little from a config
+
+
+@pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] if c in RARE else []) for c in TINY])
 @given(data=st.data())
 def test_any_override_ends_well_or_in_one_line(
     command: str, data: st.DataObject, worker: Worker, given_files: Path

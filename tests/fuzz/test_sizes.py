@@ -72,6 +72,7 @@ def test_inference_and_crf_serve_every_size(
     seed=st.integers(0, 9),
 )
 @example(height=1, width=1, crop=33, scale=(0.05, 0.05), seed=0)
+@example(height=1, width=1, crop=1, scale=(0.75, 1.0), seed=0)
 @example(height=1, width=300, crop=1, scale=(0.05, 2.0), seed=0)
 def test_training_takes_every_size(
     module: Segmenter, height: int, width: int, crop: int, scale: Any, seed: int
