@@ -34,7 +34,7 @@ TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what look
 TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NAME of a class or function")
 NUMBER: Rule = (number, "a number")
 NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
-LARGEST = 1e18  # fits into 64 bits
+LARGEST = {int: 2**63 - 1, float: 1e38}  # integers of 64 bits, floats of 32
 LISTS = ("crf.sxy", "dataset.void", "trainer.devices")  # numbers that may be several
 SEED = whole(0, 2**32 - 1)
 POSITIVE, COUNT = whole(1), whole(0)
@@ -119,8 +119,8 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
             raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")
     content: Any = OmegaConf.to_container(config, resolve=True)
     for key, value in entries(content):
-        if number(value) and not abs(value) <= LARGEST:  # nor nan
-            raise UserError(f"{key}={value}: must be a finite number, from -{LARGEST:g} to {LARGEST:g}")
+        if number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # nor nan
+            raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
         fits, words = TARGET if key.endswith("_target_") else RULES.get(key, (None, ""))
         if fits and not fits(value):
             raise UserError(f"{key}={shown(value)}: {key} takes {words}")

@@ -144,7 +144,7 @@ def test_any_override_ends_well_or_in_one_line(
         ("train", "optimizer.lr=[[1]]", "optimizer.lr takes a number, such as optimizer.lr=0.1"),
         ("train", "optimizer.lr=null", "optimizer.lr takes a number"),
         ("train", "optimizer.multipliers.norm=null", "optimizer.multipliers takes null, or numbers, by name"),
-        ("train", f"dataset.samples.train={'9' * 40}", "must be a finite number, from -1e+18 to 1e+18"),
+        ("train", f"dataset.samples.train={'9' * 40}", "must be a finite number, from -9.22337e+18 to 9.22337e+18"),
         ("predict", "crf.iterations=1e12", "crf: iterations=1000000000000.0: give a whole number from 0 to 10000"),
         ("predict", "inference.window=1.5", "inference.window=1.5 must be a whole number of pixels, or null"),
         ("tune_crf", "dataset=[[1]]", "dataset=[[1]]: a group takes the name of one of its choices"),
