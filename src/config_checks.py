@@ -35,7 +35,8 @@ TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NA
 NUMBER: Rule = (number, "a number")
 NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
 LARGEST = {int: 2**63 - 1, float: 1e38}  # integers of 64 bits, floats of 32
-LISTS = ("crf.sxy", "dataset.void", "trainer.devices")  # numbers that may be several
+# Where numbers stand by default, these may too.
+ALSO: dict[str, Any] = {"crf.sxy": ListConfig, "dataset.void": ListConfig, "trainer.devices": (ListConfig, str)}
 SEED = whole(0, 2**32 - 1)
 POSITIVE, COUNT = whole(1), whole(0)
 SPLITS = ("train", "val", "test")
@@ -68,6 +69,10 @@ RULES: dict[str, Rule] = {
     "callbacks.crf.first_n": maybe(POSITIVE),
     "callbacks.crf.every_n_validations": POSITIVE,
     "callbacks.pictures.count": POSITIVE,
+    "trainer.devices": (
+        lambda v: v == "auto" or whole(-1)[0](v) or (isinstance(v, list) and bool(v) and all(map(COUNT[0], v))),
+        "auto, how many, or a list of their numbers: [0,1]",
+    ),
     "trainer.max_steps": whole(-1),
     "trainer.max_epochs": maybe(whole(-1)),
     "trainer.val_check_interval": (
@@ -113,7 +118,8 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
-        if number(default) and isinstance(value, (str, bool, DictConfig, *([] if key in LISTS else [ListConfig]))):
+        other = isinstance(value, (str, bool, DictConfig, ListConfig)) and not isinstance(value, ALSO.get(key, ()))
+        if number(default) and other:
             raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
         if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
             raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")

@@ -13,7 +13,7 @@ from src.errors import UserError
 if TYPE_CHECKING:
     from src.segmenter import Segmenter
 
-ONE_A_RUN = ("classes", "optimizer._target_", "optimizer.algorithm", "scheduler._target_")  # what its state is made for
+RESTORED = ("classes", "optimizer", "scheduler")  # what a run goes on with, whatever the config says
 
 
 def carry_best(checkpoint: Path, folder: Path) -> None:
@@ -63,12 +63,12 @@ def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
     changed = [
         f"{key.removeprefix('model.')}={before.get(key)} (now {now.get(key)})"
         for key in dict.fromkeys([*before, *now])
-        if before.get(key) != now.get(key) and (key in ONE_A_RUN or key.partition(".")[0] in unlike)
+        if before.get(key) != now.get(key) and key.partition(".")[0] in (*RESTORED, *unlike)
     ]
     if changed or unlike:
         raise UserError(
-            f"ckpt={checkpoint} is of a run with {', '.join(changed) or 'a network of other code'}: go on with the "
-            "same, or leave ckpt out (init_from= begins with the weights, where the network is the same)"
+            f"ckpt={checkpoint} is of a run with {', '.join(changed) or 'a network of other code'}: go on with "
+            "its own overrides, or leave ckpt out (init_from= begins with the weights, where the network is the same)"
         )
 
 

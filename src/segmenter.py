@@ -104,12 +104,24 @@ class Segmenter(LightningModule):
         if self.trainer.is_global_zero:
             print_parameter_groups(optimizer.param_groups)
         schedule = dict(self.scheduler_config)
-        if "total_iters" in schedule and schedule["total_iters"] is None:
-            if (length := self.trainer.estimated_stepping_batches) == float("inf"):
-                raise UserError("a run without end (trainer.max_steps=-1) has no length to decay over: set it, "
-                                "trainer.max_epochs or scheduler.total_iters")  # fmt: skip
-            schedule["total_iters"] = int(length)
+        if "total_iters" in schedule:
+            schedule["total_iters"] = self.decay_length
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": instantiate(schedule, optimizer), "interval": "step"},
         }
+
+    @property
+    def decay_length(self) -> int | None:
+        """Iterations over which the rate decays; None where the schedule has no end.
+
+        Raises:
+            UserError: if that is to be the length of a run that has none.
+        """
+        if "total_iters" not in self.scheduler_config:
+            return None
+        length = self.scheduler_config["total_iters"] or self.trainer.estimated_stepping_batches
+        if length == float("inf"):
+            raise UserError("a run without end (trainer.max_steps=-1) has no length to decay over: set it, "
+                            "trainer.max_epochs or scheduler.total_iters")  # fmt: skip
+        return int(length)

@@ -65,6 +65,7 @@ def run(
     ckpt: Path | None = None,
     every: int | None = None,
     accumulate: int = 1,
+    steps: int = STEPS,
 ) -> L.Trainer:
     config = composed("backbone.width=0.0625", "callbacks=ema", "optimizer.lr=0.05")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
@@ -82,7 +83,7 @@ def run(
     ]
     settings = OmegaConf.create({
         **OmegaConf.to_container(config.trainer, resolve=False),
-        "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_steps": STEPS, "val_check_interval": 4,
+        "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_steps": steps, "val_check_interval": 4,
         "default_root_dir": str(folder), "enable_progress_bar": False, "log_every_n_steps": 1,
         "accumulate_grad_batches": accumulate,
     })  # fmt: skip
@@ -179,7 +180,9 @@ def built(*overrides: str, classes: int = 3) -> Segmenter:
         ([], 4, "classes=['c0', 'c1', 'c2'] (now ['c0', 'c1', 'c2', 'c3'])"),
         (["optimizer=adamw"], 3, "optimizer.algorithm=SGD (now AdamW)"),
         (["scheduler=step"], 3, ".PolynomialLR (now torch.optim.lr_scheduler.StepLR)"),
-        (["head.dropout=0.1", "optimizer.lr=0.01", "trainer.max_steps=9"], 3, ""),
+        (["optimizer.lr=0.01"], 3, "optimizer.lr=0.1 (now 0.01)"),
+        (["scheduler.power=2"], 3, "scheduler.power=0.9 (now 2)"),
+        (["head.dropout=0.1", "crf=none"], 3, ""),
     ],
 )
 def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str], classes: int, said: str) -> None:
@@ -194,6 +197,12 @@ def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str]
         refuse_another(str(file), other)
     assert str(file) in str(refusal.value)
     assert said in str(refusal.value)
+
+
+def test_a_rate_that_has_decayed_is_not_trained_on_with(tmp_path: Path, whole: tuple[Watch, L.Trainer]) -> None:
+    last = Path(whole[1].default_root_dir) / "checkpoints/last.ckpt"
+    with pytest.raises(UserError, match=f"decays over {STEPS} iterations .now {STEPS + 4}.: .* trainer.max_steps"):
+        run(tmp_path, Watch(), ckpt=last, steps=STEPS + 4)
 
 
 def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from src.errors import UserError
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +48,13 @@ class ExactResume(Callback):
         self.gradients: dict[str, Tensor] = {}  # that were adding up in the run that goes on
         self.max_steps: int | None = None  # of the trainer, where it goes on
 
-    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        before, now = checkpoint["lr_schedulers"][0].get("total_iters"), module.decay_length
+        if before != now:  # restored, the rate would stay at 0 from there on
+            raise UserError(
+                f"the checkpoint's learning rate decays over {before} iterations (now {now}): go on with the "
+                "trainer.max_steps that the run began with, or begin another with init_from="
+            )
         self.gradients = checkpoint.get("gradients", {})
         validations = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
         self.max_steps = trainer.max_steps
