@@ -6,13 +6,15 @@ normalised symmetrically, D^-1/2 K D^-1/2, as pydensecrf's default is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
-from src.crf.mean_field import Message, pruned_mean_field
+from src.crf.mean_field import pruned_mean_field
 from src.crf.parameters import Parameters
 
 _CHUNK_ENTRIES = 1 << 22  # kernel entries held at a time: 32 MB in float64
@@ -33,8 +35,8 @@ class ExactEngine:
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 
 
-def exact_message(image: Tensor, parameters: Parameters) -> Message:
-    """Q -> sum of w K Q over the two kernels, float64, for all pixels at once."""
+def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+    """Q -> sum of w K Q over the two kernels, float64."""
     p = parameters
     kernels = []
     if p.w1 > 0:
@@ -45,8 +47,8 @@ def exact_message(image: Tensor, parameters: Parameters) -> Message:
     ones = torch.ones(image[0].numel(), 1, dtype=torch.float64, device=image.device)
     terms = [(w, f, _filter(f, ones).rsqrt()) for w, f in kernels]
 
-    def message(q: Tensor) -> list[Tensor]:
-        return [sum((w * norm * _filter(f, norm * q) for w, f, norm in terms), torch.zeros_like(q))]
+    def message(q: Tensor) -> Tensor:
+        return sum((w * norm * _filter(f, norm * q) for w, f, norm in terms), torch.zeros_like(q))
 
     return message
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.crf import inputs
+from src.crf.mean_field import mean_field
 from src.crf.parameters import Parameters
 from src.crf.torch_engine import kernels_of
 
@@ -56,7 +57,5 @@ class DenseCRFModule(nn.Module):
         def message(q: Tensor) -> Tensor:
             return -sum(w * kernel.filter(q) for w, kernel in zip(weights, kernels, strict=True)) @ compatibility.T
 
-        q = unary.softmax(1)
-        for _ in range(self.parameters_at_start.iterations):
-            q = (unary + message(q)).softmax(1)
+        q = mean_field(unary, message, self.parameters_at_start.iterations)
         return q.T.reshape(logits.shape).to(logits.dtype)

@@ -5,9 +5,6 @@ Source: Adams, Baek & Davis, "Fast High-Dimensional Filtering Using the Permutoh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import reduce
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -15,10 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-from src.crf import simplices
-
-Sums = tuple[Tensor, Tensor, Tensor]  # the rows to sum, where each sum begins, the rows' weights
-POINTS_AT_A_TIME = 1 << 15  # on a CPU; of 21 channels, 2.7 MB
+from src.crf.simplices import numbered_keys, packed_keys, simplices
 
 
 class Lattice:
@@ -36,10 +30,10 @@ class Lattice:
     ) -> None:
         """image: which image of a batch a point is of; points of different ones share no vertex."""
         points, d = features.shape
-        base, order, weights = simplices.simplices(features.float())
+        base, order, weights = simplices(features.float())
         self.points, self.dtype, self.device = points, dtype, features.device
         image = base.new_zeros(points) if image is None else image
-        keys, following = simplices.packed_keys(base, order, image) or simplices.numbered_keys(base, order, image)
+        keys, following = packed_keys(base, order, image) or numbered_keys(base, order, image)
         # One sort tells the vertices, and the entries of each: splat is a sum over those.
         sorted_keys, entry = keys.reshape(-1).sort()
         is_first = torch.cat([sorted_keys.new_ones(1, dtype=torch.bool), sorted_keys[1:] != sorted_keys[:-1]])
@@ -52,54 +46,30 @@ class Lattice:
         # comes one that no point lies at: it is 0, and stands for neighbours that are missing.
         point = entry.int().div_(d + 1, rounding_mode="trunc")
         bags = pad(begin.int(), (0, 1), value=len(entry))
-        self.splat = (point, bags, weight.index_select(0, entry))
-        self.slice = (index, _every(d + 1, points, entry.device), weight)
+        self._splat = (point, bags, weight.index_select(0, entry))
+        self._slice = (index, _every(d + 1, points, entry.device), weight)
         vertices = sorted_keys[begin]
         shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
         threes = _every(3, self.vertices + 1, entry.device)
-        self.blurs = [(_neighbours(following(vertices, i)), threes, shares) for i in range(d + 1)]
+        self._blurs = [(_neighbours(following(vertices, i)), threes, shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
         """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
         norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
-        point, begin, share = self.splat
-        self.splat = (point, begin, share * norm.index_select(0, point))
-        index, begin, share = self.slice
-        self.slice = (index, begin, share * norm.mul(weight).repeat_interleave(len(share) // self.points))
+        point, begin, share = self._splat
+        self._splat = (point, begin, share * norm.index_select(0, point))
+        index, begin, share = self._slice
+        self._slice = (index, begin, share * norm.mul(weight).repeat_interleave(len(share) // self.points))
         return self
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
         return _Filter.apply(values, self)
 
-
-class LatticeSum:
-    """The sum of lattices around the same points: values (points x channels) -> the filtered values' rows, in parts.
-
-    One slice gathers from the vertices of all lattices. On a CPU its parts are small: what is made of them stays in
-    the cache, and in memory that the process has already. No gradients.
-    """
-
-    def __init__(self, lattices: Sequence[Lattice]) -> None:
-        self._lattices = lattices
-        points, device = lattices[0].points, lattices[0].device
-        starts = accumulate((lattice.vertices + 1 for lattice in lattices), initial=0)
-        slices = [(lattice.slice, start) for lattice, start in zip(lattices, starts, strict=False)]
-        index = torch.cat([(rows + start).view(points, -1) for (rows, _, _), start in slices], 1)
-        weight = torch.cat([shares.view(points, -1) for (_, _, shares), _ in slices], 1)
-        part = points if device.type != "cpu" else min(points, POINTS_AT_A_TIME)
-        begin = _every(index.shape[1], part, device)
-        parts = zip(index.split(part), weight.split(part), strict=True)
-        self._slices = [(rows.reshape(-1), begin[: len(rows)], shares.reshape(-1)) for rows, shares in parts]
-
-    def __call__(self, values: Float[Tensor, "points channels"]) -> Iterator[Float[Tensor, "part channels"]]:
-        vertices = torch.cat([reduce(_sum, (lattice.splat, *lattice.blurs), values) for lattice in self._lattices])
-        return (_sum(vertices, sums) for sums in self._slices)
-
-
-def _sum(values: Float[Tensor, "rows channels"], sums: Sums) -> Float[Tensor, "sums channels"]:
-    rows, begin, weight = sums
-    return embedding_bag(rows, values, begin, mode="sum", per_sample_weights=weight)
+    def _run(self, values: Tensor, blurs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        for index, begin, weight in (self._splat, *blurs, self._slice):
+            values = embedding_bag(index, values, begin, mode="sum", per_sample_weights=weight)
+        return values
 
 
 class _Filter(torch.autograd.Function):
@@ -108,12 +78,11 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice) -> Tensor:
         ctx.lattice = lattice
-        return reduce(_sum, (lattice.splat, *lattice.blurs, lattice.slice), values.contiguous())
+        return lattice._run(values.contiguous(), lattice._blurs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        lattice = ctx.lattice
-        return reduce(_sum, (lattice.splat, *lattice.blurs[::-1], lattice.slice), grad.contiguous()), None
+        return ctx.lattice._run(grad.contiguous(), ctx.lattice._blurs[::-1]), None
 
 
 def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:

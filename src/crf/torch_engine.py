@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
-from src.crf.mean_field import Message, Scores, mean_field, pruned_mean_field
+from src.crf.mean_field import mean_field, pruned_mean_field
 from src.crf.parameters import Parameters
-from src.crf.permutohedral import Lattice, LatticeSum
+from src.crf.permutohedral import Lattice
 
 
 class TorchEngine:
@@ -34,13 +34,7 @@ class TorchEngine:
         largest = unary.softmax(1).reshape(batch, -1, classes).amax(1)
         # Every image drops other classes: they stay as columns, which neither send nor receive.
         kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
-
-        def between_kept(q: Scores) -> Iterator[Scores]:
-            begin = 0
-            for part in message(q * kept):
-                yield part.mul_(kept[begin : (begin := begin + len(part))])
-
-        q = mean_field(unary, between_kept, p.iterations)
+        q = mean_field(unary, lambda q: message(q * kept) * kept, p.iterations)
         return q.reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
@@ -48,8 +42,11 @@ class TorchEngine:
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 
 
-def _message(kernels: list[Lattice]) -> Message:
-    return LatticeSum(kernels) if kernels else lambda q: [torch.zeros_like(q)]
+def _message(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
+    def message(q: Tensor) -> Tensor:
+        return reduce(Tensor.add_, (kernel.filter(q) for kernel in kernels)) if kernels else 0 * q
+
+    return message
 
 
 def kernels_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from src.crf import simplices
+from src.crf import permutohedral
 from src.crf.features import position_features
 from src.crf.permutohedral import Lattice
 
@@ -17,7 +17,7 @@ def random_lattice(points: int = 60, dimensions: int = 5) -> Lattice:
 
 def test_weights_are_barycentric():
     lattice = random_lattice()
-    weight = lattice.slice[2].reshape(60, -1)
+    weight = lattice._slice[2].reshape(60, -1)
     assert weight.min() >= -1e-5
     assert torch.allclose(weight.sum(1), torch.ones((), dtype=torch.float64), atol=1e-5)
 
@@ -49,7 +49,7 @@ def test_keys_too_wide_to_pack_give_the_same_lattice(monkeypatch):
     image = torch.arange(60) % 2
     packed = random_lattice().filter(values)
     packed_two = Lattice(features, torch.float64, image).filter(values)
-    monkeypatch.setattr(simplices, "packed_keys", lambda *_: None)
+    monkeypatch.setattr(permutohedral, "packed_keys", lambda *_: None)
     assert torch.allclose(random_lattice().filter(values), packed)
     assert torch.allclose(Lattice(features, torch.float64, image).filter(values), packed_two)
 
