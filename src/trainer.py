@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -70,20 +71,23 @@ def plain_accidents(trainer: Trainer) -> Iterator[None]:
         yield
     except SIGTERMException:
         sys.exit(SIGTERM_EXIT)
-    except (RuntimeError, MemoryError, ConnectionError, EOFError) as error:
+    except (RuntimeError, MemoryError, *BROKEN) as error:
         if lacks_memory(error):
             raise UserError(NEEDS_LESS + go_on(trainer)) from error
         callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
         workers = next(callback for callback in callbacks if isinstance(callback, WorkerNames))
         found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
-        broken = isinstance(error, (ConnectionError, EOFError))  # it died with a batch half handed over
-        if pids := [int(pid) for pid in found[1].split(",")] if found else workers.dead if broken else []:
+        if pids := [int(pid) for pid in found[1].split(",")] if found else workers.dead:
             dead = ", ".join(workers.names.get(pid, f"with process {pid}") for pid in pids)
             raise UserError(
                 f"data worker {dead} died, most likely for lack of memory: lower num_workers or the batch size (both "
                 "of data, in training)" + go_on(trainer)
             ) from error
         raise
+
+
+# Of a worker that died with a batch half handed over.
+BROKEN = (OSError, EOFError, UnpicklingError)
 
 
 class WorkerNames(Callback):
@@ -96,6 +100,8 @@ class WorkerNames(Callback):
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         for title, loader in (("training", trainer.train_dataloader), ("validation", trainer.val_dataloaders)):
             for number, worker in enumerate(getattr(getattr(loader, "_iterator", None), "_workers", [])):
+                if isinstance(exception, BROKEN):
+                    worker.join(1)  # its connection ends before it does
                 code = worker.exitcode
                 how = ""
                 if code is not None and code < 0:

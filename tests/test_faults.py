@@ -42,7 +42,7 @@ def assert_one_line(command: Command, *parts: str) -> None:
 
 def test_what_made_the_loss_nan_is_kept_to_be_looked_at(tmp_path: Path) -> None:
     status, command = disturbed(tmp_path / "logs", happening("spoil_weights", 3))
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(command, "the loss is nan at step 3, images ", "nonfinite.pt")
     (run,) = runs(tmp_path / "logs")
     kept = torch.load(run / "nonfinite.pt", weights_only=True)
@@ -55,7 +55,7 @@ def test_what_made_the_loss_nan_is_kept_to_be_looked_at(tmp_path: Path) -> None:
 
 def test_out_of_memory_says_what_to_turn(tmp_path: Path) -> None:
     status, command = disturbed(tmp_path / "logs", happening("want_memory", 3))
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(command, "out of memory: lower data.batch_size", f"go on with ckpt={last(tmp_path / 'logs')}")
 
 
@@ -69,7 +69,7 @@ def test_sigterm_leaves_a_checkpoint_and_143(tmp_path: Path) -> None:
 def test_a_dead_data_worker_is_named(tmp_path: Path) -> None:
     long = ("trainer.max_steps=24", "trainer.val_check_interval=24")  # beyond what is fetched ahead
     status, command = disturbed(tmp_path / "logs", happening("kill_data_worker", 3), "data.num_workers=2", *long)
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(command, "lower num_workers", "go on with ckpt=")
     assert re.search(r"data worker 0 of training \(process \d+, SIGKILL\) died", command.line("error:")), command.text
 
@@ -92,7 +92,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     one = trained(tmp_path / "logs", *SHORT, here, happening("wait", 3, pipe))
     (tmp_path / "pipe.there").read_text()  # until it has come there
     status, other = disturbed(tmp_path / "logs", here)
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(other, f"{tmp_path}/logs/run: another run (process {one.process.pid} on ", "choose another folder")
     pipe.write_text("")
     assert one.ended() == 0, one.text
@@ -102,7 +102,7 @@ def test_a_killed_runs_folder_is_free_at_once_but_its_checkpoints_are_not(tmp_pa
     here = f"hydra.run.dir={tmp_path}/logs/run"
     assert disturbed(tmp_path / "logs", here, happening("kill", 3), "data.num_workers=2")[0] == -signal.SIGKILL
     status, anew = disturbed(tmp_path / "logs", here)
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(anew, "holds a training already: go on with ckpt=")
     assert step(last(tmp_path / "logs")) == 2
     status, again = disturbed(tmp_path / "logs", here, f"ckpt={last(tmp_path / 'logs')}")
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     """Files may grow to 40 kB: after the first checkpoint, as a disk would fill up."""
     full = SmallFiles(40_000, after=1)
     status, command = disturbed(tmp_path / "logs", "callbacks.resume.every_n_steps=1", before=full)
-    assert status == 2
+    assert status == 2, command.text
     good = last(tmp_path / "logs")
     assert_one_line(
         command, f"{good}: the checkpoint could not be written (File too large)", "make room", f"go on with ckpt={good}"
@@ -132,7 +132,7 @@ def test_a_folder_that_takes_nothing_is_named_before_training(tmp_path: Path) ->
         (tmp_path / "file").touch()
         where = f"{tmp_path}/file/logs"
         status, command = disturbed(tmp_path / "logs", f"hydra.run.dir={where}")
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(command, where, "choose another paths.log_dir")
     assert not command.line("Parameter groups")
 
@@ -140,5 +140,5 @@ def test_a_folder_that_takes_nothing_is_named_before_training(tmp_path: Path) ->
 @pytest.mark.parametrize("where", ["/proc/nowhere", "/dev/null/logs"])
 def test_a_place_that_is_no_folder_is_named(tmp_path: Path, where: str) -> None:
     status, command = disturbed(tmp_path / "logs", f"hydra.run.dir={where}")
-    assert status == 2
+    assert status == 2, command.text
     assert_one_line(command, where, "choose another paths.log_dir")
