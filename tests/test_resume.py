@@ -91,6 +91,7 @@ def run(
     if ckpt:
         carry_best(ckpt, checkpoints)
     trainer.fit(segmenter, datamodule, ckpt_path=ckpt, weights_only=True)
+    trainer.validate(segmenter, datamodule, verbose=False)
     return trainer
 
 
@@ -151,6 +152,14 @@ def test_resumed_equals_uninterrupted(
     assert Path(own_best.best_model_path) == tmp_path / "after/checkpoints/best.ckpt"
     kept, own_kept = (torch.load(c.best_model_path, weights_only=True)["state_dict"] for c in (best, own_best))
     assert all(torch.equal(kept[name], own_kept[name]) for name in kept)
+
+
+def test_a_finished_run_gone_on_with_says_what_it_said(whole: tuple[Watch, L.Trainer], tmp_path: Path) -> None:
+    folder = Path(whole[1].default_root_dir)
+    run(tmp_path, Watch(), ckpt=folder / "checkpoints/last.ckpt")
+    said = curve(tmp_path)
+    assert {step for step, _, _ in said} == {str(STEPS)}
+    assert said < curve(folder)
 
 
 def test_gradients_that_add_up_over_batches_are_kept(tmp_path: Path) -> None:

@@ -107,6 +107,10 @@ class ExactResume(Callback):
         if trainer.state.fn == "fit" and self.max_steps is not None:
             trainer.fit_loop.epoch_loop.max_steps = self.max_steps
 
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        # The step of figures to come. A checkpoint has it one short, which Lightning mends only if iterations are left.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, SIGTERMException):
             if not trainer.validating:
