@@ -26,6 +26,8 @@ from src.loggers import SIGTERM_EXIT
 
 log = logging.getLogger(__name__)
 
+BROKEN = (OSError, EOFError, UnpicklingError)  # of a data worker that died with a batch half handed over
+
 
 def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     """The Trainer of conf/trainer with callbacks, loggers and the like; ``precision=auto`` is settled here."""
@@ -84,10 +86,6 @@ def plain_accidents(trainer: Trainer) -> Iterator[None]:
                 "of data, in training)" + go_on(trainer)
             ) from error
         raise
-
-
-# Of a worker that died with a batch half handed over.
-BROKEN = (OSError, EOFError, UnpicklingError)
 
 
 class WorkerNames(Callback):

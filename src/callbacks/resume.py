@@ -52,8 +52,8 @@ class ExactResume(Callback):
         before, now = checkpoint["lr_schedulers"][0].get("total_iters"), module.decay_length
         if before != now:  # restored, the rate would stay at 0 from there on
             raise UserError(
-                f"the checkpoint's learning rate decays over {before} iterations (now {now}): go on with the "
-                "trainer.max_steps that the run began with, or begin another with init_from="
+                f"ckpt={trainer.ckpt_path}: its learning rate decays over {before} iterations (now {now}): go on with "
+                "the trainer.max_steps that the run began with, or begin another with init_from="
             )
         self.gradients = checkpoint.get("gradients", {})
         validations = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
