@@ -36,7 +36,14 @@ NUMBER: Rule = (number, "a number")
 NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
 LARGEST = {int: 2**63 - 1, float: 1e38}  # integers of 64 bits, floats of 32
 # Where numbers stand by default, these may too.
-ALSO: dict[str, Any] = {"crf.sxy": ListConfig, "dataset.void": ListConfig, "trainer.devices": (ListConfig, str)}
+ALSO: dict[str, tuple[type, ...]] = {
+    "crf.sxy": (ListConfig,),
+    "dataset.void": (ListConfig, NoneType),
+    "callbacks.resume.every_minutes": (NoneType,),
+    "inference.window": (NoneType,),
+    "trainer.devices": (ListConfig, str),
+    **dict.fromkeys(("trainer.max_epochs", "trainer.val_check_interval", "trainer.limit_val_batches"), (NoneType,)),
+}
 SEED = whole(0, 2**32 - 1)
 POSITIVE, COUNT = whole(1), whole(0)
 SPLITS = ("train", "val", "test")
@@ -114,12 +121,11 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
     Raises:
         UserError: naming the key, the value and what may stand there.
     """
-    for key in dict.fromkeys(map(key_of, overrides)):
+    for key in [key_of(override) for override in overrides if not override.startswith("~")]:
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
-        other = isinstance(value, (str, bool, DictConfig, ListConfig)) and not isinstance(value, ALSO.get(key, ()))
-        if number(default) and other:
+        if number(default) and not number(value) and not isinstance(value, ALSO.get(key, ())):
             raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
         if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
             raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")

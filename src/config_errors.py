@@ -68,8 +68,8 @@ def no_such_key(key: str, name: str) -> str:
 
 
 def explain_instantiation(error: InstantiationException) -> str:
-    """The innermost cause, after the key of the config that it came from."""
-    where = re.search(r"full_key: (\S+)", str(error))
+    """The innermost cause, after the key of the config that it came from, or else what was to be built."""
+    where = re.search(r"full_key: (\S+)", str(error)) or re.search(r"call to target '([^']+)'", str(error))
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         cause = cause.__cause__

@@ -58,8 +58,8 @@ def shareable(config: DictConfig) -> dict[str, Any]:
     return without_home({**resolved, "provenance": record(config)})
 
 
-def named(variable: str, default: Any = None) -> Any:
-    return f"${variable}" if variable in os.environ else default
+def named(variable: str, *default: Any) -> Any:
+    return f"${variable}" if variable in os.environ else oc.env(variable, *default)
 
 
 def without_home(value: Any) -> Any:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from src.checkpoint_io import SafeCheckpointIO, previous
 from src.errors import UserError
-from src.hardware import auto_precision
+from src.hardware import auto_precision, resolve_accelerator
 from src.loggers import SIGTERM_EXIT
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,17 @@ BROKEN = (OSError, EOFError, UnpicklingError)  # of a data worker that died with
 
 
 def build_trainer(config: DictConfig, **options: Any) -> Trainer:
-    """The Trainer of conf/trainer with callbacks, loggers and the like; ``precision=auto`` is settled here."""
+    """The Trainer of conf/trainer with callbacks, loggers and the like; ``precision=auto`` is settled here.
+
+    Raises:
+        UserError: if the machine has not what the config asks for.
+    """
     settings = dict(config)
+    device = resolve_accelerator(settings.get("accelerator", "auto"))
+    if settings.get("accelerator") == "gpu" and device == "cpu":
+        raise UserError("trainer.accelerator=gpu: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu")
+    if settings.get("sync_batchnorm") and device == "cpu":
+        raise UserError("trainer.sync_batchnorm=true: torch has it on GPUs only; set it to false, or trainer=ddp_cpu")
     if settings.setdefault("precision", "auto") == "auto":
         settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
         log.info("precision: %s (%s)", settings["precision"], reason)

@@ -235,12 +235,13 @@ def test_home_and_environment_do_not_reach_the_loggers(monkeypatch: pytest.Monke
     monkeypatch.setenv("DEEPLAB_DATA", "/mnt/data")
     paths = f"+a=[{home}/x,x{home},{home}x,{home}]"
     read = ["+b='see file://${oc.env:PATH}'", "+c.unset='${oc.env:NO_SUCH_VARIABLE,7}'"]
-    config = compose("dataset=camvid", paths, *read)
+    config = compose("dataset=camvid", "trainer=slurm", paths, *read)
     del config.hydra
     told = shareable(config)
     assert told["a"] == ["~/x", f"x{home}", f"{home}x", "~"]
     assert told["b"] == "see file://$PATH"
-    assert told["c"] == {"unset": 7}
+    assert told["c"] == {"unset": "7"}  # as OmegaConf has it
+    assert told["trainer"]["num_nodes"] == 1  # of no SLURM job
     assert told["dataset"]["root"].startswith("$DEEPLAB_DATA/")
     assert config.dataset.root.startswith("/mnt/data/")  # as ever
 
