@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 
-from src.callbacks import ExactResume, RunCheckpoint
+from src.callbacks import ExactResume, LastValidation, RunCheckpoint
 from src.data import Shapes, train_transform
 from src.data.datamodule import SegmentationDataModule
 from src.errors import UserError
@@ -65,27 +65,29 @@ def run(
     ckpt: Path | None = None,
     every: int | None = None,
     accumulate: int = 1,
-    steps: int = STEPS,
+    length: dict[str, int] | None = None,
+    images: int = 7,
 ) -> L.Trainer:
     config = composed("backbone.width=0.0625", "callbacks=ema", "optimizer.lr=0.05")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     torch.manual_seed(7 if ckpt else 0)  # where a resumed run begins must not matter
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
-    data = partial(Shapes, samples={"train": 7, "val": 2}, size=65)
+    data = partial(Shapes, samples={"train": images, "val": 2}, size=65)
     datamodule = SegmentationDataModule(data, train_transform(65, scale=(0.5, 1.5)), 2, workers, seed=3)
     checkpoints = folder / "checkpoints"
     own = [
         instantiate(config.callbacks.weight_averaging),
         watch,
+        LastValidation(),
         ExactResume(str(checkpoints / "last.ckpt"), seed=3, every_n_steps=every),
         RunCheckpoint(checkpoints, "best", monitor="val/miou", mode="max", enable_version_counter=False),
         RunCheckpoint(checkpoints, "last", enable_version_counter=False),
     ]
     settings = OmegaConf.create({
         **OmegaConf.to_container(config.trainer, resolve=False),
-        "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_steps": steps, "val_check_interval": 4,
+        "accelerator": "cpu", "devices": 1, "precision": "32-true", "val_check_interval": 4,
         "default_root_dir": str(folder), "enable_progress_bar": False, "log_every_n_steps": 1,
-        "accumulate_grad_batches": accumulate,
+        "accumulate_grad_batches": accumulate, **(length or {"max_steps": STEPS}),
     })  # fmt: skip
     trainer = build_trainer(settings, callbacks=own, logger=CSVLogger(folder, name="", version=""))
     if ckpt:
@@ -154,6 +156,45 @@ def test_resumed_equals_uninterrupted(
     assert all(torch.equal(kept[name], own_kept[name]) for name in kept)
 
 
+@pytest.mark.parametrize(
+    ("length", "images", "stops"),
+    [
+        ({"max_steps": 6}, 7, [6]),  # no multiple of the interval
+        ({"max_steps": 8}, 7, [4, 4, 8, 8]),
+        ({"max_steps": 12}, 99, [4, 8]),  # within one epoch
+        ({"max_steps": -1, "max_epochs": 2}, 7, [6, 6]),
+    ],
+)
+def test_validations_cut_short_are_all_made_good(
+    tmp_path: Path, length: dict[str, int], images: int, stops: list[int]
+) -> None:
+    whole, parts = Watch(), [Watch(stop, "in validation") for stop in stops] + [Watch()]
+    trainer = run(tmp_path / "whole", whole, length=length, images=images)
+    ckpt = None
+    for number, part in enumerate(parts[:-1]):
+        with pytest.raises(SystemExit):
+            run(tmp_path / str(number), part, ckpt=ckpt, length=length, images=images)
+        ckpt = tmp_path / str(number) / "checkpoints/last.ckpt"
+    resumed = run(tmp_path / "last", parts[-1], ckpt=ckpt, length=length, images=images)
+    losses = [item for part in parts for item in part.losses.items()]
+    assert losses == list(whole.losses.items())  # each step once
+    assert {step: miou for part in parts for step, miou in part.miou.items()} == whole.miou
+    weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
+    assert all(torch.equal(weights[name], own[name]) for name in weights)
+
+
+def test_a_length_in_epochs_does_not_change_the_samples(tmp_path: Path) -> None:
+    """To know it, Lightning begins with the data before it has restored where the run was."""
+    whole, before, after = Watch(), Watch(4, "SIGTERM"), Watch()
+    length = {"max_steps": -1, "max_epochs": 3}
+    run(tmp_path / "whole", whole, workers=2, length=length)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "before", before, workers=2, length=length)
+    run(tmp_path / "after", after, workers=2, length=length, ckpt=tmp_path / "before/checkpoints/last.ckpt")
+    assert (before.ids | after.ids) == whole.ids
+    assert (before.losses | after.losses) == whole.losses
+
+
 def test_a_finished_run_gone_on_with_says_what_it_said(whole: tuple[Watch, L.Trainer], tmp_path: Path) -> None:
     folder = Path(whole[1].default_root_dir)
     run(tmp_path, Watch(), ckpt=folder / "checkpoints/last.ckpt")
@@ -211,7 +252,7 @@ def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str]
 def test_a_rate_that_has_decayed_is_not_trained_on_with(tmp_path: Path, whole: tuple[Watch, L.Trainer]) -> None:
     last = Path(whole[1].default_root_dir) / "checkpoints/last.ckpt"
     with pytest.raises(UserError, match=f"decays over {STEPS} iterations .now {STEPS + 4}.: .* trainer.max_steps"):
-        run(tmp_path, Watch(), ckpt=last, steps=STEPS + 4)
+        run(tmp_path, Watch(), ckpt=last, length={"max_steps": STEPS + 4})
 
 
 def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:

@@ -13,5 +13,6 @@ class LastValidation(Callback):
     """
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step == trainer.max_steps:
+        of_epochs = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        if trainer.global_step == trainer.max_steps or of_epochs:
             trainer.should_stop = True  # asked to stop, Lightning validates first

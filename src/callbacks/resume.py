@@ -46,23 +46,27 @@ class ExactResume(Callback):
         self.every_seconds = 60 * (every_minutes or float("inf"))
         self.moment = ""  # of the checkpoint being written, where Lightning's counters need a word
         self.gradients: dict[str, Tensor] = {}  # that were adding up in the run that goes on
-        self.max_steps: int | None = None  # of the trainer, where it goes on
+        self.goes_on = self.must_validate = False
 
     def on_load_checkpoint(self, trainer: Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         before, now = checkpoint["lr_schedulers"][0].get("total_iters"), module.decay_length
-        if before != now:  # restored, the rate would stay at 0 from there on
+        if now is not None and before != now:  # restored, the rate would stay at 0 from there on
             raise UserError(
                 f"ckpt={trainer.ckpt_path}: its learning rate decays over {before} iterations (now {now}): go on with "
                 "the trainer.max_steps that the run began with, or begin another with init_from="
             )
         self.gradients = checkpoint.get("gradients", {})
         validations = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
+        self.goes_on, self.must_validate = True, validations["ready"] > validations["completed"]
         self.max_steps = trainer.max_steps
-        # Where only the last validation is left, Lightning would not begin.
-        if validations["ready"] > validations["completed"] and trainer.max_steps == checkpoint["global_step"]:
-            trainer.fit_loop.epoch_loop.max_steps += 1
+        if self.must_validate and trainer.max_steps == checkpoint["global_step"]:
+            trainer.fit_loop.epoch_loop.max_steps += 1  # where only this is left, Lightning would not begin
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.goes_on:
+            iter(trainer.fit_loop._data_fetcher)  # anew: asked for a run's length, Lightning began before it was placed
+        if self.must_validate:
+            self.interval, trainer.val_check_batch = trainer.val_check_batch, 1  # now, whatever the interval says
         for name, parameter in module.named_parameters():
             if name in self.gradients:
                 parameter.grad = self.gradients[name].to(parameter.device)
@@ -104,8 +108,9 @@ class ExactResume(Callback):
         if trainer.sanity_checking:
             return
         self.written(trainer)  # by RunCheckpoint
-        if trainer.state.fn == "fit" and self.max_steps is not None:
-            trainer.fit_loop.epoch_loop.max_steps = self.max_steps
+        if trainer.state.fn == "fit" and self.must_validate:
+            trainer.fit_loop.epoch_loop.max_steps, trainer.val_check_batch = self.max_steps, self.interval
+            self.must_validate = False
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
         # The step of figures to come. A checkpoint has it one short, which Lightning mends only if iterations are left.
@@ -129,11 +134,11 @@ class ExactResume(Callback):
         if trainer.accumulate_grad_batches > 1:
             checkpoint["gradients"] = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
         loops = checkpoint["loops"]["fit_loop"]
-        if self.moment == "before validation":
-            # As if within its first image: Lightning would leave the validation out, where here it has yet to run.
-            loops["epoch_loop.val_loop.batch_progress"]["total"]["ready"] += 1
-            loops["epoch_loop.val_loop.batch_progress"]["total"]["started"] += 1
-        elif self.moment == "between iterations":
+        validations = loops["epoch_loop.val_loop.batch_progress"]["total"]
+        # One that is due has as if begun its first image: Lightning would leave it out, where here it has yet to run.
+        due = self.moment == "before validation"
+        validations["ready"] = validations["started"] = validations["completed"] + due
+        if self.moment == "between iterations":
             for count in ("total", "current"):  # the next batch has been announced, and will be again
                 loops["epoch_loop.batch_progress"][count]["ready"] -= 1
 
