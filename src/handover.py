@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,8 @@ from src.errors import UserError
 if TYPE_CHECKING:
     from src.segmenter import Segmenter
 
+log = logging.getLogger(__name__)
+
 RESTORED = ("classes", "optimizer", "scheduler")  # what a run goes on with, whatever the config says
 
 
@@ -22,6 +26,15 @@ def carry_best(checkpoint: Path, folder: Path) -> None:
     if best.parent.resolve() != folder.resolve() and (best.is_file() or previous(best).is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy2(newest_intact(best), folder / best.name)
+
+
+def of_requeued_job(folder: Path) -> str | None:
+    """The checkpoint that this job of SLURM wrote into ``folder`` before SLURM queued it again; None in other cases."""
+    last = folder / "last.ckpt"
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" or not (last.is_file() or previous(last).is_file()):
+        return None
+    log.info("SLURM queued this job again: it goes on with ckpt=%s", last)
+    return str(last)
 
 
 def refuse_to_overwrite(folder: Path, checkpoint: str | None) -> None:

@@ -43,11 +43,12 @@ def train(config: DictConfig) -> dict[str, float]:
 
     from src.checkpoint_io import find_last, newest_intact, note_run
     from src.console import print_results
-    from src.handover import carry_best, keep_curve, refuse_another, refuse_to_overwrite
+    from src.handover import carry_best, keep_curve, of_requeued_job, refuse_another, refuse_to_overwrite
     from src.results import write_json
     from src.trainer import build_trainer, plain_accidents
 
     output = Path(config.paths.output_dir)
+    config.ckpt = of_requeued_job(output / "checkpoints") or config.ckpt
     if config.ckpt:
         config.ckpt = str(newest_intact(find_last(config.paths.log_dir) if config.ckpt == "last" else config.ckpt))
     if is_first_process():

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from src.segmenter import Segmenter
-from tests.faults.accidents import SmallFiles, happening
+from tests.faults.accidents import SmallFiles, happening, queued_again
 from tests.faults.bench import small_disk
 from tests.faults.commands import Command, curve, runs, trained
 
@@ -92,7 +92,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     one = trained(tmp_path / "logs", *SHORT, here, happening("wait", 3, pipe))
     (tmp_path / "pipe.there").read_text()  # until it has come there
     status, other = disturbed(tmp_path / "logs", here)
-    assert status == 2, command.text
+    assert status == 2, other.text
     assert_one_line(other, f"{tmp_path}/logs/run: another run (process {one.process.pid} on ", "choose another folder")
     pipe.write_text("")
     assert one.ended() == 0, one.text
@@ -102,11 +102,20 @@ def test_a_killed_runs_folder_is_free_at_once_but_its_checkpoints_are_not(tmp_pa
     here = f"hydra.run.dir={tmp_path}/logs/run"
     assert disturbed(tmp_path / "logs", here, happening("kill", 3), "data.num_workers=2")[0] == -signal.SIGKILL
     status, anew = disturbed(tmp_path / "logs", here)
-    assert status == 2, command.text
+    assert status == 2, anew.text
     assert_one_line(anew, "holds a training already: go on with ckpt=")
     assert step(last(tmp_path / "logs")) == 2
     status, again = disturbed(tmp_path / "logs", here, f"ckpt={last(tmp_path / 'logs')}")
     assert status == 0, again.text
+    assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "train/loss"} == {"0", "1", "2", "3"}
+
+
+def test_a_job_that_slurm_queues_again_goes_on(tmp_path: Path) -> None:
+    here = f"hydra.run.dir={tmp_path}/logs/slurm-1"
+    assert disturbed(tmp_path / "logs", here, happening("terminate", 3))[0] == 143
+    status, again = disturbed(tmp_path / "logs", here, before=queued_again)
+    assert status == 0, again.text
+    assert again.line("SLURM queued this job again", str(last(tmp_path / "logs")))
     assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "train/loss"} == {"0", "1", "2", "3"}
 
 

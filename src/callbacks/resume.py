@@ -63,8 +63,8 @@ class ExactResume(Callback):
             trainer.fit_loop.epoch_loop.max_steps += 1  # where only this is left, Lightning would not begin
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if self.goes_on:
-            iter(trainer.fit_loop._data_fetcher)  # anew: asked for a run's length, Lightning began before it was placed
+        if self.goes_on and (fetcher := trainer.fit_loop._data_fetcher) is not None:
+            iter(fetcher)  # anew: asked for a run's length, Lightning has begun before it restored the run's place
         if self.must_validate:
             self.interval, trainer.val_check_batch = trainer.val_check_batch, 1  # now, whatever the interval says
         for name, parameter in module.named_parameters():

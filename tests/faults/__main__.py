@@ -23,7 +23,8 @@ def main() -> None:
 
     faults = (
         cases.kills, cases.sigterm, cases.full_disk, cases.read_only, cases.damaged_checkpoint, workers.damaged_cache,
-        workers.data_worker, workers.crf_worker, cases.two_runs, cases.folder_again, cases.clock,
+        workers.data_worker, workers.crf_worker, cases.two_runs, cases.folder_again, cases.requeued,
+        cases.clock,
     )  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", choices=[fault.__name__ for fault in faults], help="one fault")

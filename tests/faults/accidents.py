@@ -203,6 +203,10 @@ def clock_backwards() -> None:
     time.time = lambda: 2 * began - now() - year  # type: ignore[assignment]
 
 
+def queued_again() -> None:
+    os.environ["SLURM_RESTART_COUNT"] = "1"
+
+
 def happening(what: str, step: int, path: Path | None = None) -> str:
     """The override that adds ``At``."""
     return f"+callbacks.accident={{_target_:tests.faults.accidents.At,what:{what},step:{step},path:{path or 'null'}}}"

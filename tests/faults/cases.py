@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from tests.faults.accidents import KillInWrite, SmallFiles, clock_backwards, happening
+from tests.faults.accidents import KillInWrite, SmallFiles, clock_backwards, happening, queued_again
 from tests.faults.bench import Bench, Outcome, small_disk
 from tests.faults.commands import EVERY, STEPS, VALIDATION, differences, runs, trained
 
@@ -126,6 +126,18 @@ def folder_again(bench: Bench) -> Iterator[Outcome]:
     again = trained(bench.folder / "same", here, f"ckpt={run}/checkpoints/last.ckpt")
     wrong += [again.text] if again.ended() else differences(bench.reference, [run])
     yield Outcome("a killed run's folder again", f"{lost} iterations", anew.line("error:"), wrong)
+
+
+def requeued(bench: Bench) -> Iterator[Outcome]:
+    """A job of SLURM is stopped, and started again by the same command in the same folder."""
+    here = f"hydra.run.dir={bench.folder}/requeued/train/runs/slurm-1"
+    bench.stopped("requeued", here, happening("terminate", 11), status=143)
+    lost = 11 - bench.step("requeued")
+    again = trained(bench.folder / "requeued", here, before=queued_again)
+    wrong = [again.text] if again.ended() else differences(bench.reference, runs(bench.folder / "requeued"))
+    yield Outcome(
+        "SLURM job queued again", f"{lost} iterations" if lost else NOTHING, again.line("SLURM queued"), wrong
+    )
 
 
 def clock(bench: Bench) -> Iterator[Outcome]:
