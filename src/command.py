@@ -44,13 +44,14 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
                 raise
             from src.config_errors import explain
 
-            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in explain(error, name))
+            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in explain(error, name, sys.argv[1:]))
             print(f"error: {said}", file=sys.stderr)
             sys.exit(2)
         except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
-            from src.config_errors import explain_choice, explain_disk
+            from src.config_errors import explain_disk, explain_start
 
-            if full or not (said := explain_disk(error, begun) or ("" if begun else explain_choice())):
+            said = explain_disk(error, begun) or ("" if begun else explain_start(error, sys.argv[1:]))
+            if full or not said:
                 raise
             print(f"error: {said}", file=sys.stderr)
             sys.exit(2)
@@ -107,5 +108,5 @@ def described(error: BaseException, name: str) -> str:
     from src.config_errors import explain, one_line
 
     if isinstance(error, user_errors()):
-        return explain(error, name)
+        return explain(error, name, HydraConfig.get().overrides.task)
     return f"{type(error).__name__}: {one_line(str(error))}"

@@ -34,7 +34,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, command)) from error
+        raise UserError(explain(error, command, overrides)) from error
     HydraConfig.instance().set_config(config)  # loggers ask it for the overrides
     OmegaConf.set_struct(config, False)
     del config["hydra"]

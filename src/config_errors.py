@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -23,7 +22,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
 
 
-def explain(error: BaseException, name: str) -> str:
+def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
     """One line for an error of Hydra, OmegaConf or the user."""
     text = str(error)
     if isinstance(error, InstantiationException):
@@ -38,19 +37,18 @@ def explain(error: BaseException, name: str) -> str:
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
-        return no_such_key(match[1], name) or one_line(text)
+        return no_such_key(match[1], name, overrides) or one_line(text)
     if isinstance(error, InterpolationResolutionError):
-        return explain_reference(text)
+        return explain_reference(text, overrides)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
-        return no_such_key(key_of(match[1]), name) or several
+        return no_such_key(key_of(match[1]), name, overrides) or several
     return one_line(text)
 
 
-def no_such_key(key: str, name: str) -> str:
+def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     """What stands where a key was looked for, under the groups that were chosen; nothing where it is there."""
-    given = [o for o in sys.argv[1:] if is_group(key_of(o))]
-    chosen = [o for o in given if o.startswith("~") or o.partition("=")[2] in choices(key_of(o))]
+    chosen = list(choices_among(overrides))
     GlobalHydra.instance().clear()  # after an error it is of no more use
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         defaults = hydra.compose(name, chosen)
@@ -67,6 +65,18 @@ def no_such_key(key: str, name: str) -> str:
     return f"{key}: no such key{under}.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
 
 
+def choices_among(overrides: Sequence[str]) -> Iterator[str]:
+    """Those that choose what there is, or take a group away; of several choices [a,b] all, of a sweep the first."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if is_group(key_of(override)):
+            names = re.sub(r"^choice\(|[\[\])]", "", value).split(",")
+            if override.startswith("~"):
+                yield override
+            elif set(names) <= set(choices(key_of(override))):
+                yield override if value.startswith("[") else f"{key}={names[0]}"
+
+
 def explain_instantiation(error: InstantiationException) -> str:
     """The innermost cause, after the key of the config that it came from, or else what was to be built."""
     where = re.search(r"full_key: (\S+)", str(error)) or re.search(r"call to target '([^']+)'", str(error))
@@ -79,18 +89,23 @@ def explain_instantiation(error: InstantiationException) -> str:
     return f"{where[1] + ': ' if where else ''}{said} {FULL}"
 
 
-def explain_reference(text: str) -> str:
+def explain_reference(text: str, overrides: Sequence[str]) -> str:
     """What a reference ${KEY} lacks, after the overrides that brought it or took away what it means."""
     missing = re.search(r"'([\w.]+)' not found", text)
-    culprits = [o for o in sys.argv[1:] if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
+    culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
     reason = one_line(text.split("full_key")[0]).removeprefix("KeyError raised while resolving interpolation: ")
     return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}"
 
 
-def explain_choice() -> str:
-    """One line for a group's choice that is no text, over which Hydra stumbles; nothing where all are."""
-    given = [o for o in sys.argv[1:] if is_group(key_of(o)) and "=" in o]
-    wrong = [o for o in given if o.partition("=")[2] not in choices(key_of(o))]
+def explain_start(error: BaseException, overrides: Sequence[str]) -> str:
+    """One line for what Hydra stumbles over before a job begins; nothing for what is no fault of the overrides.
+
+    It is a setting of a sweep's launcher or sweeper, or else a group's choice that is no text.
+    """
+    if {"-m", "--multirun"} & set(overrides):
+        return f"{type(error).__name__}: {one_line(str(error))} {FULL}"
+    understood = [key_of(o) for o in choices_among(overrides)]
+    wrong = [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood]
     advice = ": a group takes the name of one of its choices, a text; --help lists them"
     return " ".join(wrong) + advice if wrong else ""
 

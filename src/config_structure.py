@@ -27,10 +27,12 @@ def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequenc
     Raises:
         UserError: naming the override and what to write instead.
     """
+    content = OmegaConf.to_container(defaults)
+    for override in overrides:
+        if fault := misplaced(key_of(override), content):
+            raise UserError(f"{override}: {fault}")
     for override in overrides:
         key = key_of(override)
-        if fault := misplaced(key, OmegaConf.to_container(defaults)):
-            raise UserError(f"{override}: {fault}")
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
         builds = isinstance(default, DictConfig) and "_target_" in default
         broken = builds and not (isinstance(value, DictConfig) and "_target_" in value)
@@ -49,12 +51,12 @@ def misplaced(key: str, defaults: Any) -> str:
     """Why nothing can be set at a key: it lies below a reference or a plain value; nothing where it can."""
     node, parts = defaults, key.split(".")
     for depth, part in enumerate(parts[:-1], 1):
-        if part not in node:
+        if isinstance(node, list) or part not in node:
             return ""
         node, above = node[part], ".".join(parts[:depth])
         if reference := REFERENCE.fullmatch(str(node)):
             return f"{above} is {node}; set {'.'.join([reference[1], *parts[depth:]])}"
-        if not isinstance(node, dict):
+        if not isinstance(node, (dict, list)):
             return f"{above} is a value ({shown(node)}) and has no keys"
     return ""
 

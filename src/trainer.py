@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -105,10 +106,12 @@ class WorkerNames(Callback):
         self.dead: list[int] = []
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        for title, loader in (("training", trainer.train_dataloader), ("validation", trainer.val_dataloaders)):
-            for number, worker in enumerate(getattr(getattr(loader, "_iterator", None), "_workers", [])):
-                if isinstance(exception, BROKEN):
-                    worker.join(1)  # its connection ends before it does
+        loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
+        found = {name: getattr(getattr(loader, "_iterator", None), "_workers", []) for name, loader in loaders.items()}
+        if isinstance(exception, BROKEN):  # a worker's connection ends before it does
+            wait([worker.sentinel for workers in found.values() for worker in workers], timeout=1)
+        for title, workers in found.items():
+            for number, worker in enumerate(workers):
                 code = worker.exitcode
                 how = ""
                 if code is not None and code < 0:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src.compose import compose
+from src.errors import UserError
 from tests.conftest import REPO
 from tests.test_conf import COMMANDS, groups
 
@@ -124,6 +126,27 @@ def test_slips_of_the_hand_give_one_line(override, said, tmp_path):
     assert len(errors) == 1, done.stderr
     assert errors[0].startswith("error: ")
     assert said in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["logger=[csv,wandb]", "logger.wandb.projct=x"], "with logger=[csv,wandb]. Did you mean project?"),
+        (["dataset=voc12", "dataset.rot=x"], "with dataset=voc12. Did you mean root? dataset has: _partial_, _target_, "
+                                             "cache, lists, masks, on_error, root"),
+    ],
+)  # fmt: skip
+def test_the_keys_that_are_offered_are_those_of_what_was_chosen(overrides, said, tmp_path):
+    with pytest.raises(UserError) as refusal:
+        compose("train", *overrides, output_dir=tmp_path / "run")
+    assert said in str(refusal.value)
+
+
+def test_a_launcher_that_refuses_its_settings_says_why(tmp_path):
+    done = run("-m", "head=vanilla,largefov", "sweep=joblib", "hydra.launcher.n_jobs=0", f"paths.log_dir={tmp_path}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: ValueError: n_jobs == 0 in Parallel has no meaning" in done.stderr
 
 
 def test_full_traceback_for_the_asking(tmp_path):

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.config_checks import check_values
+from src.config_structure import check_structure
 from src.errors import UserError
 from src.resolvers import register_resolvers
 from tests.conftest import REPO
@@ -180,10 +181,18 @@ def test_paper_recipe():
 
 @pytest.mark.parametrize(
     "overrides",
-    [["crf.sxy=[40,60]"], ["dataset=folder", "dataset.void=[0,0,0]"], ["trainer=gpu", "trainer.devices=[0,1]"]],
+    [
+        ["crf.sxy=[40,60]"],
+        ["dataset=folder", "dataset.void=[0,0,0]"],
+        ["trainer=gpu", "trainer.devices=[0,1]"],
+        ["augmentation=scale_jitter", "augmentation.scale.0=0.8"],
+        ["callbacks.resume.every_minutes=null"],
+        ["~optimizer.momentum"],
+    ],
 )
-def test_numbers_that_may_be_several(overrides: list[str]) -> None:
+def test_values_of_another_kind_that_are_meant(overrides: list[str]) -> None:
     config = compose(*overrides)
     OmegaConf.set_struct(config, False)
     del config["hydra"]
+    check_structure(config, compose(*overrides[:-1]), overrides)
     check_values(config, compose(*overrides[:-1]), overrides)

@@ -152,6 +152,7 @@ def test_any_override_ends_well_or_in_one_line(
         ("predict", "crf.iterations=1e12", "crf: iterations=1000000000000.0: give a whole number from 0 to 10000"),
         ("predict", "inference.window=1.5", "inference.window=1.5 must be a whole number of pixels, or null"),
         ("tune_crf", "dataset=[[1]]", "dataset=[[1]]: a group takes the name of one of its choices"),
+        ("describe", "~model.backbone._target_", "model.backbone is ${backbone}; set backbone._target_"),
         ("train", "~dataset", "dataset.size: no such key with ~dataset."),
         ("tune_crf", "~search", "refine: no such key with ~search."),
         ("tune_crf", "search.refine=1000", "search.refine takes a whole number from 0 to 20"),
