@@ -25,6 +25,11 @@ def number(v: Any) -> bool:
     return isinstance(v, (int, float)) and not isinstance(v, bool)
 
 
+def listed(v: Any) -> bool:
+    """A list, or a mapping that does not say what to build."""
+    return isinstance(v, ListConfig) or (isinstance(v, DictConfig) and "_target_" not in v)
+
+
 def maybe(rule: Rule, word: str | None = None) -> Rule:
     """Or null; or this word, if one is given."""
     return lambda v: v == word or rule[0](v), f"{word or 'null'}, or {rule[1]}"
@@ -35,8 +40,9 @@ TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NA
 NUMBER: Rule = (number, "a number")
 NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
 LARGEST = {int: 2**63 - 1, float: 1e38}  # integers of 64 bits, floats of 32
-# Where numbers stand by default, these may too.
+# Where numbers and texts stand by default, these may too.
 ALSO: dict[str, tuple[type, ...]] = {
+    "runs": (ListConfig,),
     "crf.sxy": (ListConfig,),
     "dataset.void": (ListConfig, NoneType),
     "callbacks.resume.every_minutes": (NoneType,),
@@ -127,6 +133,8 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
             raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
         if number(default) and not number(value) and not isinstance(value, ALSO.get(key, ())):
             raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
+        if isinstance(default, str) and listed(value) and not isinstance(value, ALSO.get(key, ())):
+            raise UserError(f"{key}={shown(value)}: {key} takes a text, such as {key}={default}")
         if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
             raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")
     content: Any = OmegaConf.to_container(config, resolve=True)

@@ -144,6 +144,11 @@ def test_any_override_ends_well_or_in_one_line(
         ("train", "optimizer.lr=[[1]]", "optimizer.lr takes a number, such as optimizer.lr=0.1"),
         ("train", "optimizer.lr=null", "optimizer.lr takes a number"),
         ("train", "head.channels=null", "head.channels takes a number, such as head.channels=1024"),
+        (
+            "train",
+            "backbone.weights=[]",
+            "backbone.weights=[]: backbone.weights takes a text, such as backbone.weights=none",
+        ),
         ("train", "optimizer.multipliers.norm=null", "optimizer.multipliers.norm takes a number"),
         ("train", f"dataset.samples.train={'9' * 40}", "must be a finite number, from -9.22337e+18 to 9.22337e+18"),
         ("train", "trainer=ddp", "trainer.sync_batchnorm=true: torch has it on GPUs only"),
