@@ -9,27 +9,48 @@ from jaxtyping import Float
 from torch import Tensor
 
 Scores = Float[Tensor, "pixels classes"]
+Softmax = Callable[[Scores], Scores]
 
 
-def mean_field(logits: Scores, message: Callable[[Scores], Scores], iterations: int) -> Scores:
+def softmax(x: Scores) -> Scores:
+    return x.softmax(1)
+
+
+def softmax_in_place(x: Scores) -> Scores:
+    """For rows whose largest value is near 0, since none is subtracted, and without gradients. On a CPU torch's own
+    takes rows shorter than one of its vectors (16 floats) a number at a time: this is 9 times as fast for 11 classes.
+    """
+    x.exp_()
+    return x.div_(x.sum(1, keepdim=True))
+
+
+def mean_field(
+    logits: Scores, message: Callable[[Scores], Scores], iterations: int, normalise: Softmax = softmax
+) -> Scores:
     """Q after `iterations` rounds of Q = softmax(logits + message(Q)), from Q = softmax(logits)."""
     q = logits.softmax(1)
     for _ in range(iterations):
-        q = message(q).add_(logits).softmax(1)
+        q = normalise(message(q).add_(logits))
     return q
 
 
-def pruned_mean_field(logits: Scores, message: Callable[[Scores], Scores], iterations: int, below: float) -> Scores:
+def pruned_mean_field(
+    logits: Scores,
+    message: Callable[[Scores], Scores],
+    iterations: int,
+    below: float,
+    normalise: Softmax = softmax,
+) -> Scores:
     """The same, but classes whose largest probability is under `below` send and receive no message.
 
     They stay in the softmax as one constant term, the rest column, so nothing has to be renormalised.
     """
     if below <= 0:
-        return mean_field(logits, message, iterations)
+        return mean_field(logits, message, iterations, normalise)
     log_p = logits.log_softmax(1)
     kept = log_p.exp().amax(0) >= below
     if bool(kept.all()):
-        return mean_field(logits, message, iterations)
+        return mean_field(logits, message, iterations, normalise)
     rest = log_p[:, ~kept].logsumexp(1, keepdim=True)
     unary = torch.cat([log_p[:, kept], rest], 1)
 
@@ -37,7 +58,7 @@ def pruned_mean_field(logits: Scores, message: Callable[[Scores], Scores], itera
         messages = message(q[:, :-1].contiguous())
         return torch.cat([messages, messages.new_zeros(len(messages), 1)], 1)
 
-    q = mean_field(unary, with_rest, iterations)
+    q = mean_field(unary, with_rest, iterations, normalise)
     out = torch.empty_like(logits)
     out[:, kept] = q[:, :-1]
     out[:, ~kept] = (log_p[:, ~kept] - rest).exp() * q[:, -1:]

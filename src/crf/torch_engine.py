@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
-from src.crf.mean_field import mean_field, pruned_mean_field
+from src.crf.mean_field import Softmax, mean_field, pruned_mean_field, softmax, softmax_in_place
 from src.crf.parameters import Parameters
 from src.crf.permutohedral import Lattice
 
@@ -22,24 +22,29 @@ class TorchEngine:
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         p = parameters
         message = _message(kernels_of(image[None], p, (p.w1, p.w2)))
-        unary = logits.reshape(len(logits), -1).T.contiguous()
-        q = pruned_mean_field(unary, message, p.iterations, p.prune_below(len(logits)))
+        unary = (logits - logits.amax(0)).reshape(len(logits), -1).T.contiguous()
+        q = pruned_mean_field(unary, message, p.iterations, p.prune_below(len(logits)), _normalise(p, logits.device))
         return q.T.reshape(logits.shape)
 
     def refine_batch(self, images: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         """refine for images of one size at once: fills a GPU, where one image does not. batch x classes x H x W."""
         p, (batch, classes, height, width) = parameters, logits.shape
         message = _message(kernels_of(images, p, (p.w1, p.w2)))
-        unary = logits.permute(0, 2, 3, 1).reshape(batch * height * width, classes)
+        unary = (logits - logits.amax(1, keepdim=True)).permute(0, 2, 3, 1).reshape(batch * height * width, classes)
         largest = unary.softmax(1).reshape(batch, -1, classes).amax(1)
         # Every image drops other classes: they stay as columns, which neither send nor receive.
         kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
-        q = mean_field(unary, lambda q: message(q * kept) * kept, p.iterations)
+        q = mean_field(unary, lambda q: message(q * kept) * kept, p.iterations, _normalise(p, logits.device))
         return q.reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
         size = (image.shape[1], image.shape[2])
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
+
+
+def _normalise(p: Parameters, device: torch.device) -> Softmax:
+    """Messages are bounded by the weights, nearly: with small ones exp cannot overflow. A GPU has it in one kernel."""
+    return softmax_in_place if device.type == "cpu" and p.w1 + p.w2 <= 16 else softmax
 
 
 def _message(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
