@@ -74,4 +74,6 @@ def words(override: str) -> list[str]:
     """What an error may name: the key, its last part, its group, the value."""
     key, _, value = override.lstrip("+~").partition("=")
     parts = key.split(".")
-    return [word.lower() for word in (key, parts[-1], ".".join(parts[:-1]), parts[0], value.strip("'\"")) if word]
+    text = value.strip("'\"")
+    named = (key, parts[-1], ".".join(parts[:-1]), parts[0], text, repr(text)[1:-1])  # as it is, or escaped
+    return [word.lower() for word in named if word]
