@@ -13,6 +13,7 @@ import yaml
 
 from src.segmenter import Segmenter
 from tests.conftest import REPO
+from tests.faults.accidents import happening
 
 SMALL = [
     "dataset.size=65",
@@ -131,6 +132,19 @@ def test_two_processes_train_as_one(tmp_path):
     assert (two / "metrics.json").read_text() == (one / "metrics.json").read_text()
     for pattern in ("checkpoints/*", "pictures/*", "csv/*", "*.json", "config.yaml"):
         assert sorted(p.name for p in two.glob(pattern)) == sorted(p.name for p in one.glob(pattern))
+
+
+def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(tmp_path):
+    """From where both go on, each step once."""
+    whole = train(tmp_path / "whole", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true")[0]
+    command = [sys.executable, "-m", "src.train", *SMALL, "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true"]
+    stop = [happening("terminate", 3), f"hydra.run.dir={tmp_path}/stopped"]
+    done = subprocess.run([*command, *stop], cwd=REPO, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 143, done.stderr
+    last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+    assert f"SIGTERM at step 3; go on with ckpt={last}" in done.stdout + done.stderr
+    (after,) = train(tmp_path / "after", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true", f"ckpt={last}")
+    assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(losses(whole), rel=1e-5)
 
 
 def test_a_batch_that_does_not_divide_and_a_grid_on_several_devices_are_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class ExactResume(Callback):
         self.every_seconds = 60 * (every_minutes or float("inf"))
         self.moment = ""  # of the checkpoint being written, where Lightning's counters need a word
         self.gradients: dict[str, Tensor] = {}  # that were adding up in the run that goes on
-        self.goes_on = self.must_validate = False
+        self.began_early = self.must_validate = False
+        self.terminated = False  # by a SIGTERM, where there are several processes
 
     def on_load_checkpoint(self, trainer: Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         before, now = checkpoint["lr_schedulers"][0].get("total_iters"), module.decay_length
@@ -57,14 +59,18 @@ class ExactResume(Callback):
             )
         self.gradients = checkpoint.get("gradients", {})
         validations = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
-        self.goes_on, self.must_validate = True, validations["ready"] > validations["completed"]
+        self.began_early = trainer.fit_loop._data_fetcher is not None  # to tell decay_length how long an epoch is
+        self.must_validate = validations["ready"] > validations["completed"]
         self.max_steps = trainer.max_steps
         if self.must_validate and trainer.max_steps == checkpoint["global_step"]:
             trainer.fit_loop.epoch_loop.max_steps += 1  # where only this is left, Lightning would not begin
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if self.goes_on and (fetcher := trainer.fit_loop._data_fetcher) is not None:
-            iter(fetcher)  # anew: asked for a run's length, Lightning has begun before it restored the run's place
+        if self.began_early and (fetcher := trainer.fit_loop._data_fetcher) is not None:
+            iter(fetcher)  # anew: Lightning has restored the run's place in between
+        if trainer.world_size > 1:
+            # Lightning's own handler calls the other processes from wherever it is: two at once wait for ever.
+            self.handler = signal.signal(signal.SIGTERM, self.note_termination)
         if self.must_validate:
             self.interval, trainer.val_check_batch = trainer.val_check_batch, 1  # now, whatever the interval says
         for name, parameter in module.named_parameters():
@@ -76,19 +82,32 @@ class ExactResume(Callback):
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Here and not at the end of the step before, as ModelCheckpoint's every_n_train_steps: by now its figures are
         # logged and a validation that was due has run, which Lightning would both leave out after resuming.
-        if self.due(trainer):
+        if self.agreed(trainer, self.is_due(trainer) or self.terminated):
             self.save(trainer, "between iterations")
+            self.terminated = self.agreed(trainer, self.terminated)
+            if self.terminated:
+                raise SIGTERMException
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # see on_fit_end
         key = (self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
         state = int(np.random.SeedSequence(key).generate_state(1)[0])
         torch.manual_seed(state)
         np.random.seed(state)
         random.seed(state)
 
-    def due(self, trainer: Trainer) -> bool:
-        """Whether it is time; all processes must agree."""
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.world_size > 1:
+            signal.signal(signal.SIGTERM, self.handler)
+
+    def note_termination(self, *_: Any) -> None:
+        self.terminated = True
+
+    def is_due(self, trainer: Trainer) -> bool:
         steps = trainer.global_step - self.saved_step
-        late = steps >= self.every_n_steps or time.monotonic() - self.saved_time >= self.every_seconds
-        return bool(trainer.strategy.reduce_boolean_decision(late and steps > 0, all=False))
+        return steps > 0 and (steps >= self.every_n_steps or time.monotonic() - self.saved_time >= self.every_seconds)
+
+    def agreed(self, trainer: Trainer, wanted: bool) -> bool:
+        """Whether any process wants it."""
+        return bool(trainer.strategy.reduce_boolean_decision(wanted, all=False))
 
     def save(self, trainer: Trainer, moment: str = "") -> None:
         self.moment = moment
@@ -113,12 +132,12 @@ class ExactResume(Callback):
             self.must_validate = False
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        # The step of figures to come. A checkpoint has it one short, which Lightning mends only if iterations are left.
+        # The step of figures to come. A checkpoint has it one short, and Lightning does not always mend that.
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, SIGTERMException):
-            if not trainer.validating:
+            if not (trainer.validating or self.terminated):
                 self.save(trainer)
             if trainer.is_global_zero:
                 log.warning("SIGTERM at step %d; go on with ckpt=%s", trainer.global_step, self.path)
