@@ -50,7 +50,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
         except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
             from src.config_errors import explain_disk, explain_start
 
-            said = explain_disk(error, begun) or ("" if begun else explain_start(error, sys.argv[1:]))
+            said = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
             if full or not said:
                 raise
             print(f"error: {said}", file=sys.stderr)

@@ -92,6 +92,10 @@ RULES: dict[str, Rule] = {
         lambda v: v is None or POSITIVE[0](v) or (isinstance(v, float) and 0 < v <= 1),
         "a whole number of iterations, 1 or more",
     ),
+    "trainer.limit_val_batches": (
+        lambda v: v is None or (number(v) and v > 0),
+        "how many, or a share of them; without validation there is no result",
+    ),
     "trainer.log_every_n_steps": COUNT,
     "trainer.num_sanity_val_steps": whole(-1),
     "name": maybe(TEXT),

@@ -36,8 +36,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
             return f'{group}={choice} is not installed: pip install -e ".[sweep]"'
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return no_such_key(match[1], name, overrides) or one_line(text)
+    if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
+        return no_such_key(key_of(match[1]), name, overrides) or one_line(text)
     if isinstance(error, InterpolationResolutionError):
         return explain_reference(text, overrides)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
@@ -70,10 +70,10 @@ def choices_among(overrides: Sequence[str]) -> Iterator[str]:
     for override in overrides:
         key, _, value = override.partition("=")
         if is_group(key_of(override)):
-            names = re.sub(r"^choice\(|[\[\])]", "", value).split(",")
+            names = re.sub(r"^choice\(|[\[\])'\"\s]", "", value).split(",")
             if override.startswith("~"):
                 yield override
-            elif set(names) <= set(choices(key_of(override))):
+            elif set(names) <= {*choices(key_of(override)), *(("",) if value == "[]" else ())}:
                 yield override if value.startswith("[") else f"{key}={names[0]}"
 
 
@@ -97,17 +97,19 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
     return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}"
 
 
-def explain_start(error: BaseException, overrides: Sequence[str]) -> str:
+def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:
     """One line for what Hydra stumbles over before a job begins; nothing for what is no fault of the overrides.
 
-    It is a setting of a sweep's launcher or sweeper, or else a group's choice that is no text.
+    It is a group's choice that is no text, a place in a list, or a setting of a sweep's launcher or sweeper.
     """
+    understood = [key_of(o) for o in choices_among(overrides)]
+    if wrong := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood and "(" not in o]:
+        return " ".join(wrong) + ": a group takes the name of one of its choices, a text; --help lists them"
+    if isinstance(error, ValueError) and "invalid literal for int" in str(error):
+        return next((said for o in overrides if (said := no_such_key(key_of(o), name, overrides))), "")
     if {"-m", "--multirun"} & set(overrides):
         return f"{type(error).__name__}: {one_line(str(error))} {FULL}"
-    understood = [key_of(o) for o in choices_among(overrides)]
-    wrong = [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood]
-    advice = ": a group takes the name of one of its choices, a text; --help lists them"
-    return " ".join(wrong) + advice if wrong else ""
+    return ""
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:

@@ -51,12 +51,15 @@ def misplaced(key: str, defaults: Any) -> str:
     """Why nothing can be set at a key: it lies below a reference or a plain value; nothing where it can."""
     node, parts = defaults, key.split(".")
     for depth, part in enumerate(parts[:-1], 1):
-        if isinstance(node, list) or part not in node:
+        if part not in node:
             return ""
         node, above = node[part], ".".join(parts[:depth])
         if reference := REFERENCE.fullmatch(str(node)):
             return f"{above} is {node}; set {'.'.join([reference[1], *parts[depth:]])}"
-        if not isinstance(node, (dict, list)):
+        if isinstance(node, list):
+            there = parts[depth].isdecimal() and int(parts[depth]) < len(node)
+            return "" if there else f"{above} is a list; its places are 0 to {len(node) - 1}"
+        if not isinstance(node, dict):
             return f"{above} is a value ({shown(node)}) and has no keys"
     return ""
 

@@ -111,6 +111,7 @@ def test_slips_of_the_hand_in_other_commands(command, override, said, tmp_path):
         ("head.rate=-1", "head.rate=-1"),
         ("head.rate=abc", "head.rate=abc: head.rate takes a number, such as head.rate=12"),
         ("seed=nan", "seed=nan: must be a finite number"),
+        ("backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
         ("seed=1.5", "seed=1.5: seed takes a whole number from 0 to 4294967295"),
         ("ckpt=3", "ckpt=3: ckpt takes null, or a text"),
         ("crf.srgb=0", "srgb"),
@@ -132,6 +133,9 @@ def test_slips_of_the_hand_give_one_line(override, said, tmp_path):
     ("overrides", "said"),
     [
         (["logger=[csv,wandb]", "logger.wandb.projct=x"], "with logger=[csv,wandb]. Did you mean project?"),
+        (["logger=[csv, wandb]", "logger.wandb.projct=x"], "Did you mean project?"),
+        (["logger=[]", "logger.csv.x=x"], "logger.csv.x: no such key with logger=[]."),
+        (["augmentation=scale_jitter", "augmentation.scale.5=1"], "augmentation.scale is a list; its places are 0 to"),
         (["dataset=voc12", "dataset.rot=x"], "with dataset=voc12. Did you mean root? dataset has: _partial_, _target_, "
                                              "cache, lists, masks, on_error, root"),
     ],

@@ -67,8 +67,9 @@ def run(
     accumulate: int = 1,
     length: dict[str, int] | None = None,
     images: int = 7,
+    scheduler: str = "poly",
 ) -> L.Trainer:
-    config = composed("backbone.width=0.0625", "callbacks=ema", "optimizer.lr=0.05")
+    config = composed("backbone.width=0.0625", "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     torch.manual_seed(7 if ckpt else 0)  # where a resumed run begins must not matter
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
@@ -193,6 +194,24 @@ def test_a_length_in_epochs_does_not_change_the_samples(tmp_path: Path) -> None:
     run(tmp_path / "after", after, workers=2, length=length, ckpt=tmp_path / "before/checkpoints/last.ckpt")
     assert (before.ids | after.ids) == whole.ids
     assert (before.losses | after.losses) == whole.losses
+
+
+def test_a_finished_run_can_go_on_for_longer(tmp_path: Path) -> None:
+    """Where the rate has no end. Its first end is no multiple of the interval: one validation more."""
+    run(tmp_path / "whole", Watch(), length={"max_steps": 10}, scheduler="step")
+    run(tmp_path / "first", Watch(), length={"max_steps": 6}, scheduler="step")
+    run(
+        tmp_path / "then",
+        Watch(),
+        ckpt=tmp_path / "first/checkpoints/last.ckpt",
+        length={"max_steps": 10},
+        scheduler="step",
+    )
+    whole, first, then = (
+        {row for row in curve(tmp_path / name) if "train" in row[1]} for name in ("whole", "first", "then")
+    )
+    assert first | then == whole
+    assert not first & then
 
 
 def test_a_finished_run_gone_on_with_says_what_it_said(whole: tuple[Watch, L.Trainer], tmp_path: Path) -> None:
