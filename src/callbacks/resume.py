@@ -84,8 +84,8 @@ class ExactResume(Callback):
         # logged and a validation that was due has run, which Lightning would both leave out after resuming.
         if self.agreed(trainer, self.is_due(trainer) or self.terminated):
             self.save(trainer, "between iterations")
-            self.terminated = self.agreed(trainer, self.terminated)
-            if self.terminated:
+            if self.agreed(trainer, self.terminated):
+                self.terminated = True  # of another process too
                 raise SIGTERMException
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # see on_fit_end
         key = (self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
