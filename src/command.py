@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -44,17 +44,14 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
                 raise
             from src.config_errors import explain
 
-            said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in explain(error, name, sys.argv[1:]))
-            print(f"error: {said}", file=sys.stderr)
-            sys.exit(2)
+            leave(explain(error, name, sys.argv[1:]))
         except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
             from src.config_errors import explain_disk, explain_start
 
             said = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
             if full or not said:
                 raise
-            print(f"error: {said}", file=sys.stderr)
-            sys.exit(2)
+            leave(said)
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[[], None]:
         def work(config: DictConfig) -> Any:
@@ -95,6 +92,13 @@ def command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], N
         return run
 
     return decorate
+
+
+def leave(said: str) -> NoReturn:
+    """In one line, whatever characters an override has brought into it."""
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in said)
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
 
 
 def user_errors() -> tuple[type[BaseException], ...]:

@@ -161,6 +161,7 @@ def test_any_override_ends_well_or_in_one_line(
         ("train", "~dataset", "dataset.size: no such key with ~dataset."),
         ("tune_crf", "~search", "refine: no such key with ~search."),
         ("tune_crf", "search.refine=1000", "search.refine takes a whole number from 0 to 20"),
+        ("export", "command='0/\r'", "/0/\\r/runs/"),  # in one line
         ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
     ],
 )
