@@ -108,8 +108,9 @@ class WorkerNames(Callback):
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
         found = {name: getattr(getattr(loader, "_iterator", None), "_workers", []) for name, loader in loaders.items()}
-        if isinstance(exception, BROKEN):  # a worker's connection ends before it does
-            wait([worker.sentinel for workers in found.values() for worker in workers], timeout=1)
+        ends = [worker.sentinel for workers in found.values() for worker in workers]
+        if ends and isinstance(exception, BROKEN):  # a worker's connection ends before it does
+            wait(ends, timeout=1)
         for title, workers in found.items():
             for number, worker in enumerate(workers):
                 code = worker.exitcode

@@ -43,8 +43,8 @@ class TorchEngine:
 
 
 def _normalise(p: Parameters, device: torch.device) -> Softmax:
-    """Messages are at most 1.4 times the weights, of noise and stars too: with small ones exp, which overflows at 88,
-    does not. A GPU has it all in one kernel."""
+    """Of noise, and of stars, messages were found to be 1.4 times the weights at most: with these as small as here, exp
+    stays far from 88, where it overflows. A GPU has it all in one kernel."""
     return softmax_in_place if device.type == "cpu" and p.w1 + p.w2 <= 16 else softmax
 
 
