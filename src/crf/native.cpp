@@ -1633,7 +1633,8 @@ static void scatter(const float* values, float* const* planes, int width, int ve
 // Scores of a row -> log probabilities; log sum exp of every pixel; the largest log probability of every class so far.
 static void normalise(float* row, float* lse, float* largest, int width, int vectors) {
     const size_t lanes = size_t(vectors) * 8;
-    float tops[kTile + 8], sums[kTile + 8];
+    static_assert(kTile % 8 == 0, "a row is whole vectors");
+    float tops[kTile], sums[kTile];
     for (int x = 0; x < width; ++x) {
         const float* const s = row + x * lanes;
         F8 m = load(s);
