@@ -33,10 +33,11 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## training step, loader, dense CRF engines, processes: against their peers, paired in one run
+bench: $(READY) ## training step, loader, dense CRF engines, processes: against their peers, paired in one run (CHECKPOINT=PATH of CamVid: its scores too)
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.loader
-	$(BIN)/python -m tests.benchmarks.crf
+	$(BIN)/python -m tests.benchmarks.crf $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+	$(if $(CHECKPOINT),$(BIN)/python -m tests.benchmarks.validation $(CHECKPOINT))
 	$(BIN)/python -m tests.benchmarks.processes
 
 faults: $(READY) ## break trainings in every way, go on, compare: a table of what was lost and said
