@@ -122,7 +122,7 @@ struct Kernels {
     void (*interpolate)(const RowArguments&);
     void (*gather)(const float* const*, const float*, float*, int, int);
     void (*scatter)(const float*, float* const*, int, int);
-    void (*normalise)(float*, float*, float*, int, int);
+    void (*normalise)(float*, float*, float*, int, int, bool);
     void (*first)(const StepArguments&);
     void (*step)(const StepArguments&);
     void (*last_q)(const StepArguments&, float*);
@@ -466,8 +466,13 @@ class Builder {
         size_t tile;
         uint32_t at[D + 1];
     };
+    struct Corner {
+        Key key;
+        uint32_t number;
+    };
     struct Band {
         VertexTable<Key> table;
+        Array<Corner> bases;   // first corners, the last one of each hash: most are soon met again
         Array<Known> memo;     // the last one of each hash
         Array<uint32_t> next;  // count x (d + 1): the neighbour in each direction, as far as a simplex shows it
         Array<float> weights;
@@ -507,6 +512,7 @@ class Builder {
         Band& band = *band_[t];
         band.table.clear();
         std::memset(static_cast<void*>(band.memo.fit(size_t(1) << kMemoBits)), 0xFF, sizeof(Known) << kMemoBits);
+        std::memset(static_cast<void*>(band.bases.fit(size_t(1) << kMemoBits)), 0xFF, sizeof(Corner) << kMemoBits);
         band.order.fit(kTile);
         band.base.fit(kTile);
         band.weights.fit(kTile * (D + 1));
@@ -565,8 +571,10 @@ class Builder {
         std::fill_n(ones.data() + base_[t], base_[t + 1] - base_[t], 0.f);
         float* const own = ones.data() + base_[t];
         for_simplices(t, [&](Simplex<D + 1>& simplex, Point<D + 1>* point) {
+            float sum[D + 1] = {};
             for (uint32_t n = 0; n < simplex.pixels; ++n)
-                for (int k = 0; k <= D; ++k) own[simplex.at[k]] += point[n].weight[k];
+                for (int k = 0; k <= D; ++k) sum[k] += point[n].weight[k];
+            for (int k = 0; k <= D; ++k) own[simplex.at[k]] += sum[k];
         });
         barrier.wait();
         for (int s = 1; s < bands_->count; ++s) {
@@ -589,13 +597,17 @@ class Builder {
         }
         for (const Alias& a : lattice.aliases[t]) ones[a.slot] = ones[a.original];
         for_simplices(t, [&](Simplex<D + 1>& simplex, Point<D + 1>* point) {
+            float corner[D + 1];
+            for (int k = 0; k <= D; ++k) {
+                corner[k] = own[simplex.at[k]];
+                simplex.at[k] += base_[t];
+            }
             for (uint32_t n = 0; n < simplex.pixels; ++n) {
                 float sum = 0;
-                for (int k = 0; k <= D; ++k) sum += point[n].weight[k] * own[simplex.at[k]];
+                for (int k = 0; k <= D; ++k) sum += point[n].weight[k] * corner[k];
                 const float scale = std::sqrt(weight / (sum + 1e-20f));
                 for (int k = 0; k <= D; ++k) point[n].weight[k] *= scale;
             }
-            for (int k = 0; k <= D; ++k) simplex.at[k] += base_[t];
         });
         barrier.wait();
     }
@@ -695,9 +707,11 @@ class Builder {
     }
 
     // From corner to corner of a simplex is one step along each direction in turn: where an earlier simplex took that
-    // step, its end is known without a look-up.
+    // step, its end is known without a look-up; the first corner, where it was met lately.
     void find_corners(Band& band, Key base, uint32_t order, uint32_t* at) {
-        uint32_t unknown = kNone, *link = &unknown;
+        Corner& first = band.bases[hash_of(base) >> (64 - kMemoBits)];
+        if (first.key != base) first = Corner{base, kNone};
+        uint32_t* link = &first.number;
         Key key = base;
         for (int k = 0; k <= D; ++k) {
             uint32_t corner = *link;
@@ -728,32 +742,48 @@ class Builder {
 
     // What simplices and the filter know of the neighbours, for the directions t, t + threads, ...
     void look_around(int t) {
+        constexpr uint32_t kBlock = 512;  // of slots, whose neighbours stay in a core's own cache from direction to direction
         const uint32_t slots = uint32_t(lattice_->slots);
-        uint32_t *next[D + 1], *doubtful[D + 1];
-        uint8_t* preceded[D + 1];
         for (int j = t; j <= D; j += bands_->count) {
-            next[j] = next_[j].fit(slots);
-            doubtful[j] = doubtful_[j].fit(slots + 1);
-            preceded[j] = preceded_[j].fit(slots);
-            std::memset(preceded[j], 0, slots);
+            next_[j].fit(slots);
+            doubtful_[j].fit(slots + 1);
+            std::memset(preceded_[j].fit(slots + 1), 0, slots);
             doubts_[j] = 0;
         }
         for (int s = 0; s < bands_->count; ++s)
-            for (uint32_t i = base_[s]; i < base_[s + 1]; ++i) {
-                const uint32_t* const shown = &band_[s]->next[size_t(i - base_[s]) * (D + 1)];
-                const bool original = original_[i] == i;
-                const Key key = key_[i];
-                for (int j = t; j <= D; j += bands_->count) {
-                    const uint32_t near = original && shown[j] != kNone ? original_[base_[s] + shown[j]] : kNone;
-                    next[j][i] = near;
-                    if (near != kNone) {
-                        preceded[j][near] = 1;
-                    } else {
-                        doubtful[j][doubts_[j]] = i;
-                        doubts_[j] += original && filter_.may_hold(key + step_[j]);
-                    }
-                }
+            for (uint32_t begin = base_[s]; begin < base_[s + 1]; begin += kBlock)
+                for (int j = t; j <= D; j += bands_->count)
+                    look_along(j, s, begin, std::min(begin + kBlock, base_[s + 1]));
+    }
+
+    // No branches: half of the answers are no, without a pattern.
+    void look_along(int j, int s, uint32_t begin, uint32_t end) {
+        const uint32_t* shown = &band_[s]->next[size_t(begin - base_[s]) * (D + 1) + j];
+        const uint32_t* const original = original_.data();
+        const Key* const keys = key_.data();
+        const Key step = step_[j];
+        const uint32_t base = base_[s], none = uint32_t(lattice_->slots);
+        uint32_t* const next = next_[j].data();
+        uint32_t* const doubtful = doubtful_[j].data();
+        uint8_t* const preceded = preceded_[j].data();
+        size_t doubts = doubts_[j], unknown = doubts;
+        for (uint32_t i = begin; i < end; ++i, shown += D + 1) {
+            uint32_t near = *shown;
+            if (s > 0) {  // the first band's are all originals
+                const bool shows = (original[i] == i) & (near != kNone);
+                near = shows ? original[base + (shows ? near : 0)] : kNone;
             }
+            next[i] = near;
+            doubtful[unknown] = i;
+            unknown += near == kNone;
+        }
+        for (uint32_t i = begin; i < end; ++i) preceded[std::min(next[i], none)] = 1;
+        for (size_t k = doubts; k < unknown; ++k) {
+            const uint32_t i = doubtful[k];
+            doubtful[doubts] = i;
+            doubts += (original[i] == i) & filter_.may_hold(keys[i] + step);
+        }
+        doubts_[j] = doubts;
     }
 
     void link_direction(int j) {
@@ -778,7 +808,7 @@ class Builder {
         uint32_t chains = 0;
         for (uint32_t i = 0; i < slots; ++i) {  // not those inside a chain, nor those alone: the blur leaves them as they are
             starts[chains] = i;
-            chains += !preceded[i] && next[i] != kNone;
+            chains += !preceded[i] & (next[i] != kNone);
         }
         for (uint32_t i = 0; i < chains; ++i) {
             // A walk waits for memory at every step, and chains are short: fetch those of later chains meanwhile.
@@ -1128,7 +1158,7 @@ class Inference {
                 const size_t pixel = tile.pixel + size_t(i) * tile.columns;
                 float* const row = stores_at_once() ? &w_.unary[pixel * every_.lanes()] : own.row.data();
                 score_row(t, tile, i, every_, kZeros.values, row);
-                kernels().normalise(row, &w_.lse[pixel], largest, tile.columns, every_.vectors());
+                kernels().normalise(row, &w_.lse[pixel], largest, tile.columns, every_.vectors(), stores_at_once());
             }
         });
     }
@@ -1463,15 +1493,20 @@ CRF_INLINE F8 larger(F8 a, F8 b) { return (F8)_mm256_max_ps((__m256)a, (__m256)b
 #else
 CRF_INLINE F8 larger(F8 a, F8 b) { return a > b ? a : b; }
 #endif
+CRF_INLINE F8 halves(F8 x) { return x; }
+#if CRF_WIDTH == 16
+CRF_INLINE F8 halves(F16 x) { return (F8)_mm512_castps512_ps256((__m512)x) + (F8)_mm512_extractf32x8_ps((__m512)x, 1); }
+#endif
 CRF_INLINE float sum(F8 x) {
     typedef float F4 __attribute__((vector_size(16)));
     const F4 y = F4{x[0], x[1], x[2], x[3]} + F4{x[4], x[5], x[6], x[7]};
     return (y[0] + y[2]) + (y[1] + y[3]);
 }
 CRF_INLINE float largest_of(F8 x) {
-    float m = x[0];
-    for (int i = 1; i < 8; ++i) m = x[i] > m ? x[i] : m;
-    return m;
+    typedef float F4 __attribute__((vector_size(16)));
+    const F4 a = {x[0], x[1], x[2], x[3]}, b = {x[4], x[5], x[6], x[7]}, y = a > b ? a : b;
+    const float c = y[0] > y[2] ? y[0] : y[2], d = y[1] > y[3] ? y[1] : y[3];
+    return c > d ? c : d;
 }
 
 // e^x as 2^n 2^f, to about 3e-7 for |x| up to 16; nothing below -87.
@@ -1490,6 +1525,9 @@ CRF_INLINE V exponential_of(V x) {
     return (V)((I)p + ((I)shifted << 23));
 }
 CRF_INLINE F8 exponential(F8 x) { return exponential_of<F8, I8>(x); }
+#if CRF_WIDTH == 16
+CRF_INLINE F16 exponential(F16 x) { return exponential_of<F16, I16>(x); }
+#endif
 // log x of positive numbers, as precise as that: the exponent's bits tell it to 0.06, and two of Halley's steps the rest.
 CRF_INLINE F8 logarithm(F8 x) {
     F8 y = __builtin_convertvector((I8)x - 0x3f800000, F8) * all(0.69314718f / 8388608.f);
@@ -1499,6 +1537,25 @@ CRF_INLINE F8 logarithm(F8 x) {
     }
     return y;
 }
+
+// The vector for NV times 8 classes (0: any number): as wide as divides them.
+template <int NV>
+struct Widest {
+#if CRF_WIDTH == 16
+    using Vector = typename std::conditional<(NV > 0 && NV % 2 == 0), F16, F8>::type;
+#else
+    using Vector = F8;
+#endif
+};
+
+#define CRF_DISPATCH(vectors, call) \
+    switch (vectors) {              \
+        case 1: call(1); break;     \
+        case 2: call(2); break;     \
+        case 3: call(3); break;     \
+        case 4: call(4); break;     \
+        default: call(0);           \
+    }
 
 // Section 3.1 of Adams et al. for 8 pixels at a time.
 template <int D>
@@ -1630,9 +1687,13 @@ static void scatter(const float* values, float* const* planes, int width, int ve
             if (planes[k]) planes[k][x] = values[x * lanes + k];
 }
 
-// Scores of a row -> log probabilities; log sum exp of every pixel; the largest log probability of every class so far.
-static void normalise(float* row, float* lse, float* largest, int width, int vectors) {
-    const size_t lanes = size_t(vectors) * 8;
+// Scores of a row -> log sum exp of every pixel, the largest log probability of every class so far, and, to keep, log
+// probabilities in the scores' place.
+template <int NV>
+CRF_INLINE void normalise_of(float* row, float* lse, float* largest, int width, int vectors, bool keep) {
+    using V = typename Widest<NV>::Vector;
+    constexpr size_t kWidth = sizeof(V) / sizeof(float);
+    const size_t lanes = size_t(NV ? NV : vectors) * 8;
     static_assert(kTile % 8 == 0, "a row is whole vectors");
     float tops[kTile], sums[kTile];
     for (int x = 0; x < width; ++x) {
@@ -1640,22 +1701,30 @@ static void normalise(float* row, float* lse, float* largest, int width, int vec
         F8 m = load(s);
         for (size_t k = 8; k < lanes; k += 8) m = larger(m, load(s + k));
         tops[x] = largest_of(m);
-        F8 e = all(0.f);
-        for (size_t k = 0; k < lanes; k += 8) e += exponential(load(s + k) - all(tops[x]));
-        sums[x] = sum(e);
+    }
+    for (int x = 0; x < width; ++x) {
+        const float* const s = row + x * lanes;
+        V e = {};
+        for (size_t k = 0; k < lanes; k += kWidth) e += exponential(load_as<V>(s + k) - all_as<V>(tops[x]));
+        sums[x] = sum(halves(e));
     }
     for (int x = width; x % 8; ++x) tops[x] = sums[x] = 1.f;
     for (int x = 0; x < width; x += 8) store(tops + x, load(tops + x) + logarithm(load(sums + x)));
     for (int x = 0; x < width; ++x) lse[x] = tops[x];
-    for (size_t k = 0; k < lanes; k += 8) {
-        F8 m = load(largest + k);
+    for (size_t k = 0; k < lanes; k += kWidth) {
+        V m = load_as<V>(largest + k);
         for (int x = 0; x < width; ++x) {
-            const F8 log_p = load(row + x * lanes + k) - all(lse[x]);
-            store(row + x * lanes + k, log_p);
+            const V log_p = load_as<V>(row + x * lanes + k) - all_as<V>(lse[x]);
+            if (keep) store_as<V>(row + x * lanes + k, log_p);
             m = larger(m, log_p);
         }
-        store(largest + k, m);
+        store_as<V>(largest + k, m);
     }
+}
+static void normalise(float* row, float* lse, float* largest, int width, int vectors, bool keep) {
+#define CRF_CALL(NV) normalise_of<NV>(row, lse, largest, width, vectors, keep)
+    CRF_DISPATCH(vectors, CRF_CALL)
+#undef CRF_CALL
 }
 
 static void probabilities(float* row, const float* scale, int width, int vectors) {
@@ -1783,21 +1852,6 @@ CRF_INLINE void soften(const StepArguments& a, float* scales) {
     }
 }
 
-#if CRF_WIDTH == 16
-template <int NV>
-struct Widest {
-    static constexpr int count = NV % 2 ? NV : NV / 2;
-    using Vector = typename std::conditional<(NV > 0 && NV % 2 == 0), F16, F8>::type;
-};
-#else
-template <int NV>
-struct Widest {
-    static constexpr int count = NV;
-    using Vector = F8;
-};
-#endif
-#define CRF_WIDEST(function, NV) function<Widest<NV>::count, typename Widest<NV>::Vector>
-
 static void first(const StepArguments& a) {
     const size_t lanes = size_t(a.vectors) * 8;
     exponentials(a.values, a.count * lanes);
@@ -1832,20 +1886,20 @@ static void last_labels(const StepArguments& a, int32_t* best) {
 }
 
 // The blur (1/2, 1, 1/2) along chains, in place: one read and one write of each vertex.
-template <int NV, class V = F8>
-CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int count) {
-    constexpr int kWidth = sizeof(V) / sizeof(float);
-    const int vectors = NV ? NV : count;
-    const size_t lanes = size_t(vectors) * kWidth;
-    constexpr int kGroup = NV ? NV : 1;
+template <int NV>
+CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int vectors) {
+    using V = typename Widest<NV>::Vector;
+    constexpr int kWidth = sizeof(V) / sizeof(float), kGroup = NV ? NV * 8 / kWidth : 1;
+    const size_t lanes = size_t(NV ? NV : vectors) * 8;
     const float link[2] = {0.5f, 0.f};
     if (!length) return;
-    for (int block = 0; block < vectors; block += kGroup) {
-        float* const from = values + size_t(block) * kWidth;
+    for (size_t k = 0; k < lanes; k += kGroup * kWidth) {
+        float* const from = values + k;
+        float* at = from + (chain[0] & ~0x80000000u) * lanes;
         V before[kGroup], here[kGroup];
         for (int v = 0; v < kGroup; ++v) {
             before[v] = all_as<V>(0.f);
-            here[v] = load_as<V>(from + (chain[0] & ~0x80000000u) * lanes + v * kWidth);
+            here[v] = load_as<V>(at + v * kWidth);
         }
         for (size_t i = 0; i + 1 < length; ++i) {
             if (i + 12 < length) {
@@ -1853,28 +1907,19 @@ CRF_INLINE void blur_of(float* values, const uint32_t* chain, size_t length, int
                 for (int v = 0; v < kGroup; v += 16 / kWidth) __builtin_prefetch(ahead + v * kWidth, 1);
             }
             const V half = all_as<V>(link[chain[i] >> 31]);
-            float* const at = from + (chain[i] & ~0x80000000u) * lanes;
-            const float* const next = from + (chain[i + 1] & ~0x80000000u) * lanes;
+            float* const next = from + (chain[i + 1] & ~0x80000000u) * lanes;
             for (int v = 0; v < kGroup; ++v) {
                 const V after = load_as<V>(next + v * kWidth);
                 store_as<V>(at + v * kWidth, here[v] + before[v] + half * after);
                 before[v] = half * here[v];
                 here[v] = after;
             }
+            at = next;
         }
-        float* const at = from + (chain[length - 1] & ~0x80000000u) * lanes;
         for (int v = 0; v < kGroup; ++v) store_as<V>(at + v * kWidth, here[v] + before[v]);
     }
 }
 
-#define CRF_DISPATCH(vectors, call) \
-    switch (vectors) {              \
-        case 1: call(1); break;     \
-        case 2: call(2); break;     \
-        case 3: call(3); break;     \
-        case 4: call(4); break;     \
-        default: call(0);           \
-    }
 static void step(const StepArguments& a) {
     slice(a);
 #define CRF_CALL(NV) soften<NV>(a, nullptr)
@@ -1889,7 +1934,7 @@ static void last_q(const StepArguments& a, float* scales) {
 #undef CRF_CALL
 }
 static void blur(float* values, const uint32_t* chain, size_t length, int vectors) {
-#define CRF_CALL(NV) CRF_WIDEST(blur_of, NV)(values, chain, length, vectors)
+#define CRF_CALL(NV) blur_of<NV>(values, chain, length, vectors)
     CRF_DISPATCH(vectors, CRF_CALL)
 #undef CRF_CALL
 }
@@ -1900,7 +1945,6 @@ static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, 
 
 #undef CRF_INLINE
 #undef CRF_SHUFFLE
-#undef CRF_WIDEST
 #undef CRF_DISPATCH
 #undef CRF_TEXT
 #undef CRF_TEXT_
