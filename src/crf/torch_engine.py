@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, reduce
+from operator import add
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from src.crf.features import bilateral_features, position_features
@@ -22,7 +24,7 @@ class TorchEngine:
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         p = parameters
         message = _message(kernels_of(image[None], p, (p.w1, p.w2)))
-        unary = (logits - logits.amax(0)).reshape(len(logits), -1).T.contiguous()
+        unary = _by_pixel(logits)
         q = pruned_mean_field(unary, message, p.iterations, p.prune_below(len(logits)), _normalise(p, logits.device))
         return q.T.reshape(logits.shape)
 
@@ -30,7 +32,7 @@ class TorchEngine:
         """refine for images of one size at once: fills a GPU, where one image does not. batch x classes x H x W."""
         p, (batch, classes, height, width) = parameters, logits.shape
         message = _message(kernels_of(images, p, (p.w1, p.w2)))
-        unary = (logits - logits.amax(1, keepdim=True)).permute(0, 2, 3, 1).reshape(batch * height * width, classes)
+        unary = _by_pixel(logits)
         largest = unary.softmax(1).reshape(batch, -1, classes).amax(1)
         # Every image drops other classes: they stay as columns, which neither send nor receive.
         kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
@@ -42,6 +44,12 @@ class TorchEngine:
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 
 
+def _by_pixel(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
+    """The largest of every pixel is taken away. Written by pixel at once: a CPU turns a finished matrix slowly."""
+    last = logits.movedim(-3, -1)
+    return torch.sub(last, last.amax(-1, keepdim=True), out=last.new_empty(last.shape)).view(-1, last.shape[-1])
+
+
 def _normalise(p: Parameters, device: torch.device) -> Softmax:
     """Of noise, and of stars, messages were found to be 1.4 times the weights at most: with these as small as here, exp
     stays far from 88, where it overflows. A GPU has it all in one kernel."""
@@ -49,10 +57,7 @@ def _normalise(p: Parameters, device: torch.device) -> Softmax:
 
 
 def _message(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
-    def message(q: Tensor) -> Tensor:
-        return reduce(Tensor.add_, (kernel.filter(q) for kernel in kernels)) if kernels else 0 * q
-
-    return message
+    return reduce(add, kernels).filter if kernels else torch.zeros_like
 
 
 def kernels_of(

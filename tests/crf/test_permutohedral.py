@@ -17,7 +17,7 @@ def random_lattice(points: int = 60, dimensions: int = 5) -> Lattice:
 
 def test_weights_are_barycentric():
     lattice = random_lattice()
-    weight = lattice._slice[2].reshape(60, -1)
+    weight = lattice._slice.weight.reshape(60, -1)
     assert weight.min() >= -1e-5
     assert torch.allclose(weight.sum(1), torch.ones((), dtype=torch.float64), atol=1e-5)
 
@@ -30,6 +30,19 @@ def test_backward_is_the_transpose(dimensions):
     other = torch.randn(60, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     (matrix * other).sum().backward()
     assert torch.allclose(eye.grad, matrix.detach().T @ other)
+
+
+@pytest.mark.parametrize("dimensions", [(5, 2), (2, 5), (2, 2)])
+def test_a_sum_of_lattices_is_the_sum_of_their_maps_there_and_back(dimensions):
+    one = random_lattice(dimensions=dimensions[0]).normalise(5.0)
+    two = random_lattice(dimensions=dimensions[1]).normalise(3.0)
+    values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    other = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    apart, together = one.filter(values) + two.filter(values), (one + two).filter(values)
+    assert torch.allclose(together, apart)
+    gradients = [torch.autograd.grad((found * other).sum(), values)[0] for found in (together, apart)]
+    assert torch.allclose(*gradients)
+    assert torch.allclose(one.filter(values), apart - two.filter(values))  # neither was changed
 
 
 def test_it_smooths_like_a_gaussian():
