@@ -1456,6 +1456,7 @@ PyMODINIT_FUNC PyInit__native() { return PyModule_Create(&module); }
 namespace {
 namespace CRF_LEVEL {
 
+typedef float F4 __attribute__((vector_size(16)));
 typedef float F8 __attribute__((vector_size(32)));
 typedef int32_t I8 __attribute__((vector_size(32)));
 typedef float F8Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
@@ -1463,7 +1464,6 @@ typedef int32_t I8Unaligned __attribute__((vector_size(32), aligned(4), may_alia
 #if CRF_WIDTH == 16
 typedef float F16 __attribute__((vector_size(64)));
 typedef int32_t I16 __attribute__((vector_size(64)));
-typedef float F16Unaligned __attribute__((vector_size(64), aligned(4), may_alias));
 #endif
 #define CRF_INLINE static inline __attribute__((always_inline))
 
@@ -1493,17 +1493,15 @@ CRF_INLINE F8 larger(F8 a, F8 b) { return (F8)_mm256_max_ps((__m256)a, (__m256)b
 #else
 CRF_INLINE F8 larger(F8 a, F8 b) { return a > b ? a : b; }
 #endif
-CRF_INLINE F8 halves(F8 x) { return x; }
+CRF_INLINE F8 folded(F8 x) { return x; }
 #if CRF_WIDTH == 16
-CRF_INLINE F8 halves(F16 x) { return (F8)_mm512_castps512_ps256((__m512)x) + (F8)_mm512_extractf32x8_ps((__m512)x, 1); }
+CRF_INLINE F8 folded(F16 x) { return (F8)_mm512_castps512_ps256((__m512)x) + (F8)_mm512_extractf32x8_ps((__m512)x, 1); }
 #endif
 CRF_INLINE float sum(F8 x) {
-    typedef float F4 __attribute__((vector_size(16)));
     const F4 y = F4{x[0], x[1], x[2], x[3]} + F4{x[4], x[5], x[6], x[7]};
     return (y[0] + y[2]) + (y[1] + y[3]);
 }
 CRF_INLINE float largest_of(F8 x) {
-    typedef float F4 __attribute__((vector_size(16)));
     const F4 a = {x[0], x[1], x[2], x[3]}, b = {x[4], x[5], x[6], x[7]}, y = a > b ? a : b;
     const float c = y[0] > y[2] ? y[0] : y[2], d = y[1] > y[3] ? y[1] : y[3];
     return c > d ? c : d;
@@ -1706,7 +1704,7 @@ CRF_INLINE void normalise_of(float* row, float* lse, float* largest, int width, 
         const float* const s = row + x * lanes;
         V e = {};
         for (size_t k = 0; k < lanes; k += kWidth) e += exponential(load_as<V>(s + k) - all_as<V>(tops[x]));
-        sums[x] = sum(halves(e));
+        sums[x] = sum(folded(e));
     }
     for (int x = width; x % 8; ++x) tops[x] = sums[x] = 1.f;
     for (int x = 0; x < width; x += 8) store(tops + x, load(tops + x) + logarithm(load(sums + x)));
@@ -1804,8 +1802,7 @@ CRF_INLINE void exponentials(float* x, size_t count) {
     size_t k = 0;
 #if CRF_WIDTH == 16
     for (; k + 16 <= count; k += 16) {
-        const F16 e = exponential_of<F16, I16>(*reinterpret_cast<const F16Unaligned*>(x + k));
-        *reinterpret_cast<F16Unaligned*>(x + k) = e;
+        store_as<F16>(x + k, exponential(load_as<F16>(x + k)));
     }
 #endif
     for (; k < count; k += 8) store(x + k, exponential(load(x + k)));
