@@ -1733,6 +1733,31 @@ static void probabilities(float* row, const float* scale, int width, int vectors
         }
 }
 
+#if CRF_WIDTH == 16
+// Twenty-four classes, VOC's twenty-one: two vectors that share their weights.
+struct F24 {
+    F16 low;
+    F8 high;
+};
+CRF_INLINE F24 operator*(F24 a, F24 b) { return {a.low * b.low, a.high * b.high}; }
+CRF_INLINE F24 operator+(F24 a, F24 b) { return {a.low + b.low, a.high + b.high}; }
+CRF_INLINE F24& operator+=(F24& a, F24 b) { return a = a + b; }
+template <>
+inline __attribute__((always_inline)) F24 load_as<F24>(const float* p) {
+    return {load_as<F16>(p), load_as<F8>(p + 16)};
+}
+template <>
+inline __attribute__((always_inline)) void store_as<F24>(float* p, F24 x) {
+    store_as<F16>(p, x.low);
+    store_as<F8>(p + 16, x.high);
+}
+template <>
+inline __attribute__((always_inline)) F24 all_as<F24>(float x) {
+    const F16 low = (F16)_mm512_set1_ps(x);
+    return {low, (F8)_mm512_castps512_ps256((__m512)low)};
+}
+#endif
+
 // Each stage runs over the tile before the next begins: one pixel's gather, exponential, sum and scatter are a long
 // chain of waits, many pixels' gathers are none. V: the part of the classes that goes as one vector.
 template <int Count, class V>
@@ -1784,7 +1809,8 @@ static void slice(const StepArguments& a) {
     const size_t lanes = size_t(a.vectors) * 8;
     size_t k = 0;
 #if CRF_WIDTH == 16
-    for (; k + 16 <= lanes; k += 16) slice_at<F16>(a, k, lanes);
+    for (; lanes - k >= 32 || lanes - k == 16; k += 16) slice_at<F16>(a, k, lanes);
+    for (; k + 24 <= lanes; k += 24) slice_at<F24>(a, k, lanes);
 #endif
     for (; k < lanes; k += 8) slice_at<F8>(a, k, lanes);
 }
@@ -1792,7 +1818,8 @@ static void splat(const StepArguments& a) {
     const size_t lanes = size_t(a.vectors) * 8;
     size_t k = 0;
 #if CRF_WIDTH == 16
-    for (; k + 16 <= lanes; k += 16) splat_at<F16>(a, k, lanes);
+    for (; lanes - k >= 32 || lanes - k == 16; k += 16) splat_at<F16>(a, k, lanes);
+    for (; k + 24 <= lanes; k += 24) splat_at<F24>(a, k, lanes);
 #endif
     for (; k < lanes; k += 8) splat_at<F8>(a, k, lanes);
 }
@@ -1806,6 +1833,22 @@ CRF_INLINE void exponentials(float* x, size_t count) {
     }
 #endif
     for (; k < count; k += 8) store(x + k, exponential(load(x + k)));
+}
+
+// The sums of eight pixels, of which `count` are there.
+template <int NV>
+CRF_INLINE F8 sums(const float* x, size_t lanes, int count) {
+    F8 r[8];
+    for (int i = 0; i < 8; ++i) {
+        const float* const own = x + (i < count ? i : 0) * lanes;
+        r[i] = load(own);
+        for (size_t k = 8; k < lanes; k += 8) r[i] += load(own + k);
+    }
+    for (int i = 0; i < 8; i += 2)
+        r[i / 2] = CRF_SHUFFLE(r[i], r[i + 1], 0, 2, 8, 10, 4, 6, 12, 14) + CRF_SHUFFLE(r[i], r[i + 1], 1, 3, 9, 11, 5, 7, 13, 15);
+    for (int i = 0; i < 4; i += 2)
+        r[i / 2] = CRF_SHUFFLE(r[i], r[i + 1], 0, 2, 8, 10, 4, 6, 12, 14) + CRF_SHUFFLE(r[i], r[i + 1], 1, 3, 9, 11, 5, 7, 13, 15);
+    return CRF_SHUFFLE(r[0], r[1], 0, 1, 2, 3, 8, 9, 10, 11) + CRF_SHUFFLE(r[0], r[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 // The softmax of every pixel, with the pruned classes' share in the sum; `scales`, if given, is what e^(log
@@ -1829,11 +1872,7 @@ CRF_INLINE void soften(const StepArguments& a, float* scales) {
                 for (int v = 0; v < vectors; ++v) store(own + v * 8, load(own + v * 8) - all(tops[i]));
             }
         exponentials(x, count * lanes);
-        for (int i = 0; i < count; ++i) {
-            F8 total = load(x + i * lanes);
-            for (int v = 1; v < vectors; ++v) total += load(x + i * lanes + v * 8);
-            factors[i] = sum(total);
-        }
+        for (int i = 0; i < count; i += 8) store(factors + i, sums<NV>(x + i * lanes, lanes, count - i));
         if (a.subtract_max)
             for (int i = 0; i < count; ++i) {
                 const float down = exponential(all(-tops[i]))[0];
@@ -1849,15 +1888,22 @@ CRF_INLINE void soften(const StepArguments& a, float* scales) {
     }
 }
 
-static void first(const StepArguments& a) {
-    const size_t lanes = size_t(a.vectors) * 8;
-    exponentials(a.values, a.count * lanes);
-    for (int i = 0; i < a.count; ++i) {
-        F8 total = all(0.f);
-        for (size_t k = i * lanes; k < (i + 1) * lanes; k += 8) total += load(a.values + k);
-        const float left = 1.f - sum(total);
-        a.rest[i] = left > 0.f ? left : 0.f;
+// Log probabilities -> probabilities, and what they lack of 1.
+template <int NV>
+CRF_INLINE void first_of(const StepArguments& a) {
+    const size_t lanes = size_t(NV ? NV : a.vectors) * 8;
+    for (int begin = 0; begin < a.count; begin += 8) {
+        const int count = begin + 8 < a.count ? 8 : a.count - begin;
+        float* const x = a.values + begin * lanes;
+        exponentials(x, count * lanes);
+        const F8 left = larger(all(1.f) - sums<NV>(x, lanes, count), all(0.f));
+        for (int i = 0; i < count; ++i) a.rest[begin + i] = left[i];
     }
+}
+static void first(const StepArguments& a) {
+#define CRF_CALL(NV) first_of<NV>(a)
+    CRF_DISPATCH(a.vectors, CRF_CALL)
+#undef CRF_CALL
     splat(a);
 }
 
