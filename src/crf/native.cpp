@@ -8,7 +8,8 @@
 //   2. two lattices, bilateral (5-d) and Gaussian (2-d): each tile's simplices, the weights of its pixels in them,
 //      chains of neighbours;
 //   3. for each iteration: blur along the chains, then tile by tile slice, exponentiate, normalise, and splat into
-//      the next lattice. Q is never stored but at the end.
+//      the next lattice. Q is never stored but at the end. Where classes are pruned and labels asked for, pixels that
+//      are certain after two iterations keep their label and their share of the messages: see `settle`.
 // Lanes: the values of a vertex are its classes, padded to vectors of 8 floats; vectors run over classes.
 // Threads share an image by bands of rows. Each band numbers its vertices by itself, so splatting needs no lock;
 // a vertex that an earlier band has too is an alias of that one, summed before the blur and copied after it.
@@ -124,9 +125,11 @@ struct Kernels {
     void (*scatter)(const float*, float* const*, int, int);
     void (*normalise)(float*, float*, float*, int, int, bool);
     void (*first)(const StepArguments&);
+    void (*slice)(const StepArguments&);
+    void (*splat)(const StepArguments&);
     void (*step)(const StepArguments&);
     void (*last_q)(const StepArguments&, float*);
-    void (*last_labels)(const StepArguments&, int32_t*);
+    void (*best)(const float*, int32_t*, float*, int, int);
     void (*probabilities)(float*, const float*, int, int);
     void (*blur)(float*, const uint32_t*, size_t, int);
 };
@@ -388,6 +391,89 @@ class Filter {
 
 struct Alias {
     uint32_t slot, original;
+};
+
+// Simplices in order of their numbers of pixels, so that loops over these take the same turns time after time: where
+// the next one of a size goes, and its pixels.
+class BySize {
+  public:
+    void count(uint32_t size) {
+        if (size >= kMany) return;
+        simplices_[size + 1] += 1;
+        pixels_[size + 1] += size;
+    }
+    void sum_up() {
+        for (uint32_t size = 1; size <= kMany; ++size) {
+            simplices_[size] += simplices_[size - 1];
+            pixels_[size] += pixels_[size - 1];
+        }
+    }
+    uint32_t next_simplex(uint32_t size) { return simplices_[std::min(size, kMany)]++; }
+    uint32_t next_pixels(uint32_t size) {
+        uint32_t& place = pixels_[std::min(size, kMany)];
+        place += size;
+        return place - size;
+    }
+
+  private:
+    static constexpr uint32_t kMany = 64;
+    uint32_t simplices_[kMany + 1] = {}, pixels_[kMany + 1] = {};
+};
+
+// Points of some pixels of some tiles, each tile's by size as well.
+template <int Count>
+struct OpenPoints {
+    // Where a tile's begin.
+    struct Place {
+        size_t simplex, point;
+        uint32_t simplices;
+    };
+    Array<Point<Count>> points;
+    Array<Simplex<Count>> simplices;
+    size_t point_count = 0, simplex_count = 0;
+
+    void clear() { point_count = simplex_count = 0; }
+    Points<Count> at(const Place& place) const {
+        const Simplex<Count>* const begin = simplices.data() + place.simplex;
+        return {begin, begin + place.simplices, points.data() + place.point};
+    }
+    // Those of a tile that have a number, `count` of them, by these.
+    Place add(const Points<Count>& all, const uint32_t* numbers, uint32_t count) {
+        Place place{simplex_count, point_count, 0};
+        BySize by_size;
+        for_simplices(all, numbers, [&](const Simplex<Count>&, const Point<Count>*, uint32_t size) {
+            by_size.count(size);
+            ++place.simplices;
+        });
+        by_size.sum_up();
+        simplex_count += place.simplices;
+        point_count += count;
+        Simplex<Count>* const to = simplices.grow(simplex_count, place.simplex) + place.simplex;
+        Point<Count>* const to_points = points.grow(point_count, place.point) + place.point;
+        for_simplices(all, numbers, [&](const Simplex<Count>& simplex, const Point<Count>* point, uint32_t size) {
+            Simplex<Count>& open = to[by_size.next_simplex(size)];
+            open = simplex;
+            open.pixels = size;
+            Point<Count>* out = to_points + by_size.next_pixels(size);
+            for (const Point<Count>* const end = point + simplex.pixels; point < end; ++point) {
+                if (numbers[point->place] == kNone) continue;
+                *out = *point;
+                out++->place = numbers[point->place];
+            }
+        });
+        return place;
+    }
+
+  private:
+    template <class Work>
+    static void for_simplices(const Points<Count>& all, const uint32_t* numbers, const Work& work) {
+        const Point<Count>* point = all.points;
+        for (const Simplex<Count>* simplex = all.begin; simplex < all.end; point += simplex->pixels, ++simplex) {
+            uint32_t size = 0;
+            for (uint32_t n = 0; n < simplex->pixels; ++n) size += numbers[point[n].place] != kNone;
+            if (size) work(*simplex, point, size);
+        }
+    }
 };
 
 // What the iterations need of a lattice. A slot is a vertex as a band knows it; originals are blurred.
@@ -678,29 +764,16 @@ class Builder {
         lattice_->simplex_count[number] = met;
     }
 
-    // Simplices in order of their numbers of pixels, so that loops over these take the same turns time after time;
-    // pixels in order of their simplices.
+    // Pixels in order of their simplices.
     void arrange(Band& band, const Tile& tile, uint32_t met) {
-        constexpr uint32_t kMany = 64;
-        uint32_t simplices[kMany + 1] = {}, pixels[kMany + 1] = {};
-        for (uint32_t i = 0; i < met; ++i) {
-            const uint32_t size = band.simplices[i].pixels, bin = std::min(size, kMany);
-            if (bin < kMany) {
-                simplices[bin + 1] += 1;
-                pixels[bin + 1] += size;
-            }
-        }
-        for (uint32_t bin = 1; bin <= kMany; ++bin) {
-            simplices[bin] += simplices[bin - 1];
-            pixels[bin] += pixels[bin - 1];
-        }
-        Simplex<D + 1>* const out = lattice_->simplices.data() + tile.pixel;
+        BySize by_size;
+        for (uint32_t i = 0; i < met; ++i) by_size.count(band.simplices[i].pixels);
+        by_size.sum_up();
+        Simplex<D + 1>* const simplices = lattice_->simplices.data() + tile.pixel;
         for (uint32_t i = 0; i < met; ++i) {
             const Simplex<D + 1>& simplex = band.simplices[i];
-            const uint32_t bin = std::min(simplex.pixels, kMany);
-            out[simplices[bin]++] = simplex;
-            band.place[i] = pixels[bin];
-            pixels[bin] += simplex.pixels;
+            simplices[by_size.next_simplex(simplex.pixels)] = simplex;
+            band.place[i] = by_size.next_pixels(simplex.pixels);
         }
         Point<D + 1>* const points = lattice_->points.data() + tile.pixel;
         for (uint32_t i = 0; i < tile.pixels(); ++i) points[band.place[band.simplex_of[i]]++] = band.points[i];
@@ -892,10 +965,14 @@ struct Request {
 struct Workspace {
     Builder<5, uint64_t> builder;
     Lattice<5> bilateral;
-    Array<float> ones, unary, lse, rest, values[2], map, kept_map;
+    Array<float> ones, unary, lse, rest, values[2], settled, map, kept_map;
     struct PerThread {
-        Array<float> row, blended, features, largest, values, scale;
+        Array<float> row, blended, features, largest, values, scale, most, open_scores;
         Array<int32_t> best;
+        Array<uint32_t> numbers;
+        Array<uint16_t> open_pixels;
+        OpenPoints<6> open_bilateral;
+        OpenPoints<3> open_gaussian;
         std::vector<const float*> planes;
         std::vector<float*> out_planes;
     };
@@ -989,6 +1066,7 @@ class Inference {
         : r_(request),
           w_(workspace),
           bands_(request.height, request.width, request.threads),
+          doubt_(std::min(0.1f * std::min(request.prune, 0.01f), std::exp(-request.w1 - request.w2))),
           barrier_(request.threads) {
         for (int c = 0; c < r_.classes; ++c) every_.numbers.push_back(c);
         every_.map = &w_.map;
@@ -1184,44 +1262,83 @@ class Inference {
         for (auto& values : w_.values) values.fit((w_.bilateral.slots + gaussian_->slots) * lanes);
         gaussian_at_ = w_.bilateral.slots * lanes;
         for (int t = 0; t < bands_.count; ++t) w_.threads[t]->values.fit(kTile * kTile * lanes);
+        if (!may_settle()) return;
+        w_.settled.fit((w_.bilateral.slots + gaussian_->slots) * lanes);
+        next_open_.resize(bands_.tiles.size());
+        for (int t = 0; t < bands_.count; ++t) {
+            w_.threads[t]->open_bilateral.clear();
+            w_.threads[t]->open_gaussian.clear();
+        }
     }
 
-    // What an iteration needs of a tile: its log probabilities, and where its messages are.
-    StepArguments arguments(int t, size_t number, int parity) {
+    bool may_settle() const { return r_.prune > 0 && !r_.q && r_.iterations > kSettling && doubt_ > 1e-7f; }
+
+    // A tile's log probabilities; up-sampled each time: that is as soon done as read from memory.
+    void tile_scores(int t, const Tile& tile, float* out) {
+        const size_t lanes = kept_.lanes();
+        if (!r_.stride) {
+            std::memcpy(out, &w_.unary[tile.pixel * lanes], tile.pixels() * lanes * sizeof(float));
+            return;
+        }
+        for (int i = 0; i < tile.rows; ++i) {
+            const size_t pixel = size_t(i) * tile.columns;
+            score_row(t, tile, i, kept_, &w_.lse[tile.pixel + pixel], out + pixel * lanes);
+        }
+    }
+
+    // What an iteration needs of a tile: the pixels that are not settled, and where their messages are.
+    StepArguments messages(int t, size_t number, int parity) {
         const Tile& tile = bands_.tiles[number];
+        const Workspace::PerThread& own = *w_.threads[t];
         const float* const from = w_.values[parity].data();
         float* const to = w_.values[1 - parity].data();
-        const size_t lanes = kept_.lanes();
         StepArguments a;
-        a.bilateral = w_.bilateral.of(number, tile.pixel);
-        a.gaussian = gaussian_->of(number, tile.pixel);
-        a.values = w_.threads[t]->values.data();
+        if (open_.empty()) {
+            a.bilateral = w_.bilateral.of(number, tile.pixel);
+            a.gaussian = gaussian_->of(number, tile.pixel);
+            a.count = int(tile.pixels());
+        } else {
+            a.bilateral = own.open_bilateral.at(open_[number].bilateral);
+            a.gaussian = own.open_gaussian.at(open_[number].gaussian);
+            a.count = open_[number].count;
+        }
+        a.values = own.values.data();
         a.rest = &w_.rest[tile.pixel];
         a.from = from;
         a.from_gaussian = from + gaussian_at_;
         a.to = to;
         a.to_gaussian = to + gaussian_at_;
-        a.count = int(tile.pixels());
         a.vectors = kept_.vectors();
         a.subtract_max = r_.w1 + r_.w2 > 16;  // messages are bounded: mostly exp cannot overflow
-        if (r_.stride)  // up-sampled each time: that is as soon done as read from memory
-            for (int i = 0; i < tile.rows; ++i) {
-                const size_t pixel = size_t(i) * tile.columns;
-                score_row(t, tile, i, kept_, &w_.lse[tile.pixel + pixel], a.values + pixel * lanes);
-            }
+        return a;
+    }
+    // The same, and these pixels' log probabilities.
+    StepArguments arguments(int t, size_t number, int parity) {
+        const StepArguments a = messages(t, number, parity);
+        if (open_.empty())
+            tile_scores(t, bands_.tiles[number], a.values);
         else
-            std::memcpy(a.values, &w_.unary[tile.pixel * lanes], tile.pixels() * lanes * sizeof(float));
+            std::copy_n(w_.threads[t]->open_scores.data() + open_[number].first() * kept_.lanes(), a.count * kept_.lanes(), a.values);
         return a;
     }
 
-    // Slots are numbered in the order they are met, so a tile's new ones lie together: clear them just before use.
-    void clear_tile(size_t i, int parity) {
+    // Slots are numbered in the order they are met, so a tile's new ones lie together: set them just before use.
+    template <class Set>
+    void for_new_slots(size_t tile, const Set& set) {
         const size_t lanes = kept_.lanes();
-        float* const to = w_.values[parity].data();
         const auto& own = w_.bilateral.first_slot;
         const auto& other = gaussian_->first_slot;
-        std::fill(to + own[i] * lanes, to + own[i + 1] * lanes, 0.f);
-        std::fill(to + gaussian_at_ + other[i] * lanes, to + gaussian_at_ + other[i + 1] * lanes, 0.f);
+        set(own[tile] * lanes, (own[tile + 1] - own[tile]) * lanes);
+        set(gaussian_at_ + other[tile] * lanes, (other[tile + 1] - other[tile]) * lanes);
+    }
+    void clear_tile(size_t tile, float* to) {
+        for_new_slots(tile, [to](size_t begin, size_t size) { std::fill_n(to + begin, size, 0.f); });
+    }
+    // The sums of an iteration begin with what settled pixels give.
+    void begin_tile(size_t tile, float* to) {
+        if (open_.empty()) return clear_tile(tile, to);
+        const float* const settled = w_.settled.data();
+        for_new_slots(tile, [=](size_t begin, size_t size) { std::copy_n(settled + begin, size, to + begin); });
     }
 
     void iterate(int t) {
@@ -1233,22 +1350,34 @@ class Inference {
                     const size_t pixel = tile.pixel + size_t(i) * tile.columns;
                     score_row(t, tile, i, kept_, &w_.lse[pixel], &w_.unary[pixel * kept_.lanes()]);
                 }
-            clear_tile(number, 0);
+            clear_tile(number, w_.values[0].data());
             kernels().first(arguments(t, number, 1));
             if (!pruned) std::fill_n(&w_.rest[tile.pixel], tile.pixels(), 0.f);
         });
         if (r_.iterations == 0)  // no messages
-            for_tiles(t, [&](const Tile&, size_t number) { clear_tile(number, 0); });
+            for_tiles(t, [&](const Tile&, size_t number) { clear_tile(number, w_.values[0].data()); });
         for (int iteration = 0; iteration < r_.iterations; ++iteration) {
             blur(t, w_.values[parity].data());
             if (iteration + 1 == r_.iterations) break;
-            for_tiles(t, [&](const Tile&, size_t number) {
-                clear_tile(number, 1 - parity);
+            const bool settles = may_settle() && iteration + 1 == kSettling;
+            for_tiles(t, [&](const Tile& tile, size_t number) {
+                begin_tile(number, w_.values[1 - parity].data());
                 kernels().step(arguments(t, number, parity));
+                if (settles) settle(t, tile, number, parity);
             });
             parity = 1 - parity;
+            if (!settles) continue;
+            barrier_.wait();
+            if (t == 0) open_.swap(next_open_);
+            barrier_.wait();
         }
-        for_tiles(t, [&](const Tile& tile, size_t number) { write_tile(t, tile, arguments(t, number, parity)); });
+        for_tiles(t, [&](const Tile& tile, size_t number) {
+            const StepArguments a = arguments(t, number, parity);
+            if (r_.q)
+                write_q(t, tile, a);
+            else
+                write_labels(t, number, a);
+        });
     }
 
     void blur(int t, float* values) {
@@ -1286,23 +1415,62 @@ class Inference {
         kernels().blur(values, lattice.chains[j].data() + begin, end - begin, kept_.vectors());
     }
 
-    void write_tile(int t, const Tile& tile, const StepArguments& a) {
+    // Pixels that are nearly certain after two iterations do not change any more: they are given their labels, and what
+    // they add to the lattice is summed once. The others go on, with points, simplices and scores of their own.
+    void settle(int t, const Tile& tile, size_t number, int parity) {
         Workspace::PerThread& own = *w_.threads[t];
-        if (!r_.q) {
-            int32_t* const best = own.best.fit(tile.pixels());
-            kernels().last_labels(a, best);
-            for (int y = 0; y < tile.rows; ++y) {
-                const size_t place = size_t(tile.top + y) * r_.width + tile.left;
-                for (int x = 0; x < tile.columns; ++x) {
-                    const int label = kept_.numbers[best[y * tile.columns + x]];
-                    if (r_.labels8)
-                        r_.labels8[place + x] = uint8_t(label);
-                    else
-                        r_.labels64[place + x] = label;
-                }
-            }
-            return;
+        const size_t pixels = tile.pixels(), lanes = kept_.lanes();
+        StepArguments a = messages(t, number, parity);
+        int32_t* const best = own.best.fit(pixels);
+        float* const most = own.most.fit(pixels);
+        kernels().best(a.values, best, most, a.count, a.vectors);
+        for (size_t i = 0; i < pixels; ++i) put_label(tile, i, best[i]);
+
+        const size_t first = own.open_bilateral.point_count;
+        uint16_t* const open = own.open_pixels.grow(first + pixels, first) + first;
+        uint32_t* const numbers = own.numbers.fit(pixels);
+        uint32_t count = 0;
+        for (size_t i = 0; i < pixels; ++i) {
+            const bool settled = most[i] >= 1.f - doubt_;
+            open[count] = uint16_t(i);
+            numbers[i] = settled ? kNone : count;
+            count += !settled;
         }
+        for (uint32_t n = 0; n < count; ++n) std::fill_n(a.values + open[n] * lanes, lanes, 0.f);
+        clear_tile(number, w_.settled.data());
+        a.to = w_.settled.data();
+        a.to_gaussian = a.to + gaussian_at_;
+        kernels().splat(a);
+
+        next_open_[number] = {int(count), own.open_bilateral.add(a.bilateral, numbers, count), own.open_gaussian.add(a.gaussian, numbers, count)};
+        tile_scores(t, tile, a.values);
+        float* scores = own.open_scores.grow((first + count) * lanes, first * lanes) + first * lanes;
+        for (uint32_t n = 0; n < count; ++n) {
+            scores = std::copy_n(a.values + open[n] * lanes, lanes, scores);
+            a.rest[n] = a.rest[open[n]];
+        }
+    }
+
+    void write_labels(int t, size_t number, const StepArguments& a) {
+        Workspace::PerThread& own = *w_.threads[t];
+        int32_t* const best = own.best.fit(a.count);
+        kernels().slice(a);
+        kernels().best(a.values, best, own.most.fit(a.count), a.count, a.vectors);
+        const uint16_t* const open = open_.empty() ? nullptr : own.open_pixels.data() + open_[number].first();
+        for (int i = 0; i < a.count; ++i) put_label(bands_.tiles[number], open ? open[i] : i, best[i]);
+    }
+
+    void put_label(const Tile& tile, uint32_t pixel, int lane) const {
+        const uint32_t columns = uint32_t(tile.columns);
+        const size_t place = size_t(tile.top + pixel / columns) * r_.width + tile.left + pixel % columns;
+        if (r_.labels8)
+            r_.labels8[place] = uint8_t(kept_.numbers[lane]);
+        else
+            r_.labels64[place] = kept_.numbers[lane];
+    }
+
+    void write_q(int t, const Tile& tile, const StepArguments& a) {
+        Workspace::PerThread& own = *w_.threads[t];
         float* const scale = own.scale.fit(tile.pixels());
         kernels().last_q(a, scale);
         for (int i = 0; i < tile.rows; ++i) {
@@ -1325,12 +1493,26 @@ class Inference {
         kernels().scatter(values, planes.data(), width, classes.vectors());
     }
 
+    static constexpr int kSettling = 2;  // iterations before
+
+    // The pixels of a tile that are not settled: how many, and where its thread has them.
+    struct Open {
+        int count;
+        OpenPoints<6>::Place bilateral;
+        OpenPoints<3>::Place gaussian;
+        size_t first() const { return bilateral.point; }  // of the thread's points, pixels and scores
+    };
+
     const Request& r_;
     Workspace& w_;
     const Bands bands_;
+    // Pixels settle where all classes but one have no more than this together. Its lead is then as large as all that
+    // messages can amount to, so it is no message alone that it owes it to.
+    const float doubt_;
     Barrier barrier_;
     Classes every_, kept_;
     std::vector<uint8_t> is_kept_;
+    std::vector<Open> open_, next_open_;  // of each tile; empty as long as no pixel is settled
     std::shared_ptr<const Lattice<2>> gaussian_;
     size_t gaussian_at_ = 0;
 };
@@ -1907,16 +2089,15 @@ static void first(const StepArguments& a) {
     splat(a);
 }
 
-// The lane that is largest, the first of equals.
-static void last_labels(const StepArguments& a, int32_t* best) {
-    const size_t lanes = size_t(a.vectors) * 8;
-    slice(a);
-    for (int i = 0; i < a.count; i += 8) {
+// Of each pixel the lane that is largest, the first of equals, and its value.
+static void best(const float* values, int32_t* lane, float* value, int count, int vectors) {
+    const size_t lanes = size_t(vectors) * 8;
+    for (int i = 0; i < count; i += 8) {
         F8 most = all(0.f);
         I8 which = I8{};
         for (size_t k = 0; k < lanes; k += 8) {
             F8 r[8];
-            for (int j = 0; j < 8; ++j) r[j] = load(a.values + (i + j < a.count ? i + j : i) * lanes + k);
+            for (int j = 0; j < 8; ++j) r[j] = load(values + (i + j < count ? i + j : i) * lanes + k);
             transpose(r);
             for (int j = 0; j < 8; ++j) {
                 const I8 more = (r[j] > most) | ((k + j) ? I8{} : ~I8{});
@@ -1924,7 +2105,10 @@ static void last_labels(const StepArguments& a, int32_t* best) {
                 which = more ? I8{} + int32_t(k + j) : which;
             }
         }
-        for (int j = 0; j < 8 && i + j < a.count; ++j) best[i + j] = which[j];
+        for (int j = 0; j < 8 && i + j < count; ++j) {
+            lane[i + j] = which[j];
+            value[i + j] = most[j];
+        }
     }
 }
 
@@ -1984,7 +2168,7 @@ static void blur(float* values, const uint32_t* chain, size_t length, int vector
 
 #define CRF_TEXT_(x) #x
 #define CRF_TEXT(x) CRF_TEXT_(x)
-static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, gather, scatter, normalise, first, step, last_q, last_labels, probabilities, blur};
+static const Kernels table = {CRF_TEXT(CRF_LEVEL), embed5, embed2, interpolate, gather, scatter, normalise, first, slice, splat, step, last_q, best, probabilities, blur};
 
 #undef CRF_INLINE
 #undef CRF_SHUFFLE

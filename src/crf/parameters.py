@@ -15,7 +15,9 @@ class Parameters:
 
     sxy (pixels, a number or (sy, sx)) and srgb (grey levels of 0..255) are the widths of the bilateral kernel,
     sg (pixels) that of the Gaussian. A kernel of weight 0 is left out. Classes whose largest probability in an
-    image is below `prune` receive no messages (they stay in the softmax); 0 treats every class alike.
+    image is below `prune` receive no messages (they stay in the softmax); 0 treats every class alike. With any other
+    value, where labels are all that is asked for, engine=native also leaves pixels alone that two iterations made
+    nearly certain. Fewer than one label in 10,000 changes by either.
     """
 
     w1: float = 5.0

@@ -23,4 +23,4 @@ export ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0 UBSAN_OPTIONS=print_st
 export DEEPLAB_DATA="${DEEPLAB_DATA:-$root/../shared/data}" PYTHONPATH="$copy" OMP_NUM_THREADS=1
 LD_PRELOAD="$(${CXX:-g++} -print-file-name=libasan.so) $(${CXX:-g++} -print-file-name=libstdc++.so)" \
   "$python" -m pytest -q -p no:cacheprovider tests/crf -m "not slow" \
-  -k "(native or threads or instruction or classes or futures or pool or degenerate or camvid) and not forked"
+  -k "(native or threads or instruction or classes or futures or pool or degenerate or camvid or settle) and not forked"

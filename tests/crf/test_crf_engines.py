@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -75,6 +76,42 @@ def test_labels_from_a_score_map_are_those_of_the_up_sampled_logits(reference, p
     assert labels.dtype == torch.uint8
     assert labels.shape == image.shape[1:]
     assert int((labels != expected.argmax(0)).sum()) <= image[0].numel() // 10_000
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("w1", [3, 10])
+def test_pixels_that_settle_early_end_with_the_same_labels(w1, threads):
+    """With pruning, labels come from pixels that are left alone once they are nearly certain. The torch engine, exact,
+    leaves none alone."""
+    image, size = patchwork(150, 170), (150, 170)
+    score_map = 2 * network_like_scores(size, 11, seed=1, present=8)
+    crf = DenseCRF(w1, 40, 15, prune=0.01, engine=engine_or_skip("native"))
+    crf._engine.threads = threads
+    expected = DenseCRF(w1, 40, 15, engine="torch").refine(image, score_map)
+    after_two = DenseCRF(w1, 40, 15, iterations=2, engine="torch")(image, logits=upsample(score_map, size, 8))
+    certain = after_two.amax(0) > 1 - min(1e-3, math.exp(-w1 - 3))
+    assert certain.float().mean() > 0.5
+    assert (after_two.argmax(0) != expected).float().mean() > 0.01  # labels that two iterations do not have yet
+    assert int((crf.refine(image, score_map) != expected).sum()) <= image[0].numel() // 10_000
+
+
+def test_pixels_that_do_not_settle_keep_what_their_pruned_classes_have():
+    """A hundred and twenty classes, each too unlikely to be kept, have up to half of every other band of pixels."""
+    image = patchwork(150, 170)
+    kept = 2 * network_like_scores((150, 170), 8, seed=1, present=8)
+    level = torch.where(torch.arange(kept.shape[1]) % 4 < 2, -4.9, -14.0)
+    score_map = torch.cat([kept, (kept.logsumexp(0) + level[:, None]).expand(120, -1, -1)])
+    engines = (engine_or_skip("native"), "torch")
+    labels, expected = (DenseCRF(3, 40, 15, prune=0.01, engine=e).refine(image, score_map) for e in engines)
+    assert int((labels != expected).sum()) <= image[0].numel() // 10_000
+
+
+def patchwork(height: int, width: int) -> Tensor:
+    """Squares of 25 pixels in colours of their own, and some noise."""
+    random = torch.Generator().manual_seed(5)
+    colours = torch.randint(0, 200, (3, -(-height // 25), -(-width // 25)), generator=random)
+    image = colours.repeat_interleave(25, 1).repeat_interleave(25, 2)[:, :height, :width]
+    return (image + torch.randint(0, 30, image.shape, generator=random)).to(torch.uint8)
 
 
 def test_a_whole_image(voc_image):
@@ -187,6 +224,9 @@ def test_every_instruction_set_gives_the_same(level):
         "logits = torch.randn(11, 37, 45, generator=g) * 3\n"
         "a, b = (DenseCRF(4, 20, 40, engine=e)(image, logits=logits) for e in ('native', 'torch'))\n"
         "assert (a - b).abs().max() < 1e-4, (a - b).abs().max()\n"
+        "scores = torch.randn(21, 6, 7, generator=g) * 5\n"
+        "a, b = (DenseCRF(4, 20, 40, prune=0.01, engine=e).refine(image, scores) for e in ('native', 'torch'))\n"
+        "assert torch.equal(a, b), (a != b).sum()\n"
     )
     environment = {**os.environ, "CRF_NATIVE_LEVEL": level, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
