@@ -1506,8 +1506,8 @@ class Inference {
     const Request& r_;
     Workspace& w_;
     const Bands bands_;
-    // Pixels settle where all classes but one have no more than this together. Its lead is then as large as all that
-    // messages can amount to, so it is no message alone that it owes it to.
+    // Pixels settle where all classes but one have no more than this together. The one's lead is then about as large as
+    // all messages together: a smaller one was found to be lost again where those are strong and iterations many.
     const float doubt_;
     Barrier barrier_;
     Classes every_, kept_;

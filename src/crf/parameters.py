@@ -17,7 +17,7 @@ class Parameters:
     sg (pixels) that of the Gaussian. A kernel of weight 0 is left out. Classes whose largest probability in an
     image is below `prune` receive no messages (they stay in the softmax); 0 treats every class alike. With any other
     value, where labels are all that is asked for, engine=native also leaves pixels alone that two iterations made
-    nearly certain. Fewer than one label in 10,000 changes by either.
+    nearly certain (while w1 + w2 is below 16). In every set tried, both changed fewer than one label in 10,000.
     """
 
     w1: float = 5.0
