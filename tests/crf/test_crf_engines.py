@@ -106,6 +106,15 @@ def test_pixels_that_do_not_settle_keep_what_their_pruned_classes_have():
     assert int((labels != expected).sum()) <= image[0].numel() // 10_000
 
 
+@pytest.mark.parametrize("size", [(1, 1), (65, 1), (70, 130)])
+def test_an_image_whose_pixels_all_settle_has_the_labels_of_its_scores(size):
+    """No message amounts to a lead of 60, so the largest score decides."""
+    score_map = torch.zeros(12, -(-(size[0] - 1) // 8) + 1, -(-(size[1] - 1) // 8) + 1)
+    score_map[3] = 60
+    labels = DenseCRF(5, 50, 10, prune=0.01, engine=engine_or_skip("native")).refine(patchwork(*size), score_map)
+    assert torch.equal(labels, torch.full(size, 3, dtype=torch.uint8))
+
+
 def patchwork(height: int, width: int) -> Tensor:
     """Squares of 25 pixels in colours of their own, and some noise."""
     random = torch.Generator().manual_seed(5)
