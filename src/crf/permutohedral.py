@@ -7,38 +7,17 @@ from __future__ import annotations
 
 from copy import copy
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import pad
 
+from src.crf.row_sums import RowSums
 from src.crf.simplices import numbered_keys, packed_keys, simplices
 
-
-class _Sums(NamedTuple):
-    """What embedding_bag takes: the rows to sum, where each sum begins, and the weights."""
-
-    rows: Int[Tensor, " entries"]
-    begin: Int[Tensor, " sums"]
-    weight: Float[Tensor, " entries"]
-
-    def shifted(self, by: int) -> _Sums:
-        return self._replace(rows=self.rows + by)
-
-    def then(self, others: _Sums) -> _Sums:
-        """These, and the others behind them."""
-        begin = torch.cat([self.begin, others.begin + len(self.rows)])
-        return _Sums(torch.cat([self.rows, others.rows]), begin, torch.cat([self.weight, others.weight]))
-
-    def joined(self, others: _Sums) -> _Sums:
-        """Each of these and one of the others in one sum; all of these are of one length, and all of the others."""
-        rows, weight = (
-            torch.cat([own.view(len(self.begin), -1), more.view(len(self.begin), -1)], 1)
-            for own, more in ((self.rows, others.rows), (self.weight, others.weight))
-        )
-        return _Sums(rows.view(-1), _every(rows.shape[1], len(rows), rows.device), weight.view(-1))
+LONGEST = 64  # sum on a GPU
 
 
 class Lattice:
@@ -71,19 +50,19 @@ class Lattice:
         # Behind the last vertex comes one that no point lies at: it is 0, and stands for neighbours that are missing.
         point = entry.int().div_(d + 1, rounding_mode="trunc")
         bags = pad(begin.int(), (0, 1), value=len(entry))
-        self._splat = _Sums(point, bags, weight.index_select(0, entry))
-        self._slice = _Sums(index, _every(d + 1, points, entry.device), weight)
+        splat = RowSums(point, bags, weight.index_select(0, entry))
+        self._splat: tuple[RowSums, ...] = splat.in_pieces(LONGEST) if self.device.type == "cuda" else (splat,)
+        self._slice = RowSums.of_length(d + 1, index, weight)
         vertices = sorted_keys[begin]
         shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
-        threes = _every(3, self.vertices + 1, entry.device)
-        self._blurs = [_Sums(_neighbours(following(vertices, i)), threes, shares) for i in range(d + 1)]
+        self._blurs = [RowSums.of_length(3, _neighbours(following(vertices, i)), shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
         """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
         norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
-        splat, slices = self._splat, self._slice
-        self._splat = splat._replace(weight=splat.weight * norm.index_select(0, splat.rows))
-        norm = norm.mul(weight).repeat_interleave(len(slices.rows) // self.points)
+        (splat, *pieces), slices = self._splat, self._slice
+        self._splat = (splat._replace(weight=splat.weight * norm.index_select(0, splat.rows)), *pieces)
+        norm = norm.mul(weight).repeat_interleave(slices.length)
         self._slice = slices._replace(weight=slices.weight * norm)
         return self
 
@@ -92,21 +71,25 @@ class Lattice:
         points to add."""
         both, own, others = copy(self), self.vertices + 1, other.vertices + 1
         both.vertices = own + others - 1
-        both._splat = self._splat.then(other._splat)
+        shifts = (0, len(self._splat[0].begin))
+        both._splat = tuple(a.then(b.shifted(n)) for a, b, n in zip(self._splat, other._splat, shifts, strict=False))
         both._blurs = [
-            (a or _as_they_are(own, self)).then((b or _as_they_are(others, other)).shifted(own))
+            (a or self._no_blur()).then((b or other._no_blur()).shifted(own))
             for a, b in zip_longest(self._blurs, other._blurs)
         ]
         both._slice = self._slice.joined(other._slice.shifted(own))
         return both
 
+    def _no_blur(self) -> RowSums:
+        return self._blurs[0]._replace(rows=_alone(self.vertices + 1, self.device).view(-1))
+
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
         return _Filter.apply(values, self)
 
-    def _run(self, values: Tensor, blurs: list[_Sums]) -> Tensor:
-        for index, begin, weight in (self._splat, *blurs, self._slice):
-            values = embedding_bag(index, values, begin, mode="sum", per_sample_weights=weight)
+    def _run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
+        for sums in (*self._splat, *blurs, self._slice):
+            values = sums.of(values)
         return values
 
 
@@ -128,18 +111,16 @@ def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
 
     after: the next vertex in that direction."""
     missing = len(after)
-    rows = torch.full((missing + 1, 3), missing, dtype=torch.int32, device=after.device)
     here = torch.arange(missing, dtype=torch.int32, device=after.device)
-    rows[:-1, 0], rows[:-1, 2] = here, after
+    rows = _alone(missing + 1, after.device)
+    rows[:-1, 2] = after
     rows[:, 1].scatter_(0, after, here)
     rows[-1] = missing
-    return rows.reshape(-1)
+    return rows.view(-1)
 
 
-def _as_they_are(rows: int, like: Lattice) -> _Sums:
-    every = _every(1, rows, like.device)
-    return _Sums(every, every, torch.ones(rows, dtype=like.dtype, device=like.device))
-
-
-def _every(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
-    return torch.arange(0, step * count, step, dtype=torch.int32, device=device)
+def _alone(count: int, device: torch.device) -> Int[Tensor, "vertices 3"]:
+    """Every vertex with the last one, which is always 0, for its neighbours: a blur of these changes nothing."""
+    rows = torch.full((count, 3), count - 1, dtype=torch.int32, device=device)
+    rows[:, 0] = torch.arange(count, device=device)
+    return rows

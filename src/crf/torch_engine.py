@@ -9,6 +9,7 @@ from operator import add
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
@@ -32,12 +33,15 @@ class TorchEngine:
         """refine for images of one size at once: fills a GPU, where one image does not. batch x classes x H x W."""
         p, (batch, classes, height, width) = parameters, logits.shape
         message = _message(kernels_of(images, p, (p.w1, p.w2)))
-        unary = _by_pixel(logits)
-        largest = unary.softmax(1).reshape(batch, -1, classes).amax(1)
-        # Every image drops other classes: they stay as columns, which neither send nor receive.
-        kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
-        q = mean_field(unary, lambda q: message(q * kept) * kept, p.iterations, _normalise(p, logits.device))
-        return q.reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
+        # A GPU reads rows of whole sectors, 8 floats, faster. A column of -inf stays 0 in Q.
+        unary = pad(_by_pixel(logits), (0, -classes % 8), value=-torch.inf)
+        if p.prune > 0:
+            largest = unary.softmax(1).view(batch, -1, unary.shape[1]).amax(1)
+            # Every image drops other classes: they stay as columns, which neither send nor receive.
+            kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
+            message = _masked(message, kept)
+        q = mean_field(unary, message, p.iterations, _normalise(p, logits.device))
+        return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
         size = (image.shape[1], image.shape[2])
@@ -58,6 +62,10 @@ def _normalise(p: Parameters, device: torch.device) -> Softmax:
 
 def _message(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
     return reduce(add, kernels).filter if kernels else torch.zeros_like
+
+
+def _masked(message: Callable[[Tensor], Tensor], kept: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda q: message(q * kept) * kept
 
 
 def kernels_of(
