@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,8 +41,8 @@ class NativeEngine:
 
     def _run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, out: Tensor) -> None:
         _native.refine(
-            image.detach().cpu().contiguous().numpy(),
-            scores.detach().cpu().contiguous().numpy(),
+            _array(image),
+            _array(scores),
             out.numpy(),
             stride,
             (p.w1, p.sy, p.sx, p.srgb, p.w2, p.sg),
@@ -49,6 +50,11 @@ class NativeEngine:
             p.prune_below(len(scores)) if p.prune > 0 else 0.0,
             self.threads,
         )
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """By rows. NumPy copies where it is not: torch would start as many threads as there are cores, in every worker."""
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
 def missing() -> str | None:
