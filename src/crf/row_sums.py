@@ -30,7 +30,7 @@ class RowSums(NamedTuple):
         return cls(rows, every(length, len(rows) // length, rows.device), weight, length)
 
     def of(self, values: Float[Tensor, "rows channels"]) -> Float[Tensor, "sums channels"]:
-        """On a GPU by a kernel in Triton, 3 to 7 times as fast as embedding_bag where Triton is there."""
+        """On a GPU by a kernel in Triton where it works: a whole CRF takes a third to a quarter of the time (H200)."""
         if values.is_cuda and kernel_fails() is None:
             from src.crf import row_sums_kernel
 
