@@ -70,7 +70,7 @@ class DenseCRF:
         scores = logits if probabilities is None else probabilities
         if isinstance(scores, Sequence) or getattr(scores, "ndim", 3) == 4:
             _check_batch(image, scores)
-            engine = self._engine_for(scores) if isinstance(scores, Tensor) and isinstance(image, Tensor) else None
+            engine = self.engine_for(scores) if isinstance(scores, Tensor) and isinstance(image, Tensor) else None
             if isinstance(engine, TorchEngine) and scores.device.type != "cpu":
                 return self._refine_batch(engine, image, scores, logits is None)
             results = [
@@ -92,7 +92,7 @@ class DenseCRF:
         """
         image, score_map = inputs.checked_image(_tensor(image)), inputs.checked_logits(_tensor(score_map), "score_map")
         inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
-        engine = self._engine_for(score_map)
+        engine = self.engine_for(score_map)
         labels = engine.refine_labels(
             image.to(score_map.device), score_map.detach().float().contiguous(), stride, self.parameters
         )
@@ -100,7 +100,7 @@ class DenseCRF:
 
     def _refine(self, image: Image, scores: Scores, are_probabilities: bool) -> Scores:
         image, logits = _prepared(image, scores, are_probabilities)
-        q = self._engine_for(logits).refine(image, logits, self.parameters)
+        q = self.engine_for(logits).refine(image, logits, self.parameters)
         return q.to(device=scores.device, dtype=scores.dtype)
 
     def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
@@ -113,7 +113,8 @@ class DenseCRF:
             parts.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
         return torch.cat(parts)
 
-    def _engine_for(self, scores: Tensor) -> Engine:
+    def engine_for(self, scores: Tensor) -> Engine:
+        """What refines them: with engine=auto the torch engine on a GPU."""
         if self._auto and scores.device.type != "cpu" and self._engine.name != "torch":
             return make_engine("torch")[0]  # the work stays where the scores are
         return self._engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 Scores = Float[Tensor, "pixels classes"]
 Softmax = Callable[[Scores], Scores]
+ROUNDING = 1e-5  # a class as probable as the threshold is kept
 
 
 def softmax(x: Scores) -> Scores:
@@ -48,7 +50,7 @@ def pruned_mean_field(
     if below <= 0:
         return mean_field(logits, message, iterations, normalise)
     log_p = logits.log_softmax(1)
-    kept = log_p.exp().amax(0) >= below
+    kept = log_p.amax(0) >= math.log(below) - ROUNDING
     if bool(kept.all()):
         return mean_field(logits, message, iterations, normalise)
     rest = log_p[:, ~kept].logsumexp(1, keepdim=True)

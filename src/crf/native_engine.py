@@ -53,7 +53,7 @@ class NativeEngine:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """By rows. NumPy copies where it is not: torch would start as many threads as there are cores, in every worker."""
+    """By rows. An image may be a view, channels last: torch would copy it with all cores' threads, in every worker."""
     return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 

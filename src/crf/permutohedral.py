@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from src.crf.row_sums import RowSums
 from src.crf.simplices import numbered_keys, packed_keys, simplices
 
-LONGEST = 64  # sum on a GPU
+LONGEST = {"cuda": 64}  # rows of one sum, for a kind of device; longer ones go in pieces
 
 
 class Lattice:
@@ -51,7 +51,8 @@ class Lattice:
         point = entry.int().div_(d + 1, rounding_mode="trunc")
         bags = pad(begin.int(), (0, 1), value=len(entry))
         splat = RowSums(point, bags, weight.index_select(0, entry))
-        self._splat: tuple[RowSums, ...] = splat.in_pieces(LONGEST) if self.device.type == "cuda" else (splat,)
+        longest = LONGEST.get(self.device.type)
+        self._splat: tuple[RowSums, ...] = splat.in_pieces(longest) if longest else (splat,)
         self._slice = RowSums.of_length(d + 1, index, weight)
         vertices = sorted_keys[begin]
         shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
@@ -71,8 +72,10 @@ class Lattice:
         points to add."""
         both, own, others = copy(self), self.vertices + 1, other.vertices + 1
         both.vertices = own + others - 1
-        shifts = (0, len(self._splat[0].begin))
-        both._splat = tuple(a.then(b.shifted(n)) for a, b, n in zip(self._splat, other._splat, shifts, strict=False))
+        (splat, *pieces), (others_splat, *others_pieces) = self._splat, other._splat
+        behind = len(splat.begin)
+        pieces = [a.then(b.shifted(behind)) for a, b in zip(pieces, others_pieces, strict=True)]
+        both._splat = (splat.then(others_splat), *pieces)
         both._blurs = [
             (a or self._no_blur()).then((b or other._no_blur()).shifted(own))
             for a, b in zip_longest(self._blurs, other._blurs)
@@ -85,7 +88,7 @@ class Lattice:
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
-        return _Filter.apply(values, self)
+        return _Filter.apply(values, self, False)
 
     def _run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
         for sums in (*self._splat, *blurs, self._slice):
@@ -97,13 +100,13 @@ class _Filter(torch.autograd.Function):
     """Each direction's blur is symmetric and slice is splat transposed, so the transpose blurs in reverse order."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, lattice: Lattice) -> Tensor:
-        ctx.lattice = lattice
-        return lattice._run(values.contiguous(), lattice._blurs)
+    def forward(ctx: Any, values: Tensor, lattice: Lattice, transposed: bool) -> Tensor:
+        ctx.lattice, ctx.transposed = lattice, transposed
+        return lattice._run(values.contiguous(), lattice._blurs[::-1] if transposed else lattice._blurs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return ctx.lattice._run(grad.contiguous(), ctx.lattice._blurs[::-1]), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Filter.apply(grad, ctx.lattice, not ctx.transposed), None, None
 
 
 def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:

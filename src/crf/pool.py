@@ -20,7 +20,7 @@ from src.crf.threads import DaemonThreads
 
 
 class RefinementPool:
-    """Runs a DenseCRF on several cores, one image each.
+    """Runs a DenseCRF on several cores, one image each; on a GPU, one after the other.
 
     Threads where the engine releases the interpreter lock, spawned processes where it does not (a forked child
     would hang after torch has started its own threads). At most `pending` images are under way; submit waits
@@ -68,14 +68,14 @@ class RefinementPool:
         if size is not None:
             image, scores = (part[..., : size[0], : size[1]] for part in (image, scores))
         if logits is None:
-            return self._run(_call, image, scores, None)
-        return self._run(_call, image, probabilities, scores)
+            return self._run(scores, _call, image, scores, None)
+        return self._run(scores, _call, image, probabilities, scores)
 
     def refine(self, image: Any, score_map: Any, stride: int = 8, size: tuple[int, int] | None = None) -> Future:
         """A future of crf.refine(image, score_map, stride): the label map of one image, cut to `size` if given."""
         if size is not None:
             image = image[..., : size[0], : size[1]]
-        return self._run(_refine, image, score_map, stride)
+        return self._run(score_map, _refine, image, score_map, stride)
 
     def close(self) -> None:
         """Waits for what was submitted, then ends the workers."""
@@ -94,10 +94,10 @@ class RefinementPool:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._executor.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def _run(self, function: Any, *arguments: Any) -> Future:
+    def _run(self, scores: Any, function: Any, *arguments: Any) -> Future:
         if self._crf.workers == "processes":  # arrays travel by value; tensors would need a file descriptor each
             arguments = tuple(_portable(argument) for argument in arguments)
-        elif any(isinstance(argument, Tensor) and argument.is_cuda for argument in arguments):
+        elif isinstance(scores, Tensor) and self._crf.engine_for(scores).workers == "one":
             function = partial(_in_turn, self._turn, function)
         if not self._free.acquire(timeout=self._time_limit):
             raise WaitedTooLong
@@ -119,7 +119,8 @@ def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int) -> Any:
 
 
 def _in_turn(turn: threading.Lock, function: Any, *arguments: Any) -> Any:
-    """Threads that start kernels side by side wait for each other's at every step: 16 take twice as long as one."""
+    """One at a time, for an engine that takes the whole GPU or all cores: 16 threads that start its kernels side by
+    side take twice as long as one (H200)."""
     with turn:
         return function(*arguments)
 
@@ -128,16 +129,16 @@ def _portable(argument: Any) -> Any:
     return argument.detach().cpu().numpy() if isinstance(argument, Tensor) else argument
 
 
-def _begin(first: threading.Lock) -> None:
-    """What a worker does once; `first` is free for one of them.
+def _begin(once: threading.Lock) -> None:
+    """What a worker does first; `once` is free for the first of them.
 
-    GNU's OpenMP lets threads that wait keep their cores for milliseconds, the network's at the end of every layer,
-    unless it has more threads than there are cores. So one worker has it start some more, which sleep until the pool
-    is closed: validating on CamVid with the CRF then takes 1.2 (16 cores) to 1.4 times (2) as long as without, not 1.6.
+    GNU's OpenMP lets waiting threads spin for milliseconds, and the network's wait after every layer, unless it has
+    more threads than there are cores. So one worker has it start some more, which sleep until the pool is closed. With
+    16 cores, a network with the CRF beside it then took 1.2 times as long as without, and 1.6 times where they spun.
     """
     if sys.platform == "linux":  # where a thread's priority is its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-    if first.acquire(blocking=False):
+    if once.acquire(blocking=False):
         torch.zeros(1 << 17)  # large enough for torch to share it out
 
 

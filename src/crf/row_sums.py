@@ -30,8 +30,9 @@ class RowSums(NamedTuple):
         return cls(rows, every(length, len(rows) // length, rows.device), weight, length)
 
     def of(self, values: Float[Tensor, "rows channels"]) -> Float[Tensor, "sums channels"]:
-        """On a GPU by a kernel in Triton where it works: a whole CRF takes a third to a quarter of the time (H200)."""
-        if values.is_cuda and kernel_fails() is None:
+        """Of contiguous values; no gradients on a GPU, where a kernel in Triton sums, if that works: a whole CRF then
+        takes a third to a quarter of the time (H200)."""
+        if values.is_cuda and kernel_fails(values.device) is None:
             from src.crf import row_sums_kernel
 
             return row_sums_kernel.row_sums(values, *self)
@@ -69,16 +70,18 @@ def every(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
     return torch.arange(0, step * count, step, dtype=torch.int32, device=device)
 
 
-@lru_cache(maxsize=1)
-def kernel_fails() -> str | None:
-    """Why the kernel cannot run on the GPU, or None: Triton comes with most builds of torch, but needs a C compiler."""
+@lru_cache
+def kernel_fails(device: torch.device) -> str | None:
+    """Why the kernel cannot run on a GPU, or None: Triton comes with most builds of torch, but needs a C compiler."""
+    one = torch.ones(1, 1, device=device)
     try:
         from src.crf import row_sums_kernel
 
-        one = torch.ones(1, 1, device="cuda")
-        row_sums_kernel.row_sums(one, every(1, 1, one.device), every(1, 1, one.device), one[0])
+        row_sums_kernel.row_sums(one, every(1, 1, device), every(1, 1, device), one[0])
+    except torch.cuda.OutOfMemoryError:
+        raise
     except Exception as error:  # it may lack anything that a compiler needs
         reason = f"{type(error).__name__}: {error}"
-        log.warning("dense CRF on the GPU: Triton does not work here, so it takes several times as long (%s)", reason)
+        log.warning("dense CRF on %s: without Triton it takes several times as long (%s)", device, reason)
         return reason
     return None

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 # On an H200, of powers of two, these take the least time.
-BLOCK = 512  # numbers that a program sums up
+BLOCK = 512  # sums times channels of a program
 TALLEST = 64  # sums of a program, however narrow
 AT_ONCE = 4  # rows of each sum that it loads before it waits for any
 WARPS = 1
@@ -17,20 +17,22 @@ WARPS = 1
 def row_sums(values: Tensor, rows: Tensor, begin: Tensor, weight: Tensor, length: int = 0) -> Tensor:
     """out[s] = the sum over entries e of s of weight[e] values[rows[e]]; those of s begin at begin[s].
 
-    length: the number of entries of every sum, if it is one for all.
+    values: contiguous. length: the number of entries of every sum, if it is one for all.
     """
     sums, channels = len(begin), values.shape[1]
     out = values.new_empty(sums, channels)
+    if not out.numel():
+        return out
     width = triton.next_power_of_2(channels)
     height = min(TALLEST, max(1, BLOCK // width))
-    with torch.cuda.device_of(values):  # a thread's own may be another
+    with torch.cuda.device_of(values):  # the thread's current device may be another
         _row_sums[(triton.cdiv(sums, height),)](
             values, rows, begin, weight, out, sums, len(rows), length, channels, width, height, AT_ONCE, num_warps=WARPS
         )
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["sums", "entries"])  # or every image may be compiled for anew
 def _row_sums(
     values,
     rows,

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
-from src.crf.mean_field import Softmax, mean_field, pruned_mean_field, softmax, softmax_in_place
+from src.crf.mean_field import ROUNDING, Softmax, mean_field, pruned_mean_field, softmax, softmax_in_place
 from src.crf.parameters import Parameters
 from src.crf.permutohedral import Lattice
 
@@ -23,6 +23,8 @@ class TorchEngine:
     workers = "one"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        if logits.is_cuda:
+            return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
         message = _message(kernels_of(image[None], p, (p.w1, p.w2)))
         unary = _by_pixel(logits)
@@ -38,8 +40,8 @@ class TorchEngine:
         if p.prune > 0:
             largest = unary.softmax(1).view(batch, -1, unary.shape[1]).amax(1)
             # Every image drops other classes: they stay as columns, which neither send nor receive.
-            kept = (largest >= p.prune_below(classes)).to(unary.dtype).repeat_interleave(height * width, 0)
-            message = _masked(message, kept)
+            kept = (largest >= p.prune_below(classes) * (1 - ROUNDING)).to(unary.dtype)
+            message = _masked(message, kept.repeat_interleave(height * width, 0))
         q = mean_field(unary, message, p.iterations, _normalise(p, logits.device))
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 

@@ -91,7 +91,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("no GPU is at hand: tests.benchmarks.crf measures the CPU's engines")
     note = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {CORES} cores, "
-    note += "Triton" if kernel_fails() is None else "no Triton"
+    note += "Triton" if kernel_fails(torch.device("cuda", 0)) is None else "no Triton"
     console = Console(width=120)
     console.print(note)
     case, parts = synthetic_case(arguments.images), [note + "\n"]

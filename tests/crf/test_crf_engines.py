@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.crf import DenseCRF
+from src.crf import DenseCRF, Parameters
 from src.crf.inputs import upsample
 from src.crf.torch_engine import TorchEngine
 from tests.crf.samples import engine_or_skip, network_like_scores
@@ -186,6 +186,22 @@ def test_a_batch_at_once_gives_what_its_images_give(small_image, prune):
     together = TorchEngine().refine_batch(images, logits, crf.parameters)
     for image, scores, q in zip(images, logits, together, strict=True):
         assert (q - crf(image, logits=scores)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("classes", [3, 5, 6, 11, 21])
+def test_pruning_keeps_classes_that_are_all_equally_likely(small_image, classes):
+    """1 / classes is the threshold then, and rounding may not put them below it."""
+    logits = torch.zeros(classes, *small_image.shape[1:])
+    for engine in ("native", "torch"):
+        q = DenseCRF(4, 20, 10, prune=0.9, engine=engine_or_skip(engine))(small_image, logits=logits)
+        exact = DenseCRF(4, 20, 10, engine=engine)(small_image, logits=logits)
+        assert (q - exact).abs().max() < 1e-5
+    parameters = Parameters(4, 20, 10, prune=0.9)
+    logits[:, :9] = -0.01
+    logits[0, :9] = 0.01
+    exact = DenseCRF(4, 20, 10, engine="torch")(small_image, logits=logits)
+    together = TorchEngine().refine_batch(small_image[None], logits[None], parameters)[0]
+    assert (together - exact).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])

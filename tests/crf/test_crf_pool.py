@@ -15,6 +15,7 @@ import torch
 
 from src.crf import DenseCRF, RefinementPool
 from src.crf.inputs import upsample
+from src.crf.torch_engine import TorchEngine
 from tests.crf.samples import engine_or_skip, network_like_scores
 
 
@@ -109,6 +110,26 @@ def test_a_worker_that_hangs_keeps_nobody_waiting(small_image):
     pool.abandon()
     assert first.running()
     assert second.cancelled()
+
+
+def test_the_torch_engine_takes_one_image_after_the_other(small_image, monkeypatch):
+    """It takes all cores, or the GPU, for one."""
+    refine, free, found_free = TorchEngine.refine, threading.Semaphore(1), []
+
+    def watched(self, *arguments):
+        found_free.append(free.acquire(blocking=False))
+        try:
+            return refine(self, *arguments)
+        finally:
+            free.release()
+
+    monkeypatch.setattr(TorchEngine, "refine", watched)
+    crf = DenseCRF(iterations=1, engine="torch")
+    score_map = network_like_scores(tuple(small_image.shape[1:]), 3, present=3)
+    with RefinementPool(crf, workers=3) as pool:
+        for future in [pool.refine(small_image, score_map) for _ in range(6)]:
+            future.result()
+    assert found_free == [True] * 6
 
 
 def test_pydensecrf_goes_to_processes(small_image):

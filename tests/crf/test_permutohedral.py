@@ -32,6 +32,12 @@ def test_backward_is_the_transpose(dimensions):
     assert torch.allclose(eye.grad, matrix.detach().T @ other)
 
 
+def test_second_derivatives():
+    lattice = random_lattice(points=8).normalise()
+    values = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda v: lattice.filter(v).exp(), (values,))
+
+
 @pytest.mark.parametrize("dimensions", [(5, 2), (2, 5), (2, 2)])
 def test_a_sum_of_lattices_is_the_sum_of_their_maps_there_and_back(dimensions):
     one = random_lattice(dimensions=dimensions[0]).normalise(5.0)
@@ -43,6 +49,23 @@ def test_a_sum_of_lattices_is_the_sum_of_their_maps_there_and_back(dimensions):
     gradients = [torch.autograd.grad((found * other).sum(), values)[0] for found in (together, apart)]
     assert torch.allclose(*gradients)
     assert torch.allclose(one.filter(values), apart - two.filter(values))  # neither was changed
+
+
+def test_sums_in_pieces_are_the_same_map_there_and_back(monkeypatch):
+    """How a GPU sums."""
+    values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    other = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+    def there_and_back() -> tuple[torch.Tensor, torch.Tensor]:
+        lattice = random_lattice(dimensions=1).normalise(5.0) + random_lattice(dimensions=2).normalise(3.0)
+        found = lattice.filter(values)
+        return found, torch.autograd.grad((found * other).sum(), values)[0]
+
+    whole = there_and_back()
+    monkeypatch.setitem(permutohedral.LONGEST, "cpu", 4)
+    assert len(random_lattice(dimensions=1)._splat) == 2
+    for pieces, expected in zip(there_and_back(), whole, strict=True):
+        assert torch.allclose(pieces, expected)
 
 
 def test_it_smooths_like_a_gaussian():
