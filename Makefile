@@ -33,10 +33,11 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## training step, loader, dense CRF engines, processes: against their peers, paired in one run (CHECKPOINT=PATH of CamVid: its scores too)
+bench: $(READY) ## training step, loader, dense CRF engines (on a GPU too), processes: against their peers, paired in one run (CHECKPOINT=PATH of CamVid: its scores too)
 	@test -z "$(CHECKPOINT)" || test -f "$(CHECKPOINT)" || { echo "error: CHECKPOINT=$(CHECKPOINT): no such file" >&2; exit 2; }
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.loader
+	$(BIN)/python -m tests.benchmarks.crf_gpu
 	$(BIN)/python -m tests.benchmarks.crf $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 	$(if $(CHECKPOINT),$(BIN)/python -m tests.benchmarks.validation "$(CHECKPOINT)")
 	$(BIN)/python -m tests.benchmarks.processes
