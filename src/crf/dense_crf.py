@@ -44,6 +44,7 @@ class DenseCRF:
         self.parameters = Parameters(w1, sxy, srgb, w2, sg, iterations, prune)
         self._auto = engine == "auto"
         self._engine, reason = make_engine(engine)
+        self._on_gpu: Engine | None = None
         if self._engine.name == "pydensecrf" and prune > 0:
             raise ValueError(f"engine=pydensecrf cannot prune (prune={prune}): set prune=0, or choose another engine")
         log.info("dense CRF engine: %s (%s)", self._engine.name, reason)
@@ -114,10 +115,13 @@ class DenseCRF:
         return torch.cat(parts)
 
     def engine_for(self, scores: Tensor) -> Engine:
-        """What refines them: with engine=auto the torch engine on a GPU."""
-        if self._auto and scores.device.type != "cpu" and self._engine.name != "torch":
-            return make_engine("torch")[0]  # the work stays where the scores are
-        return self._engine
+        """What refines them: with engine=auto the torch engine on a GPU, for the work stays where the scores are."""
+        if not self._auto or scores.device.type == "cpu" or self._engine.name == "torch":
+            return self._engine
+        if self._on_gpu is None:
+            self._on_gpu, _ = make_engine("torch")
+            log.info("dense CRF engine: torch (auto: the scores are on %s)", scores.device)
+        return self._on_gpu
 
     def __repr__(self) -> str:
         p = self.parameters

@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Scores = Float[Tensor, "pixels classes"]
 Softmax = Callable[[Scores], Scores]
-ROUNDING = 1e-5  # a class as probable as the threshold is kept
 
 
 def softmax(x: Scores) -> Scores:
@@ -36,6 +35,11 @@ def mean_field(
     return q
 
 
+def are_kept(log_p: Float[Tensor, "*batch pixels classes"], below: float) -> Bool[Tensor, "*batch classes"]:
+    """Whether a class is as probable as `below` somewhere in an image; rounding may not decide it."""
+    return log_p.amax(-2) >= math.log(below) - 1e-5
+
+
 def pruned_mean_field(
     logits: Scores,
     message: Callable[[Scores], Scores],
@@ -50,7 +54,7 @@ def pruned_mean_field(
     if below <= 0:
         return mean_field(logits, message, iterations, normalise)
     log_p = logits.log_softmax(1)
-    kept = log_p.amax(0) >= math.log(below) - ROUNDING
+    kept = are_kept(log_p, below)
     if bool(kept.all()):
         return mean_field(logits, message, iterations, normalise)
     rest = log_p[:, ~kept].logsumexp(1, keepdim=True)

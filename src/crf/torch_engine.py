@@ -1,4 +1,4 @@
-"""The engine that runs anywhere torch does: CPU or GPU, nothing to compile."""
+"""The engine that runs anywhere torch does, CPU or GPU; nothing to build beforehand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from src.crf.features import bilateral_features, position_features
 from src.crf.inputs import upsample
-from src.crf.mean_field import ROUNDING, Softmax, mean_field, pruned_mean_field, softmax, softmax_in_place
+from src.crf.mean_field import Softmax, are_kept, mean_field, pruned_mean_field, softmax, softmax_in_place
 from src.crf.parameters import Parameters
 from src.crf.permutohedral import Lattice
 
@@ -23,7 +23,7 @@ class TorchEngine:
     workers = "one"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
-        if logits.is_cuda:
+        if logits.is_cuda:  # dropping columns would save little, and have the kernel compiled for every number of them
             return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
         message = _message(kernels_of(image[None], p, (p.w1, p.w2)))
@@ -38,9 +38,9 @@ class TorchEngine:
         # A GPU reads rows of whole sectors, 8 floats, faster. A column of -inf stays 0 in Q.
         unary = pad(_by_pixel(logits), (0, -classes % 8), value=-torch.inf)
         if p.prune > 0:
-            largest = unary.softmax(1).view(batch, -1, unary.shape[1]).amax(1)
             # Every image drops other classes: they stay as columns, which neither send nor receive.
-            kept = (largest >= p.prune_below(classes) * (1 - ROUNDING)).to(unary.dtype)
+            log_p = unary.log_softmax(1).view(batch, -1, unary.shape[1])
+            kept = are_kept(log_p, p.prune_below(classes)).to(unary.dtype)
             message = _masked(message, kept.repeat_interleave(height * width, 0))
         q = mean_field(unary, message, p.iterations, _normalise(p, logits.device))
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()

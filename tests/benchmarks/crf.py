@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,6 +230,18 @@ def markdown(table: Table) -> str:
     return "\n".join([f"**{table.title}**", "", *(f"| {r} |" for r in (" | ".join(head), rule, *rows))]) + "\n"
 
 
+def report(note: str, tables: Iterable[Table], file: Path | None) -> None:
+    """Prints each table as soon as it is there, and writes all to the file."""
+    console = Console(width=140)
+    console.print(note)
+    parts = [note + "\n"]
+    for table in tables:
+        console.print(table)
+        parts.append(markdown(table))
+    if file:
+        file.write_text("\n".join(parts))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -242,22 +254,14 @@ def main() -> None:
     except ImportError as error:
         raise SystemExit(str(error)) from None
 
-    console = Console(width=140)
     bandwidth = copy_bandwidth()
     level = native_engine.level() if native_engine.missing() is None else "not built"
     note = f"{CORES} cores, copy bandwidth {bandwidth / 1e9:.1f} GB/s, native kernels: {level}"
-    console.print(note)
     cases = [synthetic_case(arguments.images)]
     if arguments.checkpoint:
         cases.append(trained_case(arguments.checkpoint, arguments.images))
-    parts = [note + "\n"]
-    for case in cases:
-        for setting in SETTINGS:
-            table = bench(case, setting, arguments.rounds, bandwidth)
-            console.print(table)
-            parts.append(markdown(table))
-    if arguments.markdown:
-        arguments.markdown.write_text("\n".join(parts))
+    tables = (bench(case, setting, arguments.rounds, bandwidth) for case in cases for setting in SETTINGS)
+    report(note, tables, arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
 from src.crf.row_sums import kernel_fails
-from tests.benchmarks.crf import CORES, SETTINGS, Case, markdown, synthetic_case
+from tests.benchmarks.crf import CORES, SETTINGS, Case, report, synthetic_case
 
 
-def contestants(case: Case, setting: str, pool: RefinementPool) -> dict[str, Callable[[], Tensor]]:
-    """The first one on the CPU. Each gives Q or labels of all images."""
+def contestants(case: Case, setting: str, crf: DenseCRF, pool: RefinementPool) -> dict[str, Callable[[], Tensor]]:
+    """The first one is crf on the CPU. Each gives Q or labels of all images."""
     exact, pruned = (DenseCRF(w1=4, **SETTINGS[setting], engine="torch", prune=prune) for prune in (0.0, 0.01))
     on_cpu = case.logits()
     images, score_maps = torch.stack(case.images).cuda(), torch.stack(case.score_maps).cuda()
@@ -37,7 +36,7 @@ def contestants(case: Case, setting: str, pool: RefinementPool) -> dict[str, Cal
         return torch.stack([future.result() for future in futures])
 
     return {
-        f"{pool._crf.engine_name} on the CPU, exact, {pool.workers} at a time": cpu,
+        f"{crf.engine_name} on the CPU, exact, {pool.workers} at a time": cpu,
         f"torch, {count} at a time": lambda: exact(images, logits=logits),
         f"torch, {count} at a time, prune=0.01": lambda: pruned(images, logits=logits),
         "torch, one by one": lambda: torch.stack([exact(i, logits=s) for i, s in zip(images, logits, strict=True)]),
@@ -50,8 +49,9 @@ def contestants(case: Case, setting: str, pool: RefinementPool) -> dict[str, Cal
 def bench(case: Case, setting: str, rounds: int) -> Table:
     title = f"{case.name}, setting {setting}, {len(case.images)} images"
     table = Table("", "ms / image", "x the CPU", "labels equal", "max |dQ|", "peak GB", title=title)
-    with RefinementPool(DenseCRF(w1=4, **SETTINGS[setting])) as pool:
-        runs = contestants(case, setting, pool)
+    crf = DenseCRF(w1=4, **SETTINGS[setting])
+    with RefinementPool(crf) as pool:
+        runs = contestants(case, setting, crf, pool)
         results, peaks, times = {}, {}, {name: [] for name in runs}
         for name, run in runs.items():  # a first round that does not count
             torch.cuda.reset_peak_memory_stats()
@@ -93,15 +93,8 @@ def main() -> None:
         return
     note = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {CORES} cores, "
     note += "Triton" if kernel_fails(torch.device("cuda", 0)) is None else "no Triton"
-    console = Console(width=120)
-    console.print(note)
-    case, parts = synthetic_case(arguments.images), [note + "\n"]
-    for setting in SETTINGS:
-        table = bench(case, setting, arguments.rounds)
-        console.print(table)
-        parts.append(markdown(table))
-    if arguments.markdown:
-        arguments.markdown.write_text("\n".join(parts))
+    case = synthetic_case(arguments.images)
+    report(note, (bench(case, setting, arguments.rounds) for setting in SETTINGS), arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -188,6 +188,19 @@ def test_a_batch_at_once_gives_what_its_images_give(small_image, prune):
         assert (q - crf(image, logits=scores)).abs().max() < 1e-5
 
 
+def test_auto_says_once_that_scores_elsewhere_go_to_the_torch_engine(caplog):
+    engine_or_skip("native")
+    caplog.set_level("INFO", logger="src.crf.dense_crf")
+    crf = DenseCRF()
+    elsewhere = torch.empty(2, 3, 4, device="meta")
+    assert [crf.engine_for(scores).name for scores in (elsewhere, elsewhere, torch.empty(2, 3, 4))] == [
+        "torch",
+        "torch",
+        "native",
+    ]
+    assert [m for m in caplog.messages if "torch" in m] == ["dense CRF engine: torch (auto: the scores are on meta)"]
+
+
 @pytest.mark.parametrize("classes", [3, 5, 6, 11, 21])
 def test_pruning_keeps_classes_that_are_as_likely_as_the_threshold(small_image, classes):
     """1 / classes here, which rounding may miss."""
