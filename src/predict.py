@@ -1,140 +1,24 @@
 """Label images with a trained network: python -m src.predict ckpt=CHECKPOINT input=FILE|FOLDER|GLOB output=FOLDER."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Any
 
-import sys
-import warnings
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from omegaconf import DictConfig, OmegaConf
-
-from src.command import command
-from src.errors import UserError
-from src.predictions import ENDINGS, WriteError, check_record, checksum, save_prediction, save_record
-from src.predictor import Prediction, Predictor
+from src.cli.command import command
 
 if TYPE_CHECKING:
-    from src.predictor import Picture, Tensor
+    from src.prediction.predictor import Prediction, Predictor
 
-__all__ = ["Prediction", "Predictor", "predict"]
+__all__ = ["Prediction", "Predictor", "main"]
 
-
-class Job(NamedTuple):
-    """One image, and the files to make of it, by kind."""
-
-    image: Path
-    results: dict[str, Path]
+main = command("predict", "src.prediction.predict:main")
 
 
-@command("predict")
-def main(config: DictConfig) -> None:
-    if faults := predict(config):
-        print("\n".join(f"error: {fault}" for fault in faults), file=sys.stderr)
-        sys.exit(1)
+def __getattr__(name: str) -> Any:
+    """``from src.predict import Predictor`` in programs, without loading torch for --help."""
+    if name in ("Prediction", "Predictor"):
+        from src.prediction import predictor
 
-
-def predict(config: DictConfig) -> list[str]:
-    """Label all images; returns a line for each that could not be."""
-    # Heavy imports stand here so that --help and a mistyped override answer at once.
-    from hydra.utils import instantiate
-    from PIL import Image
-
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_image refuses such files itself
-    jobs = find_jobs(config)
-    crf = instantiate(config.crf) if config.crf else None
-    inference = instantiate(config.inference)
-    predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision)
-    output = Path(config.output)
-    settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
-    settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": predictor.classes}
-    if not config.overwrite:
-        check_record(output, settings, any(path.exists() for job in jobs for path in job.results.values()))
-    save_record(output, settings)
-
-    left = [Job(image, {k: p for k, p in r.items() if config.overwrite or not p.exists()}) for image, r in jobs]
-    left = [job for job in left if job.results]
-    faults = run(left, predictor)
-    there, failed = len(jobs) - len(left), len(faults)
-    notes = (f", {there} were there already" if there else "") + (f", {failed} failed" if failed else "")
-    print(f"{len(left) - failed} of {len(jobs)} images labelled{notes}: {output}/")
-    return faults
-
-
-def find_jobs(config: DictConfig) -> list[Job]:
-    """Every image of ``input`` with the files that ``output`` is to hold of it."""
-    from src.images import find_images, result_names
-
-    if not config.input:
-        raise UserError("input=FILE, FOLDER or PATTERN is needed: which images?")
-    if not (kinds := [kind for kind in ENDINGS if config[kind]]):
-        raise UserError(f"nothing to save: set one of {', '.join(ENDINGS)} to true")
-    if not config.output:
-        raise UserError("output=FOLDER is needed: where to?")
-    output = Path(config.output)
-    base, images = find_images(str(config.input), without=[output / kind for kind in ENDINGS])
-    names = result_names(images, base)
-    return [
-        Job(image, {kind: output / kind / f"{name}{ENDINGS[kind]}" for kind in kinds})
-        for image, name in zip(images, names, strict=True)
-    ]
-
-
-def run(jobs: list[Job], predictor: Predictor) -> list[str]:
-    """Reading, CRF and writing go on in threads beside the network; returns a line for each image that failed."""
-    import torch
-    from rich.console import Console
-    from rich.progress import track
-
-    from src.images import read_image
-
-    faults: list[str] = []
-    console = Console()
-    workers = torch.get_num_threads()
-    reading: deque[Future[Picture]] = deque()
-    finishing: deque[tuple[Job, Future[None]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-
-        def settle(job: Job, future: Future[None]) -> None:
-            with noted(job, faults):
-                future.result()
-
-        for index, job in enumerate(track(jobs, "labelling", console=console, disable=not console.is_terminal)):
-            while len(reading) <= workers and index + len(reading) < len(jobs):
-                reading.append(pool.submit(read_image, jobs[index + len(reading)].image))
-            with noted(job, faults):
-                pixels = reading.popleft().result()
-                finishing.append((job, pool.submit(finish, job, pixels, predictor.scores(pixels), predictor)))
-            if len(finishing) > 2 * workers:  # memory stays bounded however many images there are
-                settle(*finishing.popleft())
-        for job, future in finishing:
-            settle(job, future)
-    return faults
-
-
-def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> None:
-    prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
-    save_prediction(job.results, pixels, prediction, predictor)
-
-
-@contextmanager
-def noted(job: Job, faults: list[str]) -> Iterator[None]:
-    """One image must not end the others: what went wrong is kept for the end, where the exit status says so too."""
-    try:
-        yield
-    except WriteError:
-        raise
-    except UserError as error:
-        said = str(error)
-        faults.append(said if str(job.image) in said else f"{job.image}: {said}")
-    except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        hint = "; inference=windows needs less memory" if "memory" in said.lower() else ""
-        faults.append(f"{job.image}: {type(error).__name__}: {said}{hint}")
+        return getattr(predictor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if __name__ == "__main__":

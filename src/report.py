@@ -1,76 +1,8 @@
-"""Runs side by side, beside the paper's tables, on one page: python -m src.report runs=GLOB."""
+"""Put runs side by side, beside the paper's tables, on one page: python -m src.report runs=GLOB."""
 
-from __future__ import annotations
+from src.cli.command import command
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from omegaconf import DictConfig, ListConfig
-
-from src.command import command
-from src.errors import UserError
-
-
-@command("report")
-def main(config: DictConfig) -> None:
-    report(config)
-
-
-def report(config: DictConfig) -> Path:
-    """Write report.html, table.md and table.csv; returns the page's path."""
-    # Heavy imports stand here so that --help and a mistyped override answer at once.
-    from rich.console import Console
-
-    from src.reporting.evaluations import attach_evaluations, from_checkpoint
-    from src.reporting.examples import choose_examples
-    from src.reporting.page import write_page
-    from src.reporting.runs import find_folders, read_run
-    from src.reporting.table import build_tables
-    from src.reporting.text import write_csv, write_markdown
-
-    runs = [run for run in map(read_run, folders(config.runs)) if run.config.get("command", "") in COMMANDS]
-    if not runs:
-        raise UserError(f"runs={config.runs}: no runs of python -m src.train or src.evaluate there")
-    evaluations = [run for run in map(read_run, find_folders([config.evaluations])) if run.trimap and not run.fault]
-    shown, evaluations = attach_evaluations(runs, evaluations)
-    tables, left_out = build_tables([from_checkpoint(run) for run in shown if not run.fault], config.baseline)
-    left_out += [(run, run.fault) for run in shown if run.fault]
-    for table in tables:
-        table.take_trimaps(evaluations)
-    examples = [choose_examples(table, config.images, config.candidates) if config.images else None for table in tables]
-
-    folder = Path(config.paths.output_dir)
-    write_csv(folder / "table.csv", tables, left_out)
-    write_markdown(folder / "table.md", tables, left_out)
-    write_page(folder / "report.html", tables, examples, left_out)
-    console = Console()
-    for run, reason in left_out:
-        console.print(f"not in the table: {run.folder}: {reason}", highlight=False, soft_wrap=True, markup=False)
-    rows = sum(len(table.rows) for table in tables)
-    console.print(f"{len(runs)} runs, {rows} rows, {len(left_out)} left out", highlight=False)
-    console.print(str(folder / "report.html"), highlight=False, soft_wrap=True, markup=False)
-    return folder / "report.html"
-
-
-COMMANDS = ("train", "evaluate", "")  # a run whose config is torn does not say
-
-
-def folders(runs: str | Sequence[str] | None) -> list[Path]:
-    """Folders of runs for a pattern or several.
-
-    Raises:
-        UserError: naming the pattern that finds none.
-    """
-    from src.reporting.runs import find_folders
-
-    if not runs:
-        raise UserError("runs=GLOB is needed, such as runs=logs/train or 'runs=logs/train/multiruns/DATE/TIME/*'")
-    patterns = list(runs) if isinstance(runs, (list, ListConfig)) else [str(runs)]
-    for pattern in patterns:
-        if not find_folders([pattern]):
-            raise UserError(f"runs={pattern}: finds no folder; in quotes, relative to {Path.cwd()}")
-    return find_folders(patterns)
-
+main = command("report", "src.reporting.report:report")
 
 if __name__ == "__main__":
     main()

@@ -6,14 +6,17 @@ from typing import Any
 import torch
 
 from src.data import Shapes
-from src.segmenter import Segmenter
+from src.training.segmenter import Segmenter
 
 MODEL = {
     "_target_": "src.models.DeepLab",
     "backbone": {"_target_": "src.models.VGG", "convs": [1] * 5, "width": 0.0625, "batch_norm": True},
     "head": {"_target_": "src.models.FCHead", "_partial_": True, "kernel": 3, "rate": 2, "channels": 32},
 }
-LOSS = {"_target_": "src.losses.SegmentationLoss", "criterion": {"_target_": "src.losses.CrossEntropy"}}
+LOSS = {
+    "_target_": "src.training.losses.SegmentationLoss",
+    "criterion": {"_target_": "src.training.losses.CrossEntropy"},
+}
 SHAPES = {"_target_": "src.data.Shapes", "_partial_": True, "samples": {"train": 2, "val": 5, "test": 3}, "size": 60}
 
 

@@ -13,7 +13,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores already
 os.environ["WANDB_MODE"] = "offline"
 
-hook = install_import_hook(["src.models", "src.metrics", "src.losses"], f"{typechecking.__name__}.check")
+hook = install_import_hook(["src.models", "src.metrics", "src.training.losses"], f"{typechecking.__name__}.check")
 hook.__enter__()
 
 # Few examples and always the same ones; pytest tests/fuzz -m '' -n 0 --hypothesis-profile=long draws new ones, many.

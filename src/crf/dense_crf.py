@@ -13,8 +13,8 @@ from torch import Tensor
 
 from src.crf import inputs
 from src.crf.engines import Engine, make_engine
+from src.crf.engines.torch_engine import PIXELS_AT_A_TIME, TorchEngine
 from src.crf.parameters import Parameters
-from src.crf.torch_engine import PIXELS_AT_A_TIME, TorchEngine
 
 log = logging.getLogger(__name__)
 

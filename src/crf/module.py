@@ -7,9 +7,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.crf import inputs
+from src.crf.engines.torch_engine import kernels_of
 from src.crf.mean_field import mean_field
 from src.crf.parameters import Parameters
-from src.crf.torch_engine import kernels_of
 
 
 class DenseCRFModule(nn.Module):

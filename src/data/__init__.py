@@ -1,14 +1,14 @@
 """What a sample is and where it comes from."""
 
-from src.data.ade20k import ADE20K
-from src.data.camvid import CamVid
-from src.data.cityscapes import Cityscapes
 from src.data.dataset import DatasetError, Sample, SegmentationDataset
 from src.data.files import FileDataset
-from src.data.folder import Folder
-from src.data.shapes import Shapes
+from src.data.sets.ade20k import ADE20K
+from src.data.sets.camvid import CamVid
+from src.data.sets.cityscapes import Cityscapes
+from src.data.sets.folder import Folder
+from src.data.sets.shapes import Shapes
+from src.data.sets.voc import VOC12
 from src.data.transforms import train_transform
-from src.data.voc import VOC12
 
 __all__ = [
     "ADE20K",

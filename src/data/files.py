@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from src.data.cache import PackedCache, open_cache
+from src.data.cache.cache import PackedCache, open_cache
 from src.data.dataset import VOID, DatasetError, Sample, SegmentationDataset
-from src.data.images import read_image, read_mask, why_unreadable
+from src.data.decode import read_image, read_mask, why_unreadable
 from src.data.survey import first_of, ranges, survey
 
 log = logging.getLogger(__name__)

@@ -1,30 +1,18 @@
-"""A function of many indices over the cores of this machine, and what only one process may do at a time."""
+"""A function of many indices, computed over the cores of this machine."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.dataset import DatasetError
-
-log = logging.getLogger(__name__)
+from src.system.processes import start_method
 
 Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def over_cores(function: Callable[[int], Result], count: int, title: str, workers: int) -> Iterator[Result]:
@@ -51,30 +39,6 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         if "exited unexpectedly" not in str(error):
             raise
         raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
-
-
-def start_method(workers: int) -> str | None:
-    """How a loader starts its processes, for ``multiprocessing_context``: Python's way, unless somebody chose another.
-
-    joblib's processes have a way of their own, in which torch's loader cannot start any.
-    """
-    known = multiprocessing.get_all_start_methods()
-    return known[0] if workers and multiprocessing.get_start_method() not in known else None
-
-
-@contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """The first process to come goes on; others wait for it, and say so."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("%s: another process is at it; waiting", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Calls(Dataset):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Integer
 from torch import Tensor
 
-from src.metrics.segmentation import IGNORE_INDEX, SegmentationMetrics, ratios
+from src.metrics.confusion import IGNORE_INDEX, SegmentationMetrics, ratios
 
 
 class TrimapMetrics(SegmentationMetrics):

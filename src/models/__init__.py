@@ -1,15 +1,16 @@
 """The network: plain torch.nn, usable without the rest of the framework."""
 
-from src.models.backbone import Backbone
+from src.models.backbones.backbone import Backbone
+from src.models.backbones.resnet import ResNet
+from src.models.backbones.timm_backbone import Timm
+from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
-from src.models.full_resolution import FullResolutionHead
-from src.models.head import FCHead, Head
+from src.models.heads.full_resolution import FullResolutionHead
+from src.models.heads.fully_connected import FCHead
+from src.models.heads.head import Head
+from src.models.heads.msc import MSc
 from src.models.image_to_scores import ImageToScores
 from src.models.inference import Inference
-from src.models.msc import MSc
-from src.models.resnet import ResNet
-from src.models.timm_backbone import Timm
-from src.models.vgg import VGG
 
 __all__ = [
     "VGG",

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.models.backbone import Backbone
+from src.models.backbones.backbone import Backbone
 from src.models.geometry import upsample_scores
-from src.models.head import Head
+from src.models.heads.head import Head
 
 
 class DeepLab(nn.Module):

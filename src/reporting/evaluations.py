@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from src.errors import UserError
+from src.models.weights.pretrained import read_state
 from src.reporting.runs import Run
 
 
@@ -30,7 +31,6 @@ def evaluated(run: Run) -> Path | None:
 
 def from_checkpoint(run: Run) -> Run:
     """An evaluation with the head, backbone and data set of its checkpoint, where that can be read."""
-    from src.models.pretrained import read_state
 
     if run.config.get("command") != "evaluate" or run.fault:
         return run

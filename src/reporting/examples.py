@@ -8,19 +8,19 @@ import logging
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 from omegaconf import OmegaConf
 from PIL import Image
 
+from src.crf import DenseCRF
+from src.drawing.pictures import indexed_image
 from src.errors import UserError
+from src.models.geometry import upsample_scores
+from src.prediction.predictor import Predictor
 from src.reporting.table import Row, Table
-from src.visualization import indexed_image
-
-if TYPE_CHECKING:
-    from src.predictor import Predictor
+from src.training.restore import dataset_of, load_segmenter, untrusted
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,6 @@ def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
 
 def labelled(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
     """Pictures of every candidate under the row's first run; the colours of the classes are put into ``colours``."""
-    from src.checkpoint import dataset_of, load_segmenter, untrusted
-    from src.crf import DenseCRF
-    from src.models.geometry import upsample_scores
-    from src.predictor import Predictor
 
     run = row.runs[0]
     ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"

@@ -16,6 +16,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from src.runs.moved_names import with_new_names
+
 Curve = list[tuple[float, float]]  # (step, value)
 
 SIGNS = (
@@ -100,6 +102,7 @@ def runs_beneath(top: Path) -> Iterator[Path]:
 def read_run(folder: Path) -> Run:
     """Whatever can be read of a run."""
     config, fault = read_file(folder / "config.yaml")
+    config = with_new_names(config)
     record, record_fault = read_file(folder / "environment.json")
     curves, curves_fault = read_columns(folder / "csv" / "metrics.csv", "step")
     trimap, trimap_fault = read_columns(folder / "trimap.csv", "width")

@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from src.crf import DenseCRF, RefinementPool, native_engine
+from src.crf import DenseCRF, RefinementPool
+from src.crf.engines import native_engine
+from src.crf.engines.torch_engine import kernels_of
 from src.crf.inputs import upsample
-from src.crf.torch_engine import kernels_of
 from tests.crf.samples import data_folder, network_like_scores, read_image
 
 SETTINGS = {"A": {"sxy": 67, "srgb": 3}, "B": {"sxy": 80, "srgb": 10}}
@@ -107,7 +108,7 @@ def synthetic_case(count: int) -> Case:
 
 
 def trained_case(checkpoint: Path, count: int) -> Case:
-    from src.segmenter import Segmenter
+    from src.training.segmenter import Segmenter
 
     network = Segmenter.load_from_checkpoint(checkpoint, map_location="cpu").eval()
     paths = sorted((data_folder() / "camvid" / "val").glob("*"))

@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
-from src.crf.row_sums import kernel_fails
+from src.crf.lattice.row_sums import kernel_fails
 from tests.benchmarks.crf import CORES, SETTINGS, Case, report, synthetic_case
 
 

@@ -16,8 +16,8 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from src.data import CamVid, train_transform
-from src.data.datamodule import SegmentationDataModule, Tensors
-from src.data.parallel import cores
+from src.system.processes import cores
+from src.training.datamodule import SegmentationDataModule, Tensors
 from tests.benchmarks.training import CROP, seconds, step
 from tests.crf.samples import data_folder
 

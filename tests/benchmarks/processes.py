@@ -28,9 +28,9 @@ def train(processes: int) -> None:
     from omegaconf import OmegaConf
 
     from src.data import Shapes, train_transform
-    from src.data.datamodule import SegmentationDataModule
-    from src.segmenter import Segmenter
-    from src.trainer import build_trainer
+    from src.training.datamodule import SegmentationDataModule
+    from src.training.segmenter import Segmenter
+    from src.training.trainer import build_trainer
     from tests.models.networks import composed
 
     class InMemory(Shapes):
@@ -88,7 +88,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from src.hardware import auto_precision
+    from src.system.hardware import auto_precision
 
     rounds = [[measured(*way) for way in WAYS] for _ in range(options.rounds)]
     table = Table(title=f"slim network, crop {CROP}, {auto_precision('cpu')[0]}", title_justify="left")

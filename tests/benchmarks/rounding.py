@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 
 from src.crf import DenseCRF
+from src.crf.engines.torch_engine import kernels_of
 from src.crf.inputs import upsample
 from src.crf.mean_field import mean_field
-from src.crf.torch_engine import kernels_of
 from tests.benchmarks.crf import SETTINGS, trained_case
 
 

@@ -12,9 +12,9 @@ from functools import partial
 import torch
 from rich.console import Console
 
-from src.hardware import auto_precision
-from src.losses import CrossEntropy, SegmentationLoss
 from src.models import VGG, DeepLab, FCHead
+from src.system.hardware import auto_precision
+from src.training.losses import CrossEntropy, SegmentationLoss
 
 CROP, CLASSES, ROUNDS = 321, 21, 5
 

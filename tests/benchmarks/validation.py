@@ -13,12 +13,12 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from src.callbacks import CRFRefinement
 from src.crf import DenseCRF
 from src.data import CamVid
-from src.data.datamodule import SegmentationDataModule
-from src.hardware import auto_precision
-from src.segmenter import Segmenter
+from src.system.hardware import auto_precision
+from src.training.callbacks import CRFRefinement
+from src.training.datamodule import SegmentationDataModule
+from src.training.segmenter import Segmenter
 from tests.crf.samples import data_folder
 
 

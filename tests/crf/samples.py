@@ -41,7 +41,7 @@ def engine_or_skip(name: str) -> str:
     if name == "pydensecrf":
         pytest.importorskip("pydensecrf", reason='pydensecrf is not installed: pip install "deeplab-v1[pydensecrf]"')
     if name == "native":
-        from src.crf import native_engine
+        from src.crf.engines import native_engine
 
         if native_engine.missing() is not None:
             pytest.skip(f"native engine: {native_engine.missing()}")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from src.crf import DenseCRF, Parameters
+from src.crf.engines.torch_engine import TorchEngine
 from src.crf.inputs import upsample
-from src.crf.torch_engine import TorchEngine
 from tests.crf.samples import engine_or_skip, network_like_scores
 
 SETTINGS = {"A": (4, 67, 3, 3, 3), "B": (4, 80, 10, 3, 3), "deeplab": (5, 50, 10, 3, 3)}
@@ -254,7 +254,7 @@ def test_every_number_of_classes(small_image, classes):
 def test_every_instruction_set_gives_the_same(level):
     engine_or_skip("native")
     program = (
-        "import torch; from src.crf import DenseCRF; from src.crf.native_engine import level; print(level())\n"
+        "import torch; from src.crf import DenseCRF; from src.crf.engines.native_engine import level; print(level())\n"
         "g = torch.Generator().manual_seed(0)\n"
         "image = torch.randint(0, 255, (3, 37, 45), generator=g).to(torch.uint8)\n"
         "logits = torch.randn(11, 37, 45, generator=g) * 3\n"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from src.crf import DenseCRF, DenseCRFModule, RefinementPool, row_sums
+from src.crf import DenseCRF, DenseCRFModule, RefinementPool
 from src.crf.inputs import upsample
+from src.crf.lattice import row_sums
 from tests.crf.samples import network_like_scores
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and CUDA_VISIBLE_DEVICES=0")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.crf import DenseCRF, DenseCRFModule, inputs, native_engine
+from src.crf import DenseCRF, DenseCRFModule, inputs
+from src.crf.engines import native_engine
 from src.crf.inputs import upsample
 from tests.crf.samples import engine_or_skip, network_like_scores
 

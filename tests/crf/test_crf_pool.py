@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from src.crf import DenseCRF, RefinementPool
+from src.crf.engines.torch_engine import TorchEngine
 from src.crf.inputs import upsample
-from src.crf.torch_engine import TorchEngine
 from tests.crf.samples import engine_or_skip, network_like_scores
 
 

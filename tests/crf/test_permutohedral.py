@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from src.crf import permutohedral
-from src.crf.features import position_features
-from src.crf.permutohedral import Lattice
+from src.crf.lattice import permutohedral
+from src.crf.lattice.features import position_features
+from src.crf.lattice.permutohedral import Lattice
 
 
 def random_lattice(points: int = 60, dimensions: int = 5) -> Lattice:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.crf.row_sums import RowSums
+from src.crf.lattice.row_sums import RowSums
 
 
 def some_sums(dtype: torch.dtype = torch.float64) -> tuple[RowSums, Tensor]:
@@ -49,7 +49,9 @@ def test_the_kernel(channels, dtype):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("needs a GPU, and CUDA_VISIBLE_DEVICES=0; or pip install triton, and TRITON_INTERPRET=1")
-    row_sums_kernel = pytest.importorskip("src.crf.row_sums_kernel", reason="no Triton here", exc_type=ImportError)
+    row_sums_kernel = pytest.importorskip(
+        "src.crf.lattice.row_sums_kernel", reason="no Triton here", exc_type=ImportError
+    )
     sums, matrix = some_sums(dtype)
     for _ in range(5):  # enough for several programs
         sums, matrix = sums.then(sums), torch.cat([matrix, matrix])

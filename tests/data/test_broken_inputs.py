@@ -193,7 +193,7 @@ def test_both_files_of_a_pair_are_named(folder):
 def test_unreadable_file(folder, monkeypatch):
     (folder / "images/bad.jpg").chmod(0)
     if os.geteuid() == 0:  # to root nothing is unreadable
-        monkeypatch.setattr("src.data.images.os.access", lambda path, _: path.name != "bad.jpg")
+        monkeypatch.setattr("src.data.decode.os.access", lambda path, _: path.name != "bad.jpg")
     assert any("bad.jpg: may not be read" in line for line in survey(dataset(folder), 0).lines())
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from src.data import DatasetError, Folder
-from src.data import pack as pack_module
+from src.data.cache import pack as pack_module
 
 CLASSES = ["ground", "thing"]
 

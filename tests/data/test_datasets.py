@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from src.data import VOC12, CamVid, DatasetError, Folder, Shapes
-from src.data.shapes import with_void_boundary
-from src.data.voc import voc_palette
+from src.data.palette import voc_palette
+from src.data.sets.shapes import with_void_boundary
 
 SAMPLES = {"train": 6, "val": 4}
 

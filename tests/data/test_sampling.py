@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from src.data import Shapes, train_transform
-from src.data.datamodule import SegmentationDataModule
 from src.data.sampling import Draw, ResumableSampler
+from src.training.datamodule import SegmentationDataModule
 
 
 class OneImage(Shapes):

@@ -142,7 +142,7 @@ class KillInWrite:
         self.written = self.replaced = 0
 
     def __call__(self) -> None:
-        import src.checkpoint_io as io_module
+        import src.training.checkpoint_io as io_module
 
         self.save, self.fsync, self.replace, self.flush = torch.save, os.fsync, os.replace, io_module.flush_folder
         torch.save = self.save_and_count

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from src.checkpoint_io import fault_of
+from src.runs.checkpoint_files import fault_of
 from tests.faults.commands import Command, content, differences, runs, trained
 
 

@@ -18,7 +18,8 @@ from tests.conftest import REPO
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([
     "albumentations", "hydra", "lightning.pytorch", "matplotlib.pyplot", "torch.utils.tensorboard", "torchmetrics",
-    "src.callbacks", "src.checkpoint_io", "src.data", "src.segmenter", "src.trainer",
+    "src.data", "src.training.callbacks", "src.training.checkpoint_io", "src.training.segmenter",
+    "src.training.trainer",
 ])  # fmt: skip
 
 STEPS, EVERY, VALIDATION = 24, 2, 8  # iterations; between checkpoints; between validations

@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from tests.checkpoints import SHAPES, write_checkpoint
+from tests.cli.test_conf import groups
 from tests.conftest import REPO
 from tests.fuzz.commands import Worker, check
 from tests.models.networks import composed
-from tests.test_conf import groups
-from tests.test_report import write_run
+from tests.reporting.test_report import write_run
 
 TINY = {
     "train": [

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from src.crf import DenseCRF
 from src.data import Shapes, train_transform
-from src.losses import CrossEntropy, SegmentationLoss
 from src.metrics import TrimapMetrics
 from src.models import Inference
 from src.models.geometry import score_stride, upsample_scores
-from src.segmenter import Segmenter
+from src.training.losses import CrossEntropy, SegmentationLoss
+from src.training.segmenter import Segmenter
 from tests.checkpoints import segmenter
 
 sides = st.one_of(st.integers(1, 40), st.integers(1, 3), st.sampled_from([64, 65, 66, 129, 300]))

@@ -38,14 +38,14 @@ class OneStep:
 
 def shorten() -> None:
     """The first step of a training is its last one."""
-    import src.trainer
+    import src.training.trainer
 
-    build = src.trainer.build_trainer
+    build = src.training.trainer.build_trainer
 
     def short(config: Any, callbacks: Any = (), **options: Any) -> Any:
         return build(config, callbacks=[*callbacks, OneStep()], **options)
 
-    src.trainer.build_trainer = short
+    src.training.trainer.build_trainer = short
 
 
 def run(command: str, overrides: list[str]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from hydra.utils import instantiate
 
 from src.errors import UserError
 from src.models import DeepLab
-from src.models.caffemodel import read_caffemodel
-from src.models.pretrained import load_pretrained
+from src.models.weights.caffemodel import read_caffemodel
+from src.models.weights.pretrained import load_pretrained
 from tests.conftest import REPO
 from tests.models.networks import composed
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from src.models import DeepLab
 from src.models.geometry import padded_side, score_side
-from src.optim import grouped_optimizer
+from src.training.optim import grouped_optimizer
 from tests.models.networks import CONF, composed
 from tests.torchvision import import_timm
 

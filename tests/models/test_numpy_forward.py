@@ -88,7 +88,7 @@ def test_forward_agrees(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("side", [9, 10, 11, 16])
 def test_pools_round_up_as_in_caffe(kernel: int, stride: int, side: int) -> None:
     """Also on sizes that are not 8 k + 1. The 2x2 pool starts at the corner and keeps it when its stride is 1."""
-    from src.models.vgg import pool
+    from src.models.backbones.vgg import pool
 
     x = np.random.default_rng(side).random((2, side, side))
     if kernel == 3:

@@ -9,9 +9,10 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from src.errors import UserError
-from src.models import VGG, DeepLab, fully_connected, pretrained
-from src.models.fully_connected import decimate_fc6, decimate_fc7
-from src.models.pretrained import load_pretrained, load_trained
+from src.models import VGG, DeepLab
+from src.models.weights import decimation, pretrained
+from src.models.weights.decimation import decimate_fc6, decimate_fc7
+from src.models.weights.pretrained import load_pretrained, load_trained
 from tests.models.networks import composed
 
 
@@ -70,8 +71,8 @@ def torchvision_vgg(model: VGG, fc: tuple[int, int]) -> nn.Module:
 @pytest.fixture
 def small_fc(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """VGG's fully connected layers, a sixteenth as wide."""
-    monkeypatch.setattr(fully_connected, "FC_INPUT", (32, 7, 7))
-    monkeypatch.setattr(fully_connected, "FC_CHANNELS", 256)
+    monkeypatch.setattr(decimation, "FC_INPUT", (32, 7, 7))
+    monkeypatch.setattr(decimation, "FC_CHANNELS", 256)
     return 32, 256
 
 

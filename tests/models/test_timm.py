@@ -9,7 +9,7 @@ from torch import nn
 
 from src.errors import UserError
 from src.models import Timm
-from src.models.pretrained import load_pretrained
+from src.models.weights.pretrained import load_pretrained
 from tests.models.networks import network
 from tests.torchvision import import_timm
 

@@ -1,0 +1,1 @@
+"""The command line: compose a config, check it, run a recipe, explain what went wrong."""

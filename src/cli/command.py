@@ -1,0 +1,119 @@
+"""What all commands share: compose the config, say what is wrong in one line, leave a record of the run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src.cli.check_structure import check_structure, compose_groups
+from src.cli.check_values import check_values
+from src.cli.conf_folder import CONF
+from src.cli.explain import explain, explain_disk, explain_start, one_line
+from src.cli.resolvers import register_resolvers
+from src.cli.sweep import attempt
+from src.cli.sweep_results import summarised
+from src.errors import UserError
+from src.runs.folder import alone_in
+from src.runs.provenance import save_record
+
+USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
+
+
+def command(name: str, recipe: str) -> Callable[[], None]:
+    """Make a command that reads conf/NAME.yaml and the overrides of the command line, and runs a recipe.
+
+    The recipe is imported once the config is known to be good, so that --help and a mistyped override answer at once.
+    Faults of the user (config, data, values) and of the disk (full, read-only) end in one line on standard error and
+    exit status 2. The full traceback is there for the asking: HYDRA_FULL_ERROR=1. In a multirun a failed job does not
+    end the others; see src.cli.sweep.
+
+    Args:
+        name: of the command, as in ``python -m src.NAME``.
+        recipe: "MODULE:FUNCTION"; the function takes the config.
+    """
+
+    # Hydra is told to hand errors on instead of printing a page of its own; what the user asked for is kept here.
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    begun = False
+
+    @contextmanager
+    def one_line_errors() -> Iterator[None]:
+        try:
+            yield
+        except user_errors() as error:
+            if full:
+                raise
+            leave(explain(error, name, sys.argv[1:]))
+        except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
+            line = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
+            if full or not line:
+                raise
+            leave(line)
+
+    def work(config: DictConfig) -> Any:
+        overrides = HydraConfig.get().overrides.task
+        defaults = compose_groups(name, overrides)
+        check_structure(config, defaults, overrides)
+        check_values(config, defaults, overrides)
+        save_record(config)
+        result = load_recipe(recipe)(config)
+        return result if isinstance(result, float) else None  # a figure, for sweepers that look for the best
+
+    def job(config: DictConfig) -> Any:
+        nonlocal begun
+        begun = True
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            with alone_in(folder):
+                return attempt(config, work, functools.partial(described, name=name))
+        with one_line_errors(), alone_in(folder):
+            return work(config)
+
+    job.__module__ = f"src.{name}"  # from which Hydra takes the job's name
+
+    def run() -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        register_resolvers()
+        with summarised(), one_line_errors():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+
+    return run
+
+
+def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
+    """Import the function that "MODULE:FUNCTION" names."""
+    module, _, function = recipe.partition(":")
+    return getattr(import_module(module), function)
+
+
+def leave(message: str) -> NoReturn:
+    """Exit with a message in one line, whatever characters an override has brought into it."""
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message)
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def user_errors() -> tuple[type[BaseException], ...]:
+    """The faults of the user, Lightning's among them where it is loaded."""
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
+    return (*USER_ERRORS, lightning.MisconfigurationException) if lightning else USER_ERRORS
+
+
+def described(error: BaseException, name: str) -> str:
+    """One line for any error: what to mend where it is one of the user's, its type besides where it is not."""
+    if isinstance(error, user_errors()):
+        return explain(error, name, HydraConfig.get().overrides.task)
+    return f"{type(error).__name__}: {one_line(str(error))}"

@@ -1,0 +1,42 @@
+"""Commands from Python, in notebooks and scripts: the config that a command line would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.cli.conf_folder import CONF
+from src.cli.explain import explain
+from src.cli.resolvers import register_resolvers
+from src.errors import UserError
+
+
+def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
+    """The config of ``python -m src.COMMAND OVERRIDES``, for the function that the command calls.
+
+        metrics = train(compose("train", "head=vanilla", "trainer.max_steps=100", output_dir="logs/mine"))
+
+    Args:
+        output_dir: folder of the run; made where there is none.
+
+    Raises:
+        UserError: if an override is none.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    register_resolvers()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, command, overrides)) from error
+    HydraConfig.instance().set_config(config)  # loggers ask it for the overrides
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)
+    return config

@@ -1,0 +1,148 @@
+"""Errors of Hydra and of the disk in one line: what is wrong, where, and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
+
+from src.cli.check_structure import is_group, key_of, misplaced
+from src.cli.conf_folder import CONF
+from src.cli.help_page import choices, groups
+from src.errors import UserError
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+FULL = "(HYDRA_FULL_ERROR=1 shows where)"
+
+
+def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
+    """One line for an error of Hydra, OmegaConf or the user."""
+    text = str(error)
+    if isinstance(error, InstantiationException):
+        return explain_instantiation(error)
+    if isinstance(error, OverrideParseException):
+        reason = one_line(text.split("See https")[0])
+        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
+    if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
+        group, _, choice = match[1].rpartition("/")
+        if group in ("hydra/launcher", "hydra/sweeper"):
+            return f'{group}={choice} is not installed: pip install -e ".[sweep]"'
+        hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
+        return f"{group}={choice}: no such choice.{hint}"
+    if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
+        return no_such_key(key_of(match[1]), name, overrides) or one_line(text)
+    if isinstance(error, InterpolationResolutionError):
+        return explain_reference(text, overrides)
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
+        return no_such_key(key_of(match[1]), name, overrides) or several
+    return one_line(text)
+
+
+def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
+    """What stands where a key was looked for, under the groups that were chosen; nothing where it is there."""
+    chosen = list(choices_among(overrides))
+    GlobalHydra.instance().clear()  # after an error it is of no more use
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        defaults = hydra.compose(name, chosen)
+    if fault := misplaced(key, OmegaConf.to_container(defaults)):
+        return f"{key}: {fault}"
+    parent, _, last = key.rpartition(".")
+    while not (siblings := keys_of(defaults, parent)) and parent:  # the slip is further up
+        parent, _, last = parent.rpartition(".")
+    siblings += [] if "." in key else [group for group in groups(name) if group not in siblings]
+    if last in siblings:
+        return ""
+    deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment") or o.startswith("~")]
+    under = f" with {' '.join(deciding)}" if deciding else ""
+    return f"{key}: no such key{under}.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
+
+
+def choices_among(overrides: Sequence[str]) -> Iterator[str]:
+    """Those that choose what there is, or take a group away; of several choices [a,b] all, of a sweep the first."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if is_group(key_of(override)):
+            names = re.sub(r"^choice\(|[\[\])'\"\s]", "", value).split(",")
+            if override.startswith("~"):
+                yield override
+            elif set(names) <= {*choices(key_of(override)), *(("",) if value == "[]" else ())}:
+                yield override if value.startswith("[") else f"{key}={names[0]}"
+
+
+def explain_instantiation(error: InstantiationException) -> str:
+    """The innermost cause, after the key of the config that it came from, or else what was to be built."""
+    where = re.search(r"full_key: (\S+)", str(error)) or re.search(r"call to target '([^']+)'", str(error))
+    cause: BaseException = error
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    said = one_line(str(cause))
+    if isinstance(cause, UserError):
+        return said
+    return f"{where[1] + ': ' if where else ''}{said} {FULL}"
+
+
+def explain_reference(text: str, overrides: Sequence[str]) -> str:
+    """What a reference ${KEY} lacks, after the overrides that brought it or took away what it means."""
+    missing = re.search(r"'([\w.]+)' not found", text)
+    culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
+    reason = one_line(text.split("full_key")[0]).removeprefix("KeyError raised while resolving interpolation: ")
+    return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}"
+
+
+def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:
+    """One line for what Hydra stumbles over before a job begins; nothing for what is no fault of the overrides.
+
+    It is a group's choice that is no text, a place in a list, or a setting of a sweep's launcher or sweeper.
+    """
+    understood = [key_of(o) for o in choices_among(overrides)]
+    if wrong := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood and "(" not in o]:
+        return " ".join(wrong) + ": a group takes the name of one of its choices, a text; --help lists them"
+    if isinstance(error, ValueError) and "invalid literal for int" in str(error):
+        return next((said for o in overrides if (said := no_such_key(key_of(o), name, overrides))), "")
+    if {"-m", "--multirun"} & set(overrides):
+        return f"{type(error).__name__}: {one_line(str(error))} {FULL}"
+    return ""
+
+
+def explain_disk(error: BaseException, begun: bool) -> str:
+    """One line for a disk that is full or takes nothing; nothing for other errors.
+
+    Args:
+        begun: false while the run's folder and log are being made, when every error of the system is one of them.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    if cause is None or (begun and cause.errno not in DISK):
+        return ""
+    where = cause.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "paths.log_dir")
+    remedy = "make room or choose" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
+    return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
+
+
+def keys_of(config: DictConfig, key: str) -> list[str]:
+    """What stands under a key; under none, at the top."""
+    node = OmegaConf.select(config, key) if key else config
+    return sorted(map(str, node)) if isinstance(node, DictConfig) else []
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def one_line(text: str) -> str:
+    """The last line of a worker's traceback, or all lines joined."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    if "Original Traceback" in text:
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return "; ".join(lines)

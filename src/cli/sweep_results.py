@@ -1,0 +1,80 @@
+"""What a multirun leaves behind: a table and results.csv."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from src.cli.sweep import RECORD, Sweep, read_record
+
+
+@contextmanager
+def summarised() -> Iterator[None]:
+    """After a multirun, however it ended: the table and results.csv; exit status 1 if a job is not done."""
+    try:
+        yield
+    finally:
+        rows = results(Sweep.folder) if Sweep.folder and Sweep.folder.is_dir() else []
+        if rows and Sweep.folder:
+            write_results(Sweep.folder / "results.csv", rows)
+            print_sweep(Sweep.folder, rows)
+    if any(row["status"] != "done" for row in rows):
+        sys.exit(1)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """A row for each job, in their order."""
+    rows = []
+    for path in sorted(folder.glob(f"*/{RECORD}"), key=lambda path: int(path.parent.name.partition("_")[0])):
+        record = read_record(path.parent) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
+        metrics = path.parent / "metrics.json"
+        figures = json.loads(metrics.read_text()) if record["status"] == "done" and metrics.is_file() else {}
+        row = {"job": path.parent.name, "overrides": " ".join(record["overrides"]), "status": record["status"]}
+        row |= {name: figures.get(f"val/{name}") for name in ("miou", "miou_crf")}
+        rows.append({**row, "seconds": record["seconds"], "error": record["error"]})
+    return rows
+
+
+def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """What tells the jobs apart, how they ended, what they reached."""
+
+    common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
+    table = Table(
+        title=f"{sum(row['status'] == 'done' for row in rows)} of {len(rows)} jobs done", title_justify="left"
+    )
+    table.add_column("job")
+    table.add_column("status")
+    for column in ("mean IoU", "+ CRF", "time"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        own = " ".join(part for part in row["overrides"].split() if part not in common)
+        ious = (f"{100 * row[name]:.1f}" if row[name] is not None else "-" for name in ("miou", "miou_crf"))
+        style = "red" if row["status"] == "failed" else None
+        minutes, seconds = divmod(round(row["seconds"]), 60)
+        table.add_row(escape(own or row["job"]), row["status"], *ious, f"{minutes}:{seconds:02d}", style=style)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if row["status"] == "failed":
+            console.print(f"{row['job']}: {row['error']}", style="red", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{folder}/\n  results.csv", highlight=False, soft_wrap=True, markup=False)
+    if any(row["status"] != "done" for row in rows):
+        console.print(
+            f"the same command with hydra.sweep.dir={folder} does what is not done", soft_wrap=True, markup=False
+        )

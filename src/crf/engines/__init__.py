@@ -1,0 +1,5 @@
+"""The engines that compute mean field, behind one interface."""
+
+from src.crf.engines.engine import ENGINES, Engine, make_engine
+
+__all__ = ["ENGINES", "Engine", "make_engine"]

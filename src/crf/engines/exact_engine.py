@@ -1,0 +1,65 @@
+"""Mean field with the true kernels, every pixel against every other: the oracle, for small images.
+
+Takes O(pixels^2) time and, being chunked, O(pixels) memory. Each kernel includes a pixel's own term and is
+normalised symmetrically, D^-1/2 K D^-1/2, as pydensecrf's default is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from src.crf.inputs import upsample
+from src.crf.lattice.features import bilateral_features, position_features
+from src.crf.mean_field import pruned_mean_field
+from src.crf.parameters import Parameters
+
+_CHUNK_ENTRIES = 1 << 22  # kernel entries held at a time: 32 MB in float64
+
+
+class ExactEngine:
+    name = "exact"
+    workers = "one"
+
+    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        message = exact_message(image, parameters)
+        unary = logits.reshape(len(logits), -1).T.double()
+        q = pruned_mean_field(unary, message, parameters.iterations, parameters.prune_below(len(logits)))
+        return q.T.reshape(logits.shape).to(logits.dtype)
+
+    def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+        size = (image.shape[1], image.shape[2])
+        return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
+
+
+def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+    """Q -> sum of w K Q over the two kernels, float64."""
+    p = parameters
+    kernels = []
+    if p.w1 > 0:
+        kernels.append((p.w1, bilateral_features(image, p.sy, p.sx, p.srgb).double()))
+    if p.w2 > 0:
+        position = position_features(image.shape[1], image.shape[2], p.sg, p.sg, image.device).double()
+        kernels.append((p.w2, position))
+    ones = torch.ones(image[0].numel(), 1, dtype=torch.float64, device=image.device)
+    terms = [(w, f, _filter(f, ones).rsqrt()) for w, f in kernels]
+
+    def message(q: Tensor) -> Tensor:
+        return sum((w * norm * _filter(f, norm * q) for w, f, norm in terms), torch.zeros_like(q))
+
+    return message
+
+
+def _filter(
+    features: Float[Tensor, "pixels dimensions"], values: Float[Tensor, "pixels channels"]
+) -> Float[Tensor, "pixels channels"]:
+    rows = max(1, _CHUNK_ENTRIES // len(features))
+    return torch.cat(
+        [
+            torch.exp(-0.5 * torch.cdist(chunk, features, compute_mode="donot_use_mm_for_euclid_dist") ** 2) @ values
+            for chunk in features.split(rows)
+        ]
+    )

@@ -1,0 +1,52 @@
+"""The public reference implementation behind our interface, to compare with. Optional, imported when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.crf.inputs import upsample
+from src.crf.lattice.features import bilateral_features
+from src.crf.parameters import Parameters
+
+
+class PydensecrfEngine:
+    name = "pydensecrf"
+    workers = "processes"
+
+    def __init__(self) -> None:
+        _import_pydensecrf()
+
+    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        p = parameters
+        classes, height, width = logits.shape
+        if classes > 255 or classes < 2:
+            raise ValueError(f"engine=pydensecrf takes 2 to 255 classes, not {classes}: choose another engine")
+        crf = _import_pydensecrf().DenseCRF2D(width, height, classes)
+        unary = -logits.detach().reshape(classes, -1).log_softmax(0).float().cpu()
+        crf.setUnaryEnergy(unary.contiguous().numpy())
+        if p.w2 > 0:
+            crf.addPairwiseGaussian(sxy=(p.sg, p.sg), compat=p.w2)
+        if p.w1 > 0:  # its own addPairwiseBilateral takes uint8 only; on uint8 the features are the same
+            features = bilateral_features(image.cpu(), p.sy, p.sx, p.srgb).T.contiguous()
+            crf.addPairwiseEnergy(features.numpy(), compat=p.w1)
+        q = torch.from_numpy(np.array(crf.inference(p.iterations)))
+        return q.reshape(logits.shape).to(logits)
+
+    def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+        size = (image.shape[1], image.shape[2])
+        return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
+
+
+def _import_pydensecrf() -> Any:
+    try:
+        import pydensecrf.densecrf
+    except ImportError as error:
+        raise ImportError(
+            'engine=pydensecrf needs a package that is not installed: pip install "deeplab-v1[pydensecrf]" '
+            "(Python 3.12 or older), or choose engine=native or engine=torch"
+        ) from error
+    return pydensecrf.densecrf

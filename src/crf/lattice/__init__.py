@@ -1,0 +1,1 @@
+"""Filtering on the permutohedral lattice, in torch."""

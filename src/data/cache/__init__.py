@@ -1,0 +1,1 @@
+"""Decoded samples in one memory-mapped file."""

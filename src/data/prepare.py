@@ -1,0 +1,104 @@
+"""Get a dataset, or look at every sample of it: python -m src.prepare dataset=CHOICE [verify=true]."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from src.data.dataset import VOID, SegmentationDataset
+from src.data.files import FileDataset
+from src.data.survey import Survey, survey
+from src.errors import UserError
+from src.system.processes import cores
+
+log = logging.getLogger(__name__)
+
+
+def main(config: DictConfig) -> None:
+    if config.verify:
+        verify(config)
+    else:
+        prepare(config)
+
+
+def prepare(config: DictConfig) -> None:
+    """Fetch, check and unpack what ``conf/release/`` says of the dataset."""
+
+    if config.get("release") is None:
+        raise UserError(
+            "this dataset has no release to fetch; dataset=voc12, voc12_aug, camvid, ade20k and cityscapes have. "
+            "verify=true looks at the data that is there"
+        )
+    instantiate(config.release).prepare(Path(config.dataset.root), Path(config.downloads))
+    log.info("%s is ready; verify=true looks at every sample", config.dataset.root)
+
+
+def verify(config: DictConfig) -> None:
+    """Open every sample of every split; print a table of classes and every fault.
+
+    Raises:
+        UserError: if there is a fault.
+    """
+
+    workers = cores() if config.workers == "auto" else int(config.workers)
+    datasets: dict[str, SegmentationDataset] = {
+        split: instantiate(config.dataset, split=split, _partial_=False) for split in config.splits
+    }
+    surveys = {split: survey(dataset, workers) for split, dataset in datasets.items()}
+    console = Console()
+    for split, found in surveys.items():
+        console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
+        console.print(class_table(found, datasets[split].classes))
+    for line in shared(datasets):
+        console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
+    faults = list(dict.fromkeys(line for found in surveys.values() for line in found.lines()))
+    for fault in faults:
+        console.print(fault, style="red", highlight=False, soft_wrap=True, markup=False)
+    if faults:
+        bad = sum(len(found.faults) for found in surveys.values())
+        total = sum(found.samples for found in surveys.values())
+        raise UserError(f"{len(faults)} faults, listed above; {bad} of {total} samples cannot be used")
+
+
+def class_table(found: Survey, classes: Sequence[str]) -> Table:
+    """One line a class: pixels, their share, and images that hold it."""
+
+    table = Table()
+    for column in ("class", "pixels", "%", "images"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for index, name in [*enumerate(classes), (VOID, "void")]:
+        if index == VOID:
+            table.add_section()
+        share = 100 * found.pixels[index] / max(1, found.pixels.sum())
+        table.add_row(escape(name), f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
+    return table
+
+
+def in_words(found: Survey) -> str:
+    """How many samples, how many are good, their sizes."""
+    words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
+    if not found.sizes:
+        return words
+    if len(found.sizes) == 1:
+        return f"{words}, {'{}x{}'.format(*next(iter(found.sizes)))} pixels"
+    widths, heights = (f"{min(side)} to {max(side)}" for side in zip(*found.sizes, strict=True))
+    return f"{words}, {widths} pixels wide, {heights} high"
+
+
+def shared(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
+    """A line for every two splits that have images in common: figures on them would flatter the network."""
+
+    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
+    return [
+        f"{len(both)} images are in {one} and in {other}, such as {min(both)}: their figures will flatter the network"
+        for one, other in combinations(files, 2)
+        if (both := files[one] & files[other])
+    ]

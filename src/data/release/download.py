@@ -1,0 +1,158 @@
+"""A file from the network: from whichever mirror lives, resumed where the line broke, checked before it counts."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.errors import UserError
+from src.system.processes import one_at_a_time
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = (10, 60)  # seconds to connect, and between two packets
+ATTEMPTS = 5  # in a row without a new byte, before a mirror counts as dead
+PAUSE = 1.0  # seconds before the first of them; doubled each time
+CHUNK = 1 << 16  # bytes
+
+
+class MirrorError(Exception):
+    """What a mirror gave is not the file."""
+
+
+def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folder: Path) -> Path:
+    """The file ``folder/name``, fetched where it is not there yet.
+
+    Args:
+        urls: mirrors of the same file, in the order to try.
+        checksum: such as "sha256:e14f..." (any of hashlib's algorithms); without one nothing is resumed.
+        page: where a person may look for the file.
+
+    Raises:
+        UserError: if no mirror gives it, saying what each said and what to do by hand; or if the file that is there is
+            another.
+    """
+    import requests
+
+    path, part = folder / name, folder / f"{name}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(path):  # a second command waits, and then finds the file
+            if path.exists():
+                if checksum and not matches(path, checksum):
+                    raise UserError(f"{path}: not the file of {page} (its checksum is not {checksum}); delete it")
+                return path
+            failures = []
+            for url in urls:
+                try:
+                    log.info("%s from %s", name, url)
+                    download(url, part, checksum)
+                    part.replace(path)
+                    return path
+                except (requests.RequestException, MirrorError) as error:
+                    failures.append(f"{url}: {reason(error)}")
+                    log.warning("  %s", reason(error))
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; set downloads=FOLDER") from error
+    tried = f"no server gave it ({'; '.join(failures)})" if failures else "cannot be fetched without a login"
+    raise UserError(f"{name}: {tried}. Get it from {page}, put it at {path.resolve()} and run this again")
+
+
+def download(url: str, part: Path, checksum: str | None) -> None:
+    """Fill ``part``, going on where an earlier attempt ended.
+
+    Raises:
+        requests.RequestException: if the mirror does not answer, or falls silent for good.
+        MirrorError: if what it gives is not the file.
+    """
+    import requests
+
+    if checksum is None:
+        part.unlink(missing_ok=True)  # nothing would tell two halves of different files
+    start, silent = size_of(part), 0
+    while True:
+        before = size_of(part)
+        try:
+            transfer(url, part)
+            break
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            silent = 0 if size_of(part) > before else silent + 1
+            if checksum is None or silent == ATTEMPTS or size_of(part) <= start:
+                raise  # at once where this mirror never gave a byte: the next one may
+            log.info("  broken off at %s (%s); going on from there", megabytes(size_of(part)), reason(error))
+            time.sleep(PAUSE * 2**silent)
+    if checksum and not matches(part, checksum):
+        size = size_of(part)
+        part.unlink()
+        if not start:
+            raise MirrorError(f"gave another file of {megabytes(size)} (its checksum is not {checksum})")
+        log.info("  the part that was there already does not fit; from the start again")
+        download(url, part, checksum)
+
+
+def transfer(url: str, part: Path) -> None:
+    """One request, whose bytes are put at the end of ``part``."""
+    import requests
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    have = size_of(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+        if have and response.status_code == 416:  # nothing follows: either it is whole, or not of this file
+            return
+        response.raise_for_status()
+        if "text/html" in response.headers.get("Content-Type", ""):
+            raise MirrorError("gave a web page, not a file")
+        resumed = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        rest = int(response.headers.get("Content-Length") or 0)
+        if rest > (free := shutil.disk_usage(part.parent).free):
+            raise UserError(f"{part.parent}: {megabytes(rest)} are needed, {megabytes(free)} are free")
+        have = have if resumed else 0
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        hidden = not Console().is_terminal
+        with part.open("ab" if resumed else "wb") as file, Progress(*columns, transient=True, disable=hidden) as bars:
+            bar = bars.add_task("", total=have + rest if rest else None, completed=have)
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                bars.advance(bar, len(chunk))
+
+
+def matches(path: Path, checksum: str) -> bool:
+    algorithm, _, expected = checksum.partition(":")
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == expected
+
+
+def reason(error: Exception) -> str:
+    """The innermost cause in a few words."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"{error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not accepted"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "connection lost"
+    if isinstance(error, requests.ConnectionError):
+        return (
+            "no connection" if "NewConnectionError" in repr(error) or "Resolution" in repr(error) else "connection lost"
+        )
+    return " ".join(str(error).split())
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

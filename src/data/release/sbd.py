@@ -1,0 +1,106 @@
+"""SBD (Hariharan et al. 2011): VOC's images with more annotations, merged into the devkit as the paper's 10,582."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from src.data.dataset import DatasetError
+from src.data.palette import voc_palette
+from src.data.parallel import over_cores
+from src.data.release.release import Archive, gaps
+from src.system.processes import cores
+
+LISTS = Path("ImageSets/Segmentation")
+MASKS = Path("SegmentationClassAug")
+
+
+class MergeSBD:
+    """A part of a release: SegmentationClassAug/ and the list train_aug in a devkit, from SBD's files in SBD/.
+
+    The list is SBD's train and val and VOC's train, without VOC's val. Where VOC has a mask of its own it is taken (it
+    marks the objects' edges as void); the others are SBD's.
+
+    Args:
+        archive: of SBD.
+        counts: of what is made; see ``release.gaps``.
+    """
+
+    def __init__(self, archive: Archive, counts: Mapping[str, int]) -> None:
+        self.archive = archive
+        self.counts = counts
+
+    def prepare(self, root: Path, downloads: Path) -> None:
+        if gaps(root, self.archive.counts):
+            self.archive.prepare(root, downloads)
+        self.merge(root)
+
+    def merge(self, root: Path) -> None:
+        """Convert and write the list last, so that it is there when all else is.
+
+        Raises:
+            DatasetError: naming every .mat that cannot be read.
+        """
+        lists = {name: names_of(root / name) for name in ("SBD/train.txt", "SBD/val.txt")}
+        train, val = names_of(root / LISTS / "train.txt"), names_of(root / LISTS / "val.txt")
+        augmented = sorted({*lists["SBD/train.txt"], *lists["SBD/val.txt"], *train} - {*val})
+        names = sorted({*augmented, *val})
+        (root / MASKS).mkdir(exist_ok=True)
+        faults = [fault for fault in over_cores(Mask(root, names), len(names), "converting SBD", cores()) if fault]
+        if faults:
+            raise DatasetError("\n".join(faults))
+        write(root / LISTS / "train_aug.txt", "".join(f"{name}\n" for name in augmented).encode())
+
+
+class Mask:
+    """Writes one mask, unless it is there; its fault, or None."""
+
+    def __init__(self, root: Path, names: list[str]) -> None:
+        self.root = root
+        self.names = names
+
+    def __call__(self, index: int) -> str | None:
+        name = self.names[index]
+        own, target = self.root / "SegmentationClass" / f"{name}.png", self.root / MASKS / f"{name}.png"
+        if target.is_file():
+            return None
+        part = target.with_suffix(".part")
+        if own.is_file():
+            shutil.copyfile(own, part)
+        else:
+            source = self.root / "SBD" / "cls" / f"{name}.mat"
+            try:
+                labels = read_mat(source)
+            except Exception as error:  # scipy raises whatever a broken file leads it to
+                return f"{source}: cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+            image = Image.fromarray(labels)
+            image.putpalette(voc_palette(256).tobytes())
+            image.save(part, format="PNG")
+        part.replace(target)
+        return None
+
+
+def read_mat(path: Path) -> np.ndarray:
+    """The class of each pixel, uint8: GTcls.Segmentation of SBD's cls/*.mat."""
+    from scipy.io import loadmat
+
+    labels = loadmat(path)["GTcls"]["Segmentation"][0, 0]
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise ValueError(f"GTcls.Segmentation is {labels.dtype} of shape {labels.shape}")
+    return labels
+
+
+def names_of(path: Path) -> list[str]:
+    if not path.is_file():
+        raise DatasetError(f"{path}: missing")
+    return path.read_text().split()
+
+
+def write(path: Path, content: bytes) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -1,0 +1,58 @@
+"""ADE20K in the 150 classes of its scene parsing challenge (Zhou et al. 2017)."""
+
+from pathlib import Path
+
+from src.data.dataset import VOID, DatasetError
+from src.data.files import FileDataset
+from src.data.palette import voc_palette
+
+FOLDERS = {"train": "training", "val": "validation"}
+CLASSES = 150
+
+
+class ADE20K(FileDataset):
+    """``root/images/training/*.jpg`` and ``root/annotations/training/*.png``: 1..150 are classes, 0 is void.
+
+    Args:
+        root: the folder of the release, ADEChallengeData2016; its objectInfo150.txt has the names of the classes.
+        split: "train" or "val".
+        on_error: "raise" or "skip" for bad samples.
+        cache: a folder for decoded samples, or None.
+    """
+
+    palette = voc_palette(CLASSES)
+
+    def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
+        if split not in FOLDERS:
+            raise DatasetError(f"dataset.split={split}: must be one of {', '.join(FOLDERS)}")
+        base = Path(root)
+        images, masks = base / "images" / FOLDERS[split], base / "annotations" / FOLDERS[split]
+        if not images.is_dir() or not masks.is_dir():
+            raise DatasetError(
+                f"dataset.root={root}: no folders images/{FOLDERS[split]}/ and annotations/{FOLDERS[split]}/ there; "
+                "set dataset.root to ADEChallengeData2016, or get it: python -m src.prepare dataset=ade20k"
+            )
+        self.classes = class_names(base / "objectInfo150.txt")
+        pairs = [(path.stem, path, masks / f"{path.stem}.png") for path in sorted(images.glob("*.jpg"))]
+        if not pairs:
+            raise DatasetError(f"{images}: holds no .jpg")
+        super().__init__(pairs, {0: VOID} | {index + 1: index for index in range(CLASSES)}, on_error, cache)
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The first name of each class; all its names where the first is another's too.
+
+    Raises:
+        DatasetError: if the file is not the release's table of 150 lines (Idx, Ratio, Train, Val, Stuff, Name).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").strip().splitlines()[1:]
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); it is part of the release") from error
+    names = [" ".join(line.split("\t")[-1].split()) for line in lines]
+    if len(names) != CLASSES:
+        raise DatasetError(f"{path}: names {len(names)} classes, not {CLASSES}")
+    first = [name.replace(";", ",").split(",")[0] for name in names]
+    return tuple(
+        short if first.count(short) == 1 else long.replace(", ", "/") for short, long in zip(first, names, strict=True)
+    )

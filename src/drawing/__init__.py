@@ -1,0 +1,1 @@
+"""Plots, pictures of predictions, and tables for the terminal."""

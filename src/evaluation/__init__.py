@@ -1,0 +1,1 @@
+"""Score a trained network on a data set, with and without CRF."""

@@ -1,0 +1,148 @@
+"""VGG with holes: the paper's backbone (section 3.1), output stride 8."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from src.errors import UserError
+from src.models.backbones.backbone import Backbone, copy_weight
+from src.models.geometry import pad_to_grid
+
+# Simonyan & Zisserman 2015, table 1: how many 3x3 convolutions stand in each of the five stages.
+VGG11, VGG13, VGG16, VGG19 = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
+STAGE_CHANNELS = (64, 128, 256, 512, 512)
+# torchvision's files by convolutions and BatchNorm; a name ends with the first digits of the file's SHA-256.
+IMAGENET: dict[tuple[tuple[int, ...], bool], str] = {
+    (VGG11, False): "vgg11-8a719046.pth",
+    (VGG13, False): "vgg13-19584684.pth",
+    (VGG16, False): "vgg16-397923af.pth",
+    (VGG19, False): "vgg19-dcbb9e9d.pth",
+    (VGG11, True): "vgg11_bn-6002323d.pth",
+    (VGG13, True): "vgg13_bn-abd245e5.pth",
+    (VGG16, True): "vgg16_bn-6c64b313.pth",
+    (VGG19, True): "vgg19_bn-c79401a0.pth",
+}
+IMAGENET_FEATURES = "vgg16_features-amdegroot-88682ab5.pth"  # Caffe's normalisation, no fully connected layers
+
+
+class VGG(Backbone):
+    """The convolutions of VGG, atrous: pool4 and pool5 keep stride 1 and conv5 has dilation 2.
+
+    Pools are 3x3 with padding 1 and round up, as in the released LargeFOV prototxt: 321 -> 161 -> 81 -> 41.
+
+    Args:
+        convs: 3x3 convolutions in each of the five stages.
+        width: factor on every channel count; below 1 it makes the slim networks for CPUs.
+        batch_norm: put BatchNorm after every convolution.
+        pool_kernel: 3 (LargeFOV prototxt); 2 is the plain VGG pool of the tutorials.
+        weights: "none", "imagenet" (torchvision's), "imagenet_features" (its VGG-16 with Caffe's normalisation) or the
+            path of a .pth of torchvision or of a .caffemodel.
+        mean, std, bgr: see ``Backbone``; the paper subtracts ImageNet's mean, divides by nothing and is BGR.
+
+    Raises:
+        ValueError: if ``convs`` does not name five stages or ``width`` leaves a stage without channels.
+    """
+
+    def __init__(
+        self,
+        convs: Sequence[int] = VGG16,
+        width: float = 1.0,
+        batch_norm: bool = False,
+        pool_kernel: int = 3,
+        weights: str = "none",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        bgr: bool | None = None,
+    ) -> None:
+        super().__init__(weights, mean, std, bgr)
+        if len(convs) != len(STAGE_CHANNELS):
+            raise ValueError(f"backbone.convs must name {len(STAGE_CHANNELS)} stages, not {list(convs)}")
+        channels = [round(c * width) for c in STAGE_CHANNELS]
+        if min(channels) < 1:
+            raise ValueError(f"backbone.width={width} leaves a stage without channels; the smallest is 1/64")
+        if pool_kernel not in (2, 3):
+            raise ValueError(f"backbone.pool_kernel must be 2 or 3, not {pool_kernel}")
+        self.convs, self.width, self.batch_norm = tuple(convs), width, batch_norm
+        self.channels = (3, *channels)
+        self.strides = (1, 2, 4, 8, 8, 8)
+
+        self.stages = nn.ModuleList()
+        previous = 3
+        for stage, (count, out_channels) in enumerate(zip(convs, channels, strict=True), start=1):
+            layers = []
+            for _ in range(count):
+                layers += conv3x3(previous, out_channels, dilation=2 if stage == 5 else 1, batch_norm=batch_norm)
+                previous = out_channels
+            layers.append(pool(pool_kernel, stride=2 if stage <= 3 else 1))
+            self.stages.append(nn.Sequential(*layers))
+
+    def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
+        """The normalised image and the output of pool1 to pool5; the last one is what a head reads."""
+        features = [pad_to_grid(self.normalize(image))]  # padding with 0 here is padding with the mean pixel
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        return features
+
+    def convs_by_name(self) -> dict[str, nn.Conv2d]:
+        """Caffe's names: conv1_1 to conv5_3."""
+        return {
+            f"conv{number}_{index}": conv
+            for number, stage in enumerate(self.stages, start=1)
+            for index, conv in enumerate((m for m in stage.modules() if isinstance(m, nn.Conv2d)), start=1)
+        }
+
+    def imagenet_file(self) -> str:
+        if self.weights == "imagenet_features" and (self.convs, self.batch_norm) == (VGG16, False):
+            name = IMAGENET_FEATURES
+        elif self.weights == "imagenet" and (self.convs, self.batch_norm) in IMAGENET:
+            name = IMAGENET[self.convs, self.batch_norm]
+        else:
+            raise UserError(f"backbone.weights={self.weights}: there is no file for {list(self.convs)} convolutions")
+        if self.width != 1:
+            raise UserError(f"backbone.weights={self.weights} needs backbone.width=1, not {self.width}; or use none")
+        return name
+
+    def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
+        # torchvision numbers its layers in a row: features.0 is conv1_1, and a BatchNorm follows its convolution.
+        layers = [m for m in self.stages.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
+        found = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
+        if len(found) != len(layers):
+            raise UserError(
+                f"backbone.weights: the file has {len(found)} layers with weights, the network {len(layers)}; "
+                "backbone must be the VGG that the file is of"
+            )
+        bias = torch.zeros(())
+        for number, layer in zip(found, layers, strict=True):
+            name = f"features.{number}"
+            copy_weight(layer.weight, state[f"{name}.weight"], f"{name}.weight")
+            if isinstance(layer, nn.BatchNorm2d):
+                copy_weight(layer.bias, state[f"{name}.bias"], f"{name}.bias")
+                copy_weight(layer.running_var, state[f"{name}.running_var"], f"{name}.running_var")
+                # Our convolutions have no bias before a BatchNorm, theirs do: the mean takes it in.
+                copy_weight(layer.running_mean, state[f"{name}.running_mean"] - bias, f"{name}.running_mean")
+            elif layer.bias is not None:
+                copy_weight(layer.bias, state[f"{name}.bias"], f"{name}.bias")
+            else:
+                bias = state[f"{name}.bias"]
+
+
+def conv3x3(in_channels: int, out_channels: int, dilation: int, batch_norm: bool) -> list[nn.Module]:
+    """Convolution (He initialisation, which trains from scratch), BatchNorm where wanted, ReLU."""
+    conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=not batch_norm)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    norm: list[nn.Module] = [nn.BatchNorm2d(out_channels)] if batch_norm else []
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return [conv, *norm, nn.ReLU(inplace=True)]
+
+
+def pool(kernel: int, stride: int) -> nn.Module:
+    """Max-pool that keeps the corners where they are: ``stride * k + 1`` pixels give ``k + 1``."""
+    if kernel == 3:
+        return nn.MaxPool2d(3, stride, padding=1, ceil_mode=True)
+    if stride == 2:
+        return nn.MaxPool2d(2, 2, ceil_mode=True)
+    # After a ReLU a zero in the padding is never larger than a neighbour.
+    return nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1))

@@ -1,0 +1,68 @@
+"""A head whose classifier stands after the up-sampling, as in the tutorial that this project grew from."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.models.dropout import Dropout
+from src.models.geometry import STRIDE
+from src.models.heads.head import Head
+
+
+class FullResolutionHead(Head):
+    """A 3x3 convolution with holes and 1x1 convolutions at an eighth, bilinear x8, a 3x3 classifier on every pixel.
+
+    The classifier at full resolution draws sharper edges and costs 64 times the memory.
+
+    Args:
+        in_channels: channels of every feature map of the backbone; the last one is read.
+        num_classes: score maps to give.
+        rate: dilation of the first convolution.
+        channels: of every layer but the classifier.
+        width: factor on ``channels`` and on ``dropout``.
+        layers: convolutions before the up-sampling, the first one included.
+        dropout: probability, element by element, before the up-sampling; the tutorial has none.
+        batch_norm: after each of the convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        rate: int = 4,
+        channels: int = 512,
+        width: float = 1.0,
+        layers: int = 3,
+        dropout: float = 0.0,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        if layers < 1 or rate < 1:
+            raise ValueError(f"head.layers={layers} and head.rate={rate} must be positive")
+        if (channels := round(channels * width)) < 1:
+            raise ValueError(f"head.width={width} leaves the head without channels")
+        self.layers = nn.Sequential()
+        before = in_channels[-1]
+        for index in range(layers):
+            conv = nn.Conv2d(before, channels, 1, bias=not batch_norm)
+            if index == 0:
+                conv = nn.Conv2d(before, channels, 3, padding=rate, dilation=rate, bias=not batch_norm)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            self.layers.extend([conv, *([nn.BatchNorm2d(channels)] if batch_norm else []), nn.ReLU(inplace=True)])
+            before = channels
+        self.dropout = Dropout(min(1.0, width) * dropout)
+        self.score = nn.Conv2d(channels, num_classes, 3, padding=1)
+        nn.init.normal_(self.score.weight, std=0.01)
+        assert self.score.bias is not None
+        nn.init.zeros_(self.score.bias)
+
+    @property
+    def classifier(self) -> nn.Module:
+        return self.score
+
+    def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
+        x = self.dropout(self.layers(features[-1]))
+        size = [STRIDE * (side - 1) + 1 for side in x.shape[-2:]]
+        return self.score(F.interpolate(x, size=size, mode="bilinear", align_corners=True))

@@ -1,0 +1,1 @@
+"""Weights from files: torchvision's, Caffe's, and those of our own runs."""

@@ -1,0 +1,128 @@
+"""Weights from elsewhere: torchvision's ImageNet files, the authors' .caffemodel files, a run of one's own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+
+from src.errors import UserError
+from src.models.backbones.timm_backbone import Timm
+from src.models.backbones.vgg import VGG
+from src.models.deeplab import DeepLab
+from src.models.heads.msc import MSc
+from src.models.weights.caffe import load_caffe
+from src.models.weights.decimation import fc_head, load_fc
+
+SERVER = "https://download.pytorch.org/models"
+
+
+def load_pretrained(model: DeepLab) -> str:
+    """Load what ``backbone.weights`` names into the backbone, and into fc6 and fc7 where the file has them.
+
+    Returns:
+        What was loaded, in words.
+
+    Raises:
+        UserError: if the file cannot be had or does not fit.
+    """
+    weights = model.backbone.weights
+    if weights == "none":
+        return "random weights"
+    if isinstance(model.backbone, Timm):
+        model.backbone.load_own()
+        return f"backbone from timm's {model.backbone.name}"
+    path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
+    if not path.is_file():
+        raise UserError(f"backbone.weights={weights}: no such file; give a path, imagenet or none")
+    loaded = load_caffe(model, path) if path.suffix == ".caffemodel" else load_torchvision(model, path)
+    return f"{', '.join(loaded)} from {path}"
+
+
+def torchvision_file(name: str) -> Path:
+    """Where a file of torchvision lies, fetched on first use; the name's last part begins its SHA-256.
+
+    The folder is torchvision's own, so that what is there already is used ($TORCH_HOME moves it).
+
+    Raises:
+        UserError: if it cannot be fetched; the message says where to put it by hand.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    url, checksum = f"{SERVER}/{name}", name.rsplit("-", 1)[1].removesuffix(".pth")
+    try:
+        # To a file beside it, which is renamed once its checksum is right: no other process sees half a file.
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=checksum)
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"backbone.weights=imagenet: {url} could not be fetched ({reason}). Fetch it elsewhere and put it at "
+            f"{path}, or name a file with backbone.weights=PATH, or start from nothing with backbone.weights=none"
+        ) from error
+    return path
+
+
+def load_torchvision(model: DeepLab, path: Path) -> list[str]:
+    """A classifier of torchvision: its convolutions, and VGG's two hidden layers decimated to fc6 and fc7."""
+    state = read_state(path)
+    model.backbone.load_torchvision(state)
+    head = fc_head(model)
+    names = [f"classifier.{layer}.{kind}" for layer in (0, 3) for kind in ("weight", "bias")]
+    if not isinstance(model.backbone, VGG) or head is None or any(name not in state for name in names):
+        return ["backbone"]
+    fc6_weight, fc6_bias, fc7_weight, fc7_bias = (state[name] for name in names)
+    if not bool(torch.isfinite(fc6_bias).all()):
+        return ["backbone"]  # torchvision's file of features only has nan there
+    load_fc(head, fc6_weight, fc6_bias, fc7_weight, fc7_bias)
+    return ["backbone", "fc6", "fc7"]
+
+
+def read_state(path: Path) -> Mapping[str, Any]:
+    """The tensors of a file of torch.save, without running any code that it might hold."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as weights ({reason})") from error
+    if not isinstance(state, Mapping):
+        raise UserError(f"{path}: holds {type(state).__name__}, not weights by name")
+    return state
+
+
+def load_trained(model: DeepLab, path: str) -> str:
+    """Start from the checkpoint of another run; where MSc is put on a trained network, its branches stay as they are.
+
+    Raises:
+        UserError: if the checkpoint is of another network, or of one that normalises its input otherwise.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"init_from={path}: no such file; give the checkpoint of a trained network")
+    saved = read_state(Path(path)).get("state_dict")
+    tensors = {str(n): v for n, v in saved.items() if isinstance(v, Tensor)} if isinstance(saved, Mapping) else {}
+    state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if isinstance(model.head, MSc) and not any(name.startswith("head.trunk.") for name in state):
+        first_stage = {name: name.replace("head.", "head.trunk.", 1) for name in state if name.startswith("head.")}
+        state = {first_stage.get(name, name): value for name, value in state.items()}
+    own = model.state_dict()
+    wrong = [
+        *(f"{n} is missing" for n in own if n not in state and not n.startswith("head.scales.")),
+        *(f"{n} is unknown" for n in state if n not in own),
+        *(
+            f"{n} is {tuple(v.shape)}, not {tuple(own[n].shape)}"
+            for n, v in state.items()
+            if n in own and v.shape != own[n].shape
+        ),
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(f"init_from={path}: another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
+    if any(not torch.equal(state[f"backbone.{name}"], own[f"backbone.{name}"]) for name in ("mean", "std")):
+        raise UserError(
+            f"init_from={path}: was trained on another normalisation; set backbone.weights (or mean, std, bgr) as there"
+        )
+    left = model.load_state_dict(state, strict=False).missing_keys
+    return f"network from {path}" + (f", {len(left)} tensors of the branches at random" if left else "")

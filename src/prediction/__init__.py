@@ -1,0 +1,1 @@
+"""Label images with a trained network, and export the network for other programs."""

@@ -1,0 +1,72 @@
+"""How a network is written for other programs, and read back the way they do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Scores = Callable[[Tensor], Tensor]
+
+
+class Format(NamedTuple):
+    """``write`` takes the network, an image to draw the graph from, the file and notes to put beside the weights."""
+
+    ending: str
+    needs: tuple[str, ...]  # packages beyond the project's own
+    write: Callable[[nn.Module, Tensor, Path, Mapping[str, str]], None]
+    load: Callable[[Path], Scores]
+
+
+def write_onnx(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
+
+    for name in ("onnxscript", "onnx_ir", "torch.onnx"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # they think aloud, in hundreds of lines
+    sizes = ({0: "batch", 2: "height", 3: "width"},)
+    names: dict[str, Any] = {"input_names": ["image"], "output_names": ["scores"]}
+    program = torch.onnx.export(network, (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names)
+    assert program is not None
+    program.model.metadata_props.update(notes)
+    program.save(path)
+
+
+def load_onnx(path: Path) -> Scores:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return lambda image: torch.from_numpy(session.run(["scores"], {"image": image.numpy()})[0])
+
+
+def write_torchscript(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
+
+    torch.jit.save(torch.jit.trace(network, image, check_trace=False), path, _extra_files=dict(notes))
+
+
+def load_torchscript(path: Path) -> Scores:
+
+    return torch.jit.load(path)
+
+
+def write_pt2(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
+
+    free = torch.export.Dim.AUTO
+    program = torch.export.export(network, (image,), dynamic_shapes=({0: free, 2: free, 3: free},))
+    with path.open("wb") as file:  # by name it would insist on the ending .pt2
+        torch.export.save(program, file, extra_files=dict(notes))
+
+
+def load_pt2(path: Path) -> Scores:
+
+    with path.open("rb") as file:
+        return torch.export.load(file).module()
+
+
+FORMATS = {
+    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, load_onnx),
+    "torchscript": Format(".pt", (), write_torchscript, load_torchscript),
+    "pt2": Format(".pt2", (), write_pt2, load_pt2),
+}

@@ -1,0 +1,125 @@
+"""A trained network for programs: images in, labels and probabilities out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from src.crf import DenseCRF, RefinementPool
+from src.errors import UserError
+from src.models import Inference
+from src.models.geometry import score_stride, upsample_scores
+from src.prediction.inputs import read_image, rgb
+from src.system.hardware import auto_precision
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+class Prediction(NamedTuple):
+    """Of one image, at its own size."""
+
+    label: UInt8[np.ndarray, "height width"]  # class index
+    probabilities: Float[np.ndarray, "classes height width"] | None  # float32; None where not asked for
+
+
+class Predictor:
+    """Labels images with the network of a checkpoint.
+
+        predictor = Predictor("best.ckpt", crf=DenseCRF(w1=5, sxy=50, srgb=10))
+        label = predictor("photo.jpg").label
+        names = [predictor.classes[index] for index in np.unique(label)]
+
+    Args:
+        ckpt: written by ``python -m src.train``.
+        crf: refines the network's scores; None for none.
+        inference: how the network looks at an image; None for once, as a whole.
+        accelerator: as Lightning names it: auto, cpu, gpu, mps.
+        precision: as Lightning names it; auto is the fastest that does no harm on this machine.
+
+    Attributes:
+        classes: their names.
+        palette: RGB for each class, uint8 (classes, 3).
+
+    Raises:
+        UserError: if the checkpoint cannot be used.
+    """
+
+    def __init__(
+        self,
+        ckpt: str | Path | None,
+        crf: DenseCRF | None = None,
+        inference: Inference | None = None,
+        accelerator: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        from lightning import Fabric  # here, so that to import a Predictor does not load Lightning
+
+        from src.training.restore import load_segmenter
+
+        segmenter = load_segmenter(ckpt)
+
+        self.classes: list[str] = segmenter.classes
+        self.palette = segmenter.palette.numpy()
+        for name in ("lightning.fabric", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # they announce the precision twice
+        chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
+        try:
+            self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"accelerator={accelerator}, precision={precision}: {error}") from error
+        self.network = self.fabric.setup_module(segmenter.model)
+        self.inference = inference or Inference()
+        self.pool = RefinementPool(crf) if crf is not None else None
+
+    def __call__(self, image: str | Path | Image.Image | Picture, probabilities: bool = False) -> Prediction:
+        """Label one image: a path, an image of Pillow, or RGB in 0..255 as uint8 (height, width, 3).
+
+        Raises:
+            UserError: if the image cannot be read, or its samples have no fixed range.
+        """
+        pixels = self.pixels(image)
+        return self.refine(pixels, self.scores(pixels), probabilities)
+
+    @staticmethod
+    def pixels(image: str | Path | Image.Image | Picture) -> Picture:
+        """Upright RGB of anything that may be given."""
+        if isinstance(image, (str, Path)):
+            return read_image(Path(image))
+        if not isinstance(image, np.ndarray):
+            return rgb(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise UserError(f"image is {image.dtype} {image.shape}: give RGB in 0..255 as uint8 (height, width, 3)")
+        return image
+
+    def scores(self, pixels: Picture) -> Float[Tensor, "classes rows columns"]:
+        """What the network says, on its own map and device; one thread at a time.
+
+        Raises:
+            UserError: if it is not finite.
+        """
+        image = torch.tensor(pixels).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            scores = self.inference(self.network, self.fabric.to_device(image))[0]
+        if not bool(scores.isfinite().all()):
+            raise UserError("the network's scores are not finite (NaN or infinity); try precision=32-true")
+        return scores
+
+    def refine(
+        self, pixels: Picture, scores: Float[Tensor, "classes rows columns"], probabilities: bool = False
+    ) -> Prediction:
+        """Labels from scores, through the CRF where there is one; many threads may do so while ``scores`` goes on."""
+        image, (height, width) = pixels.transpose(2, 0, 1), pixels.shape[:2]
+        if self.pool is not None and not probabilities:
+            stride = score_stride(scores.shape[-2:], (height, width))
+            return Prediction(self.pool.refine(image, scores, stride).result().cpu().numpy(), None)
+        full = upsample_scores(scores[None], (height, width))[0]
+        q = full.softmax(0) if self.pool is None else self.pool.submit(image, logits=full).result()
+        label = q.argmax(0).byte().cpu().numpy()
+        return Prediction(label, q.float().cpu().numpy() if probabilities else None)

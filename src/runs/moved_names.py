@@ -1,0 +1,28 @@
+"""Names of classes and functions that have moved since runs were saved with them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MOVED = {  # module before -> module now; conf/ and checkpoints name what they build by its module
+    "src.callbacks": "src.training.callbacks",
+    "src.data.datamodule": "src.training.datamodule",
+    "src.losses": "src.training.losses",
+    "src.optim": "src.training.optim",
+}
+OLD_NAME = re.compile(rf"({'|'.join(map(re.escape, MOVED))})(?=\.)")
+
+
+def with_new_names(config: Any) -> Any:
+    """Return a config of nested dicts and lists whose every ``_target_`` is where it is now."""
+    if isinstance(config, dict):
+        return {
+            key: OLD_NAME.sub(lambda match: MOVED[match[1]], value)
+            if key == "_target_" and isinstance(value, str) and OLD_NAME.match(value)
+            else with_new_names(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return [with_new_names(value) for value in config]
+    return config

@@ -1,0 +1,44 @@
+"""What stops a run that has gone wrong, and what it leaves to look at."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from src.errors import UserError
+from src.training.datamodule import Batch
+
+
+class FiniteLoss(Callback):
+    """Stops before a loss that is nan or infinite reaches the weights.
+
+    The check waits for the device once an iteration.
+
+    Args:
+        path: gets the batch, the weights that met it, and the step; loads with ``weights_only=True``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.batch = batch
+
+    def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
+        if torch.isfinite(loss):
+            return
+        path = self.path.with_stem(f"{self.path.stem}_{trainer.global_rank}") if trainer.global_rank else self.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content: dict[str, Any] = {
+            "batch": dict(self.batch),
+            "state_dict": module.state_dict(),
+            "hyper_parameters": dict(module.hparams),
+            "step": trainer.global_step,
+        }
+        torch.save(content, path)
+        raise UserError(
+            f"the loss is {float(loss.detach())} at step {trainer.global_step}, images {', '.join(self.batch['id'])}; "
+            f"batch and weights are in {path}. Lower optimizer.lr, or find the operation with debug=find_nan"
+        )

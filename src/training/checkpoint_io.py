@@ -1,0 +1,58 @@
+"""How Lightning writes and reads checkpoints here: whole or not at all, the one before kept beside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from src.errors import UserError
+from src.runs.checkpoint_files import flush_folder, newest_intact, previous
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Lightning's place for how checkpoints are written and read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write to a file beside ``path``, flush it to the disk, rename; what stood there becomes PATH.previous.
+
+        Raises:
+            UserError: if it cannot be written; what stood at ``path`` is still there.
+        """
+        path = Path(path)
+        part = path.with_name(f"{path.name}.part")  # one run a folder: a killed one's is overwritten
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                os.replace(path, previous(path))
+            os.replace(part, path)
+            flush_folder(path.parent)
+        except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError at times
+            with suppress(OSError):  # read-only by now
+                part.unlink(missing_ok=True)
+            if "DataLoader worker" in str(error):  # its death can be raised anywhere
+                raise
+            kept = " or ".join(str(file) for file in (path, previous(path)) if file.exists())
+            cause: BaseException | None = error  # torch has its own words for a write that failed
+            while cause is not None and not isinstance(cause, OSError):
+                cause = cause.__context__
+            reason = (cause.strerror if cause else None) or str(error).splitlines()[0]
+            raise UserError(
+                f"{path}: the checkpoint could not be written ({reason}); make room or choose another paths.log_dir"
+                + (f", then go on with ckpt={kept}" if kept else "")
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Callable | None = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """What ``path`` holds, or the one before where that is torn; never anything but tensors and plain values."""
+        return torch.load(newest_intact(path), map_location=map_location or "cpu", weights_only=True)

@@ -1,0 +1,1 @@
+"""Search the CRF's parameters for a trained network."""

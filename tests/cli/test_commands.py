@@ -1,0 +1,165 @@
+"""The command line as a beginner meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.cli.compose import compose
+from src.errors import UserError
+from tests.cli.test_conf import COMMANDS, groups
+from tests.conftest import REPO
+
+
+def run(
+    *arguments: str, command: str = "train", cwd: Path = REPO, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"src.{command}", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_the_commands_own_keys_groups_and_choices(command):
+    done = run("--help", command=command)
+    page = done.stdout
+    assert done.stderr == ""
+    assert f"python -m src.{command}" in page
+    assert max(map(len, page.splitlines())) <= 120
+    for group in groups(command):
+        for path in (REPO / "conf" / group).glob("*.yaml"):
+            assert f" {path.stem}" in page
+    config = yaml.safe_load((REPO / "conf" / f"{command}.yaml").read_text())
+    for key in set(config) - {"defaults", "command", "hydra"}:
+        assert isinstance(config[key], dict) or f"{key}=" in page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_config_errors_load_nothing_heavy(command):
+    script = (
+        "import runpy, sys, atexit\n"
+        "heavy = {'torch', 'lightning', 'albumentations', 'wandb', 'matplotlib', 'onnx'}\n"
+        "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules))))\n"
+        f"sys.argv = ['{command}', '--help']\n"
+        f"runpy.run_module('src.{command}', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("heavy: []")
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "said"),
+    [
+        ("evaluate", "ckptt=x", "ckptt: no such key. Did you mean ckpt? Top level has: archive, "),
+        ("evaluate", "ckpt=/nowhere/best.ckpt", "ckpt=/nowhere/best.ckpt: no such file"),
+        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed, such as logs/train/"),
+        ("evaluate", "inference=multiscale", "no such choice. Did you mean multi_scale?"),
+        ("evaluate", "trimap=wide", "trimap takes a number"),
+        ("evaluate", "split=validation", "split=validation: split takes train, val or test"),
+        ("evaluate", "trimap=0", "trimap=0: trimap takes a whole number from 1 to 10000"),
+        ("predict", "masks=1", "masks=1: masks takes true or false, such as masks=true"),
+        ("prepare", "splits=val", "splits=val: splits takes a list of train, val, test"),
+        ("report", "runs=3", "runs=3: runs takes a text, or a list"),
+        ("describe", "size=0", "size=0: size takes a whole number, 1 or more"),
+        ("export", "output=3", "output=3: output takes null, or a text; quote what looks like a number"),
+        ("tune_crf", "held_back=2", "held_back=2: held_back takes a share, 0 <= held_back < 1"),
+        ("tune_crf", "grid=3", "grid=3: grid has keys of its own: w1, sxy, srgb"),
+        ("predict", "inptu=x", "inptu: no such key. Did you mean input?"),
+        ("predict", "overwrite=perhaps", "overwrite takes true or false"),
+        ("predict", "ckpt=x", "input=FILE, FOLDER or PATTERN is needed"),
+        ("tune_crf", "crf=none", "crf=none: choose the preset to begin with"),
+        ("tune_crf", "name=deeplab", "was not written by a search and stays; choose another name="),
+        ("train", "hydra/launcher=absent", 'is not installed: pip install -e ".[sweep]"'),
+        ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
+        ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
+        ("report", "rnus=x", "rnus: no such key. Did you mean runs?"),
+        ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
+    ],
+)
+def test_slips_of_the_hand_in_other_commands(command, override, said, tmp_path):
+    done = run(override, f"paths.log_dir={tmp_path}", command=command)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
+        ("haed=largefov", "haed: no such key. Did you mean head?"),
+        ("optimizer.lrr=1", "optimizer.lrr: no such key. Did you mean lr? optimizer has: "),
+        ("experiment=camvid_slm", "experiment=camvid_slm: no such choice. Did you mean camvid_slim?"),
+        ("trainer.max_steps=many", "trainer.max_steps=many: trainer.max_steps takes a number, such as"),
+        ("augmentation.mirror=perhaps", "augmentation.mirror takes true or false"),
+        ("optimizer.lr", "optimizer.lr: not KEY=VALUE"),
+        ("head=vanilla,largefov", "several values need -m"),
+        ("hed=vanilla,largefov", "hed: no such key. Did you mean head?"),
+        ("dataset=camvid", "dataset.root=data/camvid: no folders train/ and trainannot/ there"),
+        ("loss.grid=pixels", "loss.grid must be 'scores' or 'image', not 'pixels'"),
+        ("optimizer.algorithm=SGDD", "optimizer.algorithm=SGDD is no optimiser of torch.optim"),
+        ("data.batch_size=0", "data.batch_size=0: data.batch_size takes a whole number, 1 or more"),
+        ("head.rate=-1", "head.rate=-1"),
+        ("head.rate=abc", "head.rate=abc: head.rate takes a number, such as head.rate=12"),
+        ("seed=nan", "seed=nan: must be a finite number"),
+        ("backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
+        ("seed=1.5", "seed=1.5: seed takes a whole number from 0 to 4294967295"),
+        ("ckpt=3", "ckpt=3: ckpt takes null, or a text"),
+        ("crf.srgb=0", "srgb"),
+        ("crf.engine=pydensecrf", "crf: engine=pydensecrf cannot prune (prune=0.01): set prune=0"),
+        ("ckpt=/nowhere/last.ckpt", "ckpt=/nowhere/last.ckpt: no such file"),
+        ("trainer.accelerator=abacus", "abacus"),
+    ],
+)
+def test_slips_of_the_hand_give_one_line(override, said, tmp_path):
+    done = run(override, f"paths.log_dir={tmp_path}", DEEPLAB_DATA="data")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if "Warning" not in line]
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("error: ")
+    assert said in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["logger=[csv,wandb]", "logger.wandb.projct=x"], "with logger=[csv,wandb]. Did you mean project?"),
+        (["logger=[csv, wandb]", "logger.wandb.projct=x"], "Did you mean project?"),
+        (["logger=[]", "logger.csv.x=x"], "logger.csv.x: no such key with logger=[]."),
+        (["augmentation=scale_jitter", "augmentation.scale.5=1"], "augmentation.scale is a list; its places are 0 to"),
+        (["dataset=voc12", "dataset.rot=x"], "with dataset=voc12. Did you mean root? dataset has: _partial_, _target_, "
+                                             "cache, lists, masks, on_error, root"),
+    ],
+)  # fmt: skip
+def test_the_keys_that_are_offered_are_those_of_what_was_chosen(overrides, said, tmp_path):
+    with pytest.raises(UserError) as refusal:
+        compose("train", *overrides, output_dir=tmp_path / "run")
+    assert said in str(refusal.value)
+
+
+def test_a_launcher_that_refuses_its_settings_says_why(tmp_path):
+    done = run("-m", "head=vanilla,largefov", "sweep=joblib", "hydra.launcher.n_jobs=0", f"paths.log_dir={tmp_path}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: ValueError: n_jobs == 0 in Parallel has no meaning" in done.stderr
+
+
+def test_full_traceback_for_the_asking(tmp_path):
+    done = run("data.batch_size=0", f"paths.log_dir={tmp_path}", HYDRA_FULL_ERROR="1")
+    assert "Traceback" in done.stderr
+
+
+def test_runs_from_any_folder_once_installed(tmp_path):
+    found = subprocess.run([sys.executable, "-c", "import src.train"], cwd=tmp_path, capture_output=True, check=False)
+    if found.returncode:
+        pytest.skip("the package is not installed (pip install -e .)")
+    assert "Usage: python -m src.train" in run("--help", cwd=tmp_path).stdout

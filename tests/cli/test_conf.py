@@ -1,0 +1,198 @@
+"""Every YAML composes, and every ``_target_`` in it is built."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli.check_structure import check_structure
+from src.cli.check_values import check_values
+from src.cli.resolvers import register_resolvers
+from src.errors import UserError
+from tests.conftest import REPO
+from tests.torchvision import import_timm
+
+CONF = REPO / "conf"
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def groups(command: str) -> set[str]:
+    """What a command lets a user choose from."""
+    entries = [entry for entry in OmegaConf.load(CONF / f"{command}.yaml").defaults if entry != "_self_"]
+    names = {str(group).removeprefix("optional ") for entry in entries for group in entry}
+    return names - {"hydra", "paths", "release"}
+
+
+CHOICES = [
+    (command, f"{path.parent.name}={path.stem}")
+    for command in COMMANDS
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name in groups(command)
+]
+
+
+def compose(*overrides: str, command: str = "train") -> DictConfig:
+    register_resolvers()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose(command, [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+def test_every_group_belongs_to_a_command():
+    folders = {path.parent.name for path in CONF.glob("*/*.yaml")} - {"hydra", "paths", "release"}
+    assert folders == set.union(*map(groups, COMMANDS))
+
+
+@pytest.mark.parametrize(("command", "choice"), CHOICES)
+def test_every_choice_composes_with_all_references_resolved(command, choice):
+    config = compose(choice, command=command)
+    del config.hydra
+    OmegaConf.resolve(config)
+    group, name = choice.split("=")
+    assert OmegaConf.missing_keys(config) == set()
+    if (CONF / group / f"{name}.yaml").read_text().strip().splitlines()[0] != "# @package _global_":
+        assert group in config or name == "none"
+
+
+@pytest.mark.parametrize("group", ["backbone", "head", "loss", "optimizer", "scheduler", "augmentation", "crf"])
+def test_every_target_of_a_group_is_built(group):
+    from src.models import DeepLab
+
+    for path in sorted((CONF / group).glob("*.yaml"), key=lambda path: (path.stem == "timm", path)):
+        head = ["head=msc_largefov"] if path.stem == "second_stage" else []  # it trains what MSc adds
+        crf = [f"crf={path.stem}"] if group == "crf" else []
+        config = compose("backbone=slim", *head, f"{group}={path.stem}", "crf=none", *crf)
+        if path.stem == "timm":
+            import_timm()
+        with torch.device("meta"):
+            model = instantiate(config.model, num_classes=3)
+        assert isinstance(model, DeepLab)
+        optimizer = instantiate(config.optimizer, model)
+        length = {"total_iters": 10} if "total_iters" in config.scheduler else {}
+        assert instantiate({**config.scheduler, **length}, optimizer)
+        assert instantiate(config.loss)
+        assert instantiate(config.augmentation)
+        if group == "crf" and path.stem != "none":
+            assert instantiate(config.crf).parameters.iterations == 10
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "callbacks").glob("*.yaml")))
+def test_every_callback_is_built(name):
+    for value in compose(f"callbacks={name}", "crf=deeplab").callbacks.values():
+        assert instantiate(value) is not None
+
+
+@pytest.mark.parametrize("name", ["whole", "multi_scale", "windows"])
+def test_every_inference_is_built(name):
+    from src.models import Inference
+
+    for command in ("evaluate", "predict"):
+        assert isinstance(instantiate(compose(f"inference={name}", command=command).inference), Inference)
+
+
+def test_callbacks_of_an_evaluation_are_built():
+    for value in compose("crf=deeplab", command="evaluate").callbacks.values():
+        assert instantiate(value) is not None
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "logger").glob("*.yaml")))
+def test_every_logger_is_built(name, tmp_path):
+    config = compose(f"logger={name}", f"paths.output_dir={tmp_path}", f"paths.log_dir={tmp_path}")
+    for value in (config.get("logger") or {}).values():
+        assert instantiate(value) is not None
+
+
+def test_trainer_is_built(tmp_path):
+    assert instantiate({**compose(f"paths.output_dir={tmp_path}").trainer, "precision": "32-true"}).max_steps > 0
+
+
+@pytest.fixture
+def roots(camvid, voc_mini, tmp_path) -> dict[str, Path]:
+    """A folder for every dataset, real or in miniature."""
+    for name in ("train", "val"):
+        for base, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+            (tmp_path / base / name / "ulm").mkdir(parents=True)
+            (tmp_path / base / name / "ulm" / f"ulm_1_{ending}.png").touch()
+    for base in ("images", "masks"):
+        (tmp_path / base).mkdir()
+        for stem in "ab":
+            (tmp_path / base / f"{stem}.png").touch()
+    for name in ("training", "validation"):
+        for base in ("images", "annotations"):
+            (tmp_path / base / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "a.jpg").touch()
+    (tmp_path / "objectInfo150.txt").write_text("header\n" + "".join(f"{i}\tthing {i}\n" for i in range(150)))
+    own = dict.fromkeys(("ade20k", "cityscapes", "folder"), tmp_path)
+    return {"camvid": camvid, "voc12": voc_mini, "voc12_aug": voc_mini, **own}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+def test_every_dataset_is_built(name, roots):
+    overrides = [f"dataset.root={roots[name]}"] if name in roots else []
+    overrides += {"voc12_aug": ["dataset.masks=SegmentationClass"], "folder": ["dataset.classes=[ground,thing]"]}.get(
+        name, []
+    )
+    datamodule = instantiate(compose(f"dataset={name}", *overrides).data)
+    assert len(datamodule.train_set) > 0
+    assert len(datamodule.train_set.classes) == len(datamodule.train_set.palette)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "release").glob("*.yaml")))
+def test_every_release_is_built(name, tmp_path):
+    """And with nothing on the disk and no mirror it says what to do by hand."""
+    dataset = name.removesuffix("_test")
+    config = compose(f"dataset={dataset}", f"release={name}", command="prepare")
+    for part in config.release.parts.values():
+        archive = part.get("archive", part)
+        assert archive.get("checksum") or archive.get("git_trees") or not archive.get("urls")
+        OmegaConf.update(archive, "urls", [], force_add=True)
+    with pytest.raises(UserError, match=r"Get it from http.*put it at /.*run this again"):
+        instantiate(config.release).prepare(tmp_path / "root", tmp_path / "downloads")
+
+
+def test_a_datasets_release_is_chosen_with_it():
+    counts = compose("dataset=voc12_aug", command="prepare").release.parts.sbd.counts
+    assert counts["ImageSets/Segmentation/train_aug.txt"] == 10582
+    assert compose("dataset=folder", command="prepare").get("release") is None
+
+
+def test_every_preset_says_where_its_numbers_come_from():
+    for path in CONF.glob("crf/*.yaml"):
+        assert path.read_text().startswith("#"), path
+
+
+def test_paper_recipe():
+    """Section 4 and the released prototxt, number by number."""
+    config = compose("experiment=voc12_largefov")
+    assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (1e-3, 0.9, 5e-4)
+    assert dict(config.optimizer.multipliers) == {
+        "weight": 1, "bias": 2, "norm": 1, "classifier_weight": 10, "classifier_bias": 20,
+    }  # fmt: skip
+    assert (config.scheduler.step_size, config.scheduler.gamma, config.trainer.max_steps) == (2000, 0.1, 6000)
+    assert (config.data.batch_size, config.augmentation.crop_size, config.augmentation.scale) == (30, 321, None)
+    assert (config.crf.w2, config.crf.sg, config.crf.iterations) == (3, 3, 10)
+    assert compose("experiment=voc12_vanilla").data.batch_size == 20
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["crf.sxy=[40,60]"],
+        ["dataset=folder", "dataset.void=[0,0,0]"],
+        ["trainer=gpu", "trainer.devices=[0,1]"],
+        ["augmentation=scale_jitter", "augmentation.scale.0=0.8"],
+        ["callbacks.resume.every_minutes=null"],
+        ["~optimizer.momentum"],
+    ],
+)
+def test_values_of_another_kind_that_are_meant(overrides: list[str]) -> None:
+    config = compose(*overrides)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    check_structure(config, compose(*overrides[:-1]), overrides)
+    check_values(config, compose(*overrides[:-1]), overrides)

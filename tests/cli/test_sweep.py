@@ -1,0 +1,183 @@
+"""Multiruns whose jobs fail or are killed, and the same multirun again."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from src.cli.sweep import resume, stops
+from tests.cli.test_conf import compose
+from tests.conftest import REPO
+from tests.models.networks import composed
+from tests.training.test_train import SMALL, losses
+
+
+def multirun(folder: Path, *overrides: str, command: str = "train") -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-m", f"src.{command}", "-m", *overrides, f"hydra.sweep.dir={folder}"]
+    return subprocess.run(arguments, cwd=REPO, capture_output=True, text=True, timeout=600)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_failed_job_is_marked_and_the_others_run(tmp_path: Path) -> None:
+    jobs = ["backbone=slim", "measure=false", "num_classes=3,many,5"]
+    done = multirun(tmp_path, *jobs, command="describe")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "2 of 3 jobs done" in done.stdout
+    table = rows(tmp_path)
+    assert [row["status"] for row in table] == ["done", "failed", "done"]
+    assert [row["overrides"].split()[-1] for row in table] == ["num_classes=3", "num_classes=many", "num_classes=5"]
+    assert table[1]["error"].startswith("num_classes=many: num_classes takes a number")
+    assert "num_classes takes a number" in (tmp_path / table[1]["job"] / "describe.log").read_text()
+    assert "UserError" in (tmp_path / table[1]["job"] / "traceback.txt").read_text()
+
+    again = multirun(tmp_path, *jobs, command="describe")
+    assert again.stdout.count("done already") == 2
+    assert [row["status"] for row in rows(tmp_path)] == ["done", "failed", "done"]
+
+
+def test_killed_sweep_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    """Job 0 is done, job 1 is killed at step 3 after a checkpoint at step 2, job 2 has not begun."""
+    kill = f"folder:${{paths.output_dir}},job:1_,step:3,marker:{tmp_path / 'killed'}"
+    jobs = [
+        *SMALL,
+        "crf=none",
+        "logger=csv",
+        "seed=0,1,2",
+        f"+callbacks.kill={{_target_:tests.killing.KillOnce,{kill}}}",
+    ]
+    assert multirun(tmp_path / "sweep", *jobs).returncode == -signal.SIGKILL
+    first = next((tmp_path / "sweep").glob("0_*"))
+    before = (first / "metrics.json").stat().st_mtime_ns
+
+    again = multirun(tmp_path / "sweep", *jobs)
+    assert again.returncode == 0, again.stderr
+    table = rows(tmp_path / "sweep")
+    assert [row["status"] for row in table] == ["done"] * 3
+    assert (first / "metrics.json").stat().st_mtime_ns == before
+    assert [len(losses(tmp_path / "sweep" / row["job"])) for row in table] == [4, 2, 4]
+    for row in table:
+        figures = json.loads((tmp_path / "sweep" / row["job"] / "metrics.json").read_text())
+        assert float(row["miou"]) == figures["val/miou"]
+
+
+def test_numbers_that_are_none_and_other_errors_do_not_stop_the_sweep(tmp_path: Path) -> None:
+    """A rate at which the loss becomes nan, which debug=find_nan makes an error that is not one of the user's."""
+    done = multirun(tmp_path, *SMALL, "crf=none", "logger=csv", "debug=find_nan", "optimizer.lr=1e38,0.01")
+    assert done.returncode == 1
+    assert [row["status"] for row in rows(tmp_path)] == ["failed", "done"]
+    assert "nan" in rows(tmp_path)[0]["error"].lower()
+
+
+def test_jobs_that_run_out_of_memory_say_what_to_turn_and_the_next_ones_run(tmp_path: Path) -> None:
+    kinds = ["gpu", "cpu", "python", "validation", "none"]
+    fault = ["+callbacks.fault._target_=tests.killing.OutOfMemory", f"+callbacks.fault.kind={','.join(kinds)}"]
+    done = multirun(tmp_path, *SMALL, "crf=none", "logger=csv", "trainer.max_steps=2", *fault)
+    assert done.returncode == 1
+    table = rows(tmp_path)
+    assert [row["overrides"].split("kind=")[1] for row in table] == kinds
+    assert [row["status"] for row in table] == ["failed"] * 4 + ["done"], done.stderr
+    for row in table[:4]:
+        assert row["error"].startswith(
+            "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches"
+        )
+        assert row["error"] in (tmp_path / row["job"] / "train.log").read_text()
+        assert row["error"] in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "1 of 5 jobs done" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("last", "before", "found"),
+    [
+        ("2", "1", "last.ckpt"),
+        (None, "1", "last.ckpt.previous"),
+        ("cut", "1", "last.ckpt.previous"),
+        ("cut", None, None),
+    ],
+)
+def test_a_job_goes_on_from_the_newest_checkpoint_that_is_whole(
+    tmp_path: Path, last: str | None, before: str | None, found: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kill between two renames leaves last.ckpt.previous only."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name, state in {"last.ckpt": last, "last.ckpt.previous": before}.items():
+        if state:
+            torch.save({"step": state}, folder / name)
+            if state == "cut":
+                (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+    config = OmegaConf.create({"init_from": None, "ckpt": None})
+    resume(config, tmp_path)
+    assert config.ckpt == (found and str(folder / found))
+    assert ("beginning anew" in caplog.text) == (found is None)
+
+
+def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
+    long = "+note=" + 100 * "x"  # the folder's name is cut before what tells the jobs apart
+    jobs = ["backbone=slim", "measure=false", long]
+    assert multirun(tmp_path, *jobs, "size=65", command="describe").returncode == 0
+    done = multirun(tmp_path, *jobs, "size=73", command="describe")
+    assert done.returncode == 2
+    assert "holds the job" in done.stderr
+
+
+def test_who_stops_the_process_stops_the_sweep() -> None:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    by_hand = SystemExit(1)
+    by_hand.__context__ = KeyboardInterrupt()
+    assert stops(by_hand)
+    assert stops(SIGTERMException())
+    assert not stops(SystemExit(1))  # predict, with images that failed
+    assert not stops(MemoryError())
+
+
+def test_a_training_that_sigterm_ended_stops_the_sweep() -> None:
+    """It leaves with the status that shells expect; the sweep must not take that for one job's failure."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from src.training.accidents import plain_accidents
+
+    with pytest.raises(SystemExit) as left, plain_accidents(Mock()):
+        raise SIGTERMException()
+    assert left.value.code == 143
+    assert stops(left.value)
+
+
+def test_ablation_has_every_head_of_the_tables() -> None:
+    sweeper = compose("experiment=ablation").hydra
+    assert sweeper.mode.name == "MULTIRUN"
+    heads = sweeper.sweeper.params.head.split(",")
+    assert set(heads) == {path.stem for path in (REPO / "conf/head").glob("*.yaml")} - {"tutorial"}
+    for head in heads:
+        assert composed(f"head={head}").model.head
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "jobs"),
+    [
+        ("joblib", ["optimizer.lr=0.01,abc"]),
+        ("submitit_local", ["optimizer.lr=0.01,abc"]),
+        ("optuna", ["hydra.sweeper.n_trials=2", "optimizer.lr=tag(log,interval(0.01,0.02))"]),
+    ],
+)
+def test_other_launchers(tmp_path: Path, launcher: str, jobs: list[str]) -> None:
+    """The same status, table and exit status as with Hydra's own."""
+    done = multirun(tmp_path, *SMALL, "data.num_workers=1", "crf=none", "logger=csv", f"sweep={launcher}", *jobs)
+    assert sorted(row["status"] for row in rows(tmp_path)) == (
+        ["done", "done"] if launcher == "optuna" else ["done", "failed"]
+    ), done.stderr
+    assert done.returncode == (0 if launcher == "optuna" else 1), done.stderr

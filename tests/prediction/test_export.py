@@ -1,0 +1,159 @@
+"""Exported files give PyTorch's scores at sizes that the export itself did not try."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from src.data import Shapes
+from src.errors import UserError
+from src.models.geometry import upsample_scores
+from src.prediction.export import export
+from src.prediction.formats import FORMATS
+from src.training.segmenter import Segmenter
+from tests import checkpoints
+from tests.checkpoints import write_checkpoint
+from tests.conftest import REPO
+from tests.models.networks import composed
+
+SIZES = [(1, 3, 33, 50), (2, 3, 64, 57), (1, 3, 9, 90), (1, 3, 2, 2), (1, 3, 161, 130)]
+MSC = {"_target_": "src.models.MSc", "_partial_": True, "trunk": checkpoints.MODEL["head"], "channels": 8}
+TUTORIAL = {"_target_": "src.models.FullResolutionHead", "_partial_": True, "width": 0.0625}
+
+
+@pytest.fixture(autouse=True)
+def no_checks_of_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no part of the graph, and sizes are symbols while it is drawn."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def run(ckpt: Path, folder: Path, *overrides: str) -> Path:
+    return export(composed(f"ckpt={ckpt}", f"paths.output_dir={folder}", *overrides, name="export"))
+
+
+def scores(module: Segmenter, image: torch.Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return upsample_scores(module.model(image), image.shape[-2:]).numpy()
+
+
+def loaded(path: Path):
+    """The file as its users open it, without our code."""
+    if path.suffix == ".onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda image: session.run(None, {"image": image.numpy()})[0]
+    module = torch.jit.load(path) if path.suffix == ".pt" else torch.export.load(path).module()
+    return lambda image: module(image).detach().numpy()
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("format_", "dtype"),
+    [
+        ("onnx", "uint8"),
+        ("torchscript", "float32"),
+        ("pt2", "uint8"),
+        pytest.param("onnx", "float32", marks=SLOW),
+        pytest.param("torchscript", "uint8", marks=SLOW),
+        pytest.param("pt2", "float32", marks=SLOW),
+    ],
+)
+def test_scores_at_any_size(format_: str, dtype: str, tmp_path: Path) -> None:
+    if format_ == "onnx":
+        pytest.importorskip("onnxscript")
+    module = write_checkpoint(tmp_path / "net.ckpt")
+    path = run(tmp_path / "net.ckpt", tmp_path, f"format={format_}", f"input={dtype}")
+    assert path == tmp_path / f"network{FORMATS[format_].ending}"
+    network = loaded(path)
+    for shape in SIZES:
+        image = torch.randint(0, 256, shape, dtype=torch.uint8)
+        expected = scores(module, image)
+        np.testing.assert_allclose(network(image.to(getattr(torch, dtype))), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("format_", [pytest.param("onnx", marks=SLOW), "torchscript", pytest.param("pt2", marks=SLOW)])
+@pytest.mark.parametrize("head", [MSC, TUTORIAL], ids=["msc", "tutorial"])
+def test_heads_at_full_resolution(format_: str, head: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if format_ == "onnx":
+        pytest.importorskip("onnxscript")
+    monkeypatch.setitem(checkpoints.MODEL, "head", head)
+    module = write_checkpoint(tmp_path / "net.ckpt")
+    network = loaded(run(tmp_path / "net.ckpt", tmp_path, f"format={format_}"))
+    for shape in SIZES[:3]:
+        image = torch.randint(0, 256, shape, dtype=torch.uint8)
+        np.testing.assert_allclose(network(image), scores(module, image), rtol=1e-3, atol=1e-3)
+
+
+def test_class_names_travel_with_the_network(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    write_checkpoint(tmp_path / "net.ckpt")
+    model = onnx.load(run(tmp_path / "net.ckpt", tmp_path))
+    notes = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    extra = {"classes": "", "palette": ""}
+    torch.jit.load(run(tmp_path / "net.ckpt", tmp_path, "format=torchscript"), _extra_files=extra)
+    pt2 = {"classes": "", "palette": ""}
+    torch.export.load(run(tmp_path / "net.ckpt", tmp_path, "format=pt2"), extra_files=pt2)
+    for found in (notes, *({k: json.loads(v) for k, v in files.items()} for files in (extra, pt2))):
+        assert found == {"classes": list(Shapes.classes), "palette": Shapes.palette.tolist()}
+
+
+def test_a_file_with_other_scores_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path / "net.ckpt")
+    torchscript = FORMATS["torchscript"]
+
+    def spoilt(network: torch.nn.Module, *arguments: object) -> None:
+        torchscript.write(torch.nn.Sequential(network, torch.nn.Threshold(0.0, 0.0)), *arguments)
+
+    monkeypatch.setitem(FORMATS, "torchscript", torchscript._replace(write=spoilt))
+    with pytest.raises(UserError, match="differ from PyTorch's"):
+        run(tmp_path / "net.ckpt", tmp_path, "format=torchscript")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.ckpt"]
+
+
+def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "net.ckpt")
+    target = tmp_path / "mine.pt"
+    target.write_bytes(b"mine")
+    with pytest.raises(UserError, match="is there already"):
+        run(tmp_path / "net.ckpt", tmp_path, "format=torchscript", f"output={target}")
+    assert target.read_bytes() == b"mine"
+    assert run(tmp_path / "net.ckpt", tmp_path, "format=torchscript", f"output={target}", "overwrite=true") == target
+    assert zipfile.is_zipfile(target)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["format=tflite"], "format=tflite: must be one of onnx, torchscript, pt2"),
+        (["input=int8"], "input=int8: must be uint8 or float32"),
+        (["output=/tmp"], "output=/tmp: is a folder"),
+    ],
+)
+def test_slips_of_the_hand(overrides: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        run(tmp_path / "net.ckpt", tmp_path, *overrides)
+
+
+def test_missing_extra_is_named(tmp_path: Path) -> None:
+    """As a user meets it who installed the project without extras."""
+    script = (
+        "import importlib.util as util, runpy, sys\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *a: None if name.startswith('onnx') else find(name, *a)\n"
+        "sys.argv = ['export', 'ckpt=x', 'paths.log_dir=' + sys.argv[1]]\n"
+        "runpy.run_module('src.export', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == ('error: format=onnx needs onnx, onnxscript, onnxruntime: pip install "deeplab-v1[export]"\n')

@@ -1,0 +1,248 @@
+"""Labels for images: the files that predict writes, what it leaves alone, and what it says of images it cannot read."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from src.crf import DenseCRF
+from src.data import Shapes
+from src.errors import UserError
+from src.models import Inference
+from src.predict import Predictor
+from src.prediction.outputs import WriteError
+from src.prediction.predict import predict
+from src.training.segmenter import Segmenter
+from tests.checkpoints import write_checkpoint
+from tests.conftest import REPO
+from tests.models.networks import composed
+from tests.prediction.test_inputs import broken_and_odd
+
+CRF = {"w1": 4, "sxy": 30, "srgb": 10, "iterations": 3, "prune": 0}
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("net") / "net.ckpt"
+    write_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def module(ckpt: Path) -> Segmenter:
+    return write_checkpoint(ckpt)
+
+
+def pictures(folder: Path, *names: str) -> list[np.ndarray]:
+    """Files of several sizes, without loss; their pixels."""
+    arrays = [Shapes("val", {"val": 50}, size=33 + 8 * index)[index].image for index in range(len(names))]
+    for array, name in zip(arrays, names, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array[: len(array) - 3]).save(folder / name)
+    return [array[: len(array) - 3] for array in arrays]
+
+
+def run(ckpt: Path, given: Path | str, output: Path, *overrides: str) -> list[str]:
+    common = [f"ckpt={ckpt}", f"input={given}", f"output={output}", "accelerator=cpu", "precision=32-true"]
+    crf = [f"crf.{key}={value}" for key, value in CRF.items()] if "crf=none" not in overrides else []
+    return predict(composed(*common, *crf, *overrides, name="predict"))
+
+
+def probabilities(module: Segmenter, pixels: np.ndarray) -> torch.Tensor:
+    return module.model.predict(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])[0]
+
+
+def expected_label(module: Segmenter, pixels: np.ndarray, crf: bool) -> np.ndarray:
+    q = probabilities(module, pixels)
+    if crf:
+        q = DenseCRF(**CRF)(torch.from_numpy(pixels.copy()).permute(2, 0, 1), q)
+    return q.argmax(0).numpy()
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("crf", ["deeplab", "none"])
+def test_masks_are_the_networks_labels(ckpt: Path, module: Segmenter, crf: str, tmp_path: Path) -> None:
+    arrays = pictures(tmp_path / "in", "a.png", "b.bmp", "sub/c.png")
+    assert run(ckpt, tmp_path / "in", tmp_path / "out", f"crf={crf}", "probabilities=true") == []
+    assert {str(path) for path in map(Path, stamps(tmp_path / "out"))} == {
+        "predict.json",
+        *(f"{kind}/{name}{end}" for kind, end in (("masks", ".png"), ("overlays", ".jpg"), ("probabilities", ".npz"))
+          for name in ("a", "b", "sub/c")),
+    }  # fmt: skip
+    for array, name in zip(arrays, ("a", "b", "sub/c"), strict=True):
+        with Image.open(tmp_path / "out" / "masks" / f"{name}.png") as mask:
+            assert mask.mode == "P"
+            assert mask.getpalette()[:21] == Shapes.palette.ravel().tolist()
+            label = np.asarray(mask)
+        assert label.shape == array.shape[:2]
+        assert (label == expected_label(module, array, crf != "none")).mean() > 0.999
+        with np.load(tmp_path / "out" / "probabilities" / f"{name}.npz") as file:
+            assert file["classes"].tolist() == list(Shapes.classes)
+            q = file["probabilities"].astype(np.float32)
+        np.testing.assert_allclose(q.sum(0), 1, atol=5e-3)
+        assert (q.argmax(0) == label).mean() > 0.99
+        if crf == "none":
+            np.testing.assert_allclose(q, probabilities(module, array).numpy(), atol=1e-3)
+        blend = np.asarray(Image.open(tmp_path / "out" / "overlays" / f"{name}.jpg"))
+        assert blend.shape == array.shape
+
+
+def test_what_is_done_is_left_alone_and_what_is_missing_is_made(ckpt: Path, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png", "b.png", "c.png")
+    run(ckpt, tmp_path / "in", tmp_path / "out")
+    before = stamps(tmp_path / "out")
+    (tmp_path / "out" / "masks" / "b.png").unlink()  # as if stopped before b
+    run(ckpt, tmp_path / "in", tmp_path / "out")
+    after = stamps(tmp_path / "out")
+    assert after.keys() == before.keys()
+    changed = {name for name in before if after[name] != before[name]} - {"predict.json"}
+    assert changed == {"masks/b.png"}
+    run(ckpt, tmp_path / "in", tmp_path / "out", "overwrite=true")
+    assert all(stamps(tmp_path / "out")[name] != after[name] for name in after)
+
+
+def test_results_of_other_settings_do_not_mix(ckpt: Path, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    run(ckpt, tmp_path / "in", tmp_path / "out")
+    with pytest.raises(UserError, match="results of another crf"):
+        run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none")
+    with pytest.raises(UserError, match="results of another inference"):
+        run(ckpt, tmp_path / "in", tmp_path / "out", "inference.flip=true")
+    other = tmp_path / "other.ckpt"
+    torch.save({**torch.load(ckpt, weights_only=True), "epoch": 1}, other)
+    with pytest.raises(UserError, match="results of another checkpoint"):
+        run(other, tmp_path / "in", tmp_path / "out")
+    assert run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none", "overwrite=true") == []
+    assert json.loads((tmp_path / "out" / "predict.json").read_text())["crf"] is None
+
+
+def test_somebodys_masks_are_safe(ckpt: Path, tmp_path: Path) -> None:
+    """A data set's own folder as output: its masks have the names of the results."""
+    pictures(tmp_path / "data" / "images", "a.png")
+    (tmp_path / "data" / "masks").mkdir()
+    (tmp_path / "data" / "masks" / "a.png").write_bytes(b"annotation")
+    with pytest.raises(UserError, match=r"holds files of these names already"):
+        run(ckpt, tmp_path / "data" / "images", tmp_path / "data")
+    assert (tmp_path / "data" / "masks" / "a.png").read_bytes() == b"annotation"
+
+
+def test_results_below_the_input_are_no_input(ckpt: Path, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    for _ in range(2):
+        run(ckpt, tmp_path / "in", tmp_path / "in")
+    assert sorted(name for name in stamps(tmp_path / "in")) == [
+        "a.png", "masks/a.png", "overlays/a.jpg", "predict.json",
+    ]  # fmt: skip
+
+
+def test_two_files_of_one_name_have_two_masks(ckpt: Path, module: Segmenter, tmp_path: Path) -> None:
+    first, second = pictures(tmp_path / "in", "a.png", "a.bmp")
+    run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none", "overlays=false")
+    for name, array in (("a.png", first), ("a.bmp", second)):
+        label = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{name}.png"))
+        assert (label == expected_label(module, array, crf=False)).mean() > 0.999
+
+
+def test_bad_files_do_not_stop_the_rest(ckpt: Path, tmp_path: Path) -> None:
+    """As a user meets it: a line for each at the end, exit status 1, and the rest is done."""
+    expected = broken_and_odd(tmp_path / "in")
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "in" / "pixel.png")
+    command = [
+        sys.executable, "-m", "src.predict", f"ckpt={ckpt}", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}",
+        f"paths.log_dir={tmp_path / 'logs'}", "accelerator=cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(expected)
+    for line in lines:
+        name = Path(line.removeprefix("error: ").split(": ")[0]).name
+        assert line == f"error: {tmp_path / 'in' / name}: {line.split(': ', 2)[2]}"
+        assert line.split(": ", 2)[2].startswith(expected.pop(name))
+    assert not expected
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["good.png", "pixel.png"]
+    assert f"2 of {len(lines) + 2} images labelled, {len(lines)} failed: {tmp_path / 'out'}/" in done.stdout
+
+
+def test_a_full_disk_stops_at_once_and_leaves_no_half_file(
+    ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(tmp_path / "in", *(f"{index}.png" for index in range(8)))
+
+    def write(self: Image.Image, file: object, *_: object, **__: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", write)
+    with pytest.raises(WriteError, match=r"\.png: cannot be written \(No space left on device\)"):
+        run(ckpt, tmp_path / "in", tmp_path / "out", "overlays=false")
+    assert set(stamps(tmp_path / "out")) == {"predict.json"}
+
+
+def test_real_photographs(ckpt: Path, module: Segmenter, voc_mini: Path, camvid: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for path in [*(voc_mini / "JPEGImages").iterdir(), *sorted((camvid / "val").iterdir())[:2]]:
+        shutil.copy(path, tmp_path / "in")
+    assert run(ckpt, f"{tmp_path / 'in'}/*.jpg", tmp_path / "out", "crf=none", "overlays=false") == []
+    for path in (tmp_path / "in").iterdir():
+        label = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{path.stem}.png"))
+        expected = expected_label(module, np.asarray(Image.open(path).convert("RGB")), crf=False)
+        assert (label == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["input=null"], "input=FILE, FOLDER or PATTERN is needed"),
+        (["input=/nowhere"], "input=/nowhere: no such file or folder"),
+        (["masks=false", "overlays=false"], "nothing to save"),
+        (["ckpt=null"], "ckpt=CHECKPOINT is needed"),
+    ],
+)
+def test_slips_of_the_hand(ckpt: Path, overrides: list[str], said: str, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png")
+    with pytest.raises(UserError, match=said):
+        run(ckpt, tmp_path / "in", tmp_path / "out", *overrides)
+    assert not (tmp_path / "out").exists()
+
+
+def test_predictor_for_programs(ckpt: Path, module: Segmenter, tmp_path: Path) -> None:
+    (array,) = pictures(tmp_path, "a.png")
+    predictor = Predictor(ckpt, accelerator="cpu", precision="32-true")
+    assert predictor.classes == list(Shapes.classes)
+    assert np.array_equal(predictor.palette, Shapes.palette)
+    expected = expected_label(module, array, crf=False)
+    for image in (array, str(tmp_path / "a.png"), tmp_path / "a.png", Image.fromarray(array)):
+        label, q = predictor(image)
+        assert np.array_equal(label, expected)
+        assert (label.dtype, q) == (np.uint8, None)
+    q = predictor(array, probabilities=True).probabilities
+    np.testing.assert_allclose(q, probabilities(module, array).numpy(), atol=1e-5)
+    refined = Predictor(ckpt, crf=DenseCRF(**CRF), accelerator="cpu", precision="32-true")
+    assert (refined(array).label == expected_label(module, array, crf=True)).mean() > 0.999
+    assert (refined(array, probabilities=True).label == refined(array).label).mean() > 0.999
+    mirrored = Predictor(ckpt, inference=Inference(flip=True), accelerator="cpu", precision="32-true")
+    both = (probabilities(module, array) + probabilities(module, array[:, ::-1]).flip(-1)) / 2
+    np.testing.assert_allclose(mirrored(array, probabilities=True).probabilities, both.numpy(), atol=1e-5)
+    for wrong in (array.astype(np.float32), array[..., 0], array[:0]):
+        with pytest.raises(UserError, match="give RGB"):
+            predictor(wrong)
+
+
+def test_importing_the_predictor_is_light() -> None:
+    heavy = {"lightning", "albumentations", "wandb", "matplotlib"}
+    script = f"import sys; from src.predict import Predictor; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,107 @@
+"""CRF in validation against pydensecrf, run one image after the other."""
+
+from functools import partial
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from src.crf import DenseCRF
+from src.data import Shapes
+from src.errors import UserError
+from src.metrics import SegmentationMetrics
+from src.training.callbacks import CRFRefinement
+from src.training.datamodule import SegmentationDataModule
+from src.training.segmenter import Segmenter
+from tests.faults.accidents import DyingCRF, HangingCRF
+
+PARAMETERS = {"w1": 5.0, "sxy": 30.0, "srgb": 10.0, "w2": 3.0, "sg": 3.0, "iterations": 5}
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    torch.manual_seed(0)
+    module = Segmenter(
+        model={
+            "_target_": "src.models.DeepLab",
+            "backbone": {"_target_": "src.models.VGG", "convs": [1] * 5, "width": 0.0625, "batch_norm": True},
+            "head": {"_target_": "src.models.FCHead", "_partial_": True, "kernel": 3, "rate": 2, "channels": 32},
+        },
+        loss={
+            "_target_": "src.training.losses.SegmentationLoss",
+            "criterion": {"_target_": "src.training.losses.CrossEntropy"},
+        },
+        optimizer={}, scheduler={},
+        classes=Shapes.classes, palette=Shapes.palette.tolist(),
+    )  # fmt: skip
+    torch.nn.init.normal_(module.model.head.fc8.weight, std=1.0)  # opinions for the CRF to work on
+    return module.eval()
+
+
+@pytest.fixture
+def datamodule() -> SegmentationDataModule:
+    return SegmentationDataModule(partial(Shapes, samples={"train": 1, "val": 5}, size=60), None, 1, 0)
+
+
+def validate(segmenter, datamodule, *callbacks) -> dict[str, float]:
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, callbacks=list(callbacks), enable_progress_bar=False,
+        enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+    return dict(trainer.validate(segmenter, datamodule, verbose=False)[0])
+
+
+def reference(segmenter, dataset, count) -> float:
+    """mIoU by pydensecrf itself, from the definition of its energy."""
+    densecrf = pytest.importorskip("pydensecrf.densecrf")
+    metrics = SegmentationMetrics(len(dataset.classes))
+    for image, label, _ in map(dataset.__getitem__, range(count)):
+        with torch.no_grad():
+            scores = segmenter(torch.from_numpy(image).permute(2, 0, 1)[None])
+        full = F.interpolate(scores, size=(65, 65), mode="bilinear", align_corners=True)[0, :, :60, :60]
+        crf = densecrf.DenseCRF2D(60, 60, len(dataset.classes))
+        crf.setUnaryEnergy(-full.log_softmax(0).flatten(1).numpy())
+        crf.addPairwiseGaussian(sxy=3, compat=3)
+        crf.addPairwiseBilateral(sxy=30, srgb=10, rgbim=np.ascontiguousarray(image), compat=5)
+        labels = np.array(crf.inference(5)).argmax(0).reshape(60, 60)
+        metrics.update(torch.from_numpy(labels), torch.from_numpy(label))
+    return float(metrics.compute()["miou"])
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch", "pydensecrf"])
+def test_refined_miou_is_pydensecrfs(segmenter, datamodule, engine):
+    if engine == "pydensecrf":
+        pytest.importorskip("pydensecrf.densecrf")
+    metrics = validate(segmenter, datamodule, CRFRefinement(DenseCRF(**PARAMETERS, engine=engine)))
+    assert metrics["val/miou_crf"] != metrics["val/miou"]
+    assert metrics["val/miou_crf"] == pytest.approx(reference(segmenter, datamodule.val_set, 5), abs=1e-3)
+
+
+def test_first_n_counts_only_the_first_n(segmenter, datamodule):
+    metrics = validate(segmenter, datamodule, CRFRefinement(DenseCRF(**PARAMETERS), first_n=2))
+    assert metrics["val/miou_crf"] == pytest.approx(reference(segmenter, datamodule.val_set, 2), abs=1e-3)
+
+
+def test_a_failing_image_is_not_swallowed(segmenter, datamodule):
+    class Broken(DenseCRF):
+        def refine(self, *_, **__):
+            raise RuntimeError("engine broke")
+
+    with pytest.raises(RuntimeError, match="engine broke"):
+        validate(segmenter, datamodule, CRFRefinement(Broken(**PARAMETERS)))
+
+
+@pytest.mark.parametrize(("crf", "said"), [(HangingCRF, "more than 0.1 s"), (DyingCRF, "was killed")])
+def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path, crf, said):
+    """Training goes on instead; see tests/faults."""
+    callback = CRFRefinement(crf(str(tmp_path / "once"), **PARAMETERS), time_limit=0.1 if crf is HangingCRF else 600)
+    with pytest.raises(UserError, match=said):
+        validate(segmenter, datamodule, callback)
+
+
+@pytest.mark.parametrize("options", [{"every_n_validations": 0}, {"first_n": 0}])
+def test_bad_values_are_named(options):
+    with pytest.raises(ValueError, match=r"callbacks\.crf"):
+        CRFRefinement(DenseCRF(), **options)

@@ -1,0 +1,243 @@
+"""A checkpoint from a stranger: whatever is in it, no command calls it, looks up the environment or deletes a file."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from src.errors import UserError
+from src.evaluation.evaluate import evaluate
+from src.models.weights.pretrained import load_trained
+from src.prediction.export import export
+from src.prediction.predict import predict
+from src.reporting.examples import labelled
+from src.reporting.runs import Run
+from src.reporting.table import Row
+from src.training.callbacks import RunCheckpoint
+from src.training.restore import is_ours, load_segmenter, untrusted
+from src.tuning.tune import tune
+from tests.checkpoints import SHAPES, write_checkpoint
+from tests.conftest import REPO
+from tests.models.networks import composed
+
+# What hydra.utils.instantiate would call or import, had it the chance.
+CALLS = [
+    "os.system",
+    "builtins.eval",
+    "subprocess.run",
+    "torch.load",
+    "torch.hub.load",
+    "torch.utils.cpp_extension.load",
+    "hydra.utils.call",
+    "hydra.utils.instantiate",
+    "hydra.utils.get_method",
+    "hydra.utils.get_class",
+    "functools.partial",
+    "src.models.torch.load",  # what a module of ours imports
+    "src.data.transforms.os.system",
+    "src.training.losses.Tensor",  # defined elsewhere
+    "src.training.losses.F",
+    "src.data.train_transform",  # ours, and takes whatever it is given as transforms
+    "src.training.segmenter.Segmenter",
+    "src.training.fit.train",
+    "src.models",
+    "src.models.",
+    "src.models.DeepLab\n",
+    " src.models.DeepLab",
+    "${oc.env:HOME}",
+]
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> dict[str, Any]:
+    """Makes a folder when it is instantiated."""
+    return {"_target_": "os.mkdir", "_args_": [str(tmp_path / "owned")]}
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, trap: dict[str, Any]) -> Callable[..., Path]:
+    """A checkpoint that can be used but for what is changed in it."""
+
+    def write(**changes: Any) -> Path:
+        module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
+        parts = {**module.hparams, **changes}
+        torch.save({"hyper_parameters": parts, "state_dict": module.state_dict()}, tmp_path / "net.ckpt")
+        return tmp_path / "net.ckpt"
+
+    return write
+
+
+def hidden(trap: dict[str, Any]) -> dict[str, Any]:
+    """Places within a config; OmegaConf makes lists of tuples."""
+    return {
+        "itself": trap,
+        "value": {"a": trap},
+        "list": {"a": [1, [trap]]},
+        "tuple": {"a": (1, (trap,))},
+        "partial": {"a": {**trap, "_partial_": True}},
+        "beneath ours": {**SHAPES, "samples": trap},
+        "beneath no recursion": {**SHAPES, "_recursive_": False, "samples": trap},
+        "argument of ours": {**SHAPES, "_args_": [trap]},
+    }
+
+
+@pytest.mark.parametrize("place", hidden({}))
+@pytest.mark.parametrize("part", ["model", "loss", "dataset"])
+def test_a_call_is_found_wherever_it_hides(hostile: Callable[..., Path], trap: dict, part: str, place: str) -> None:
+    path = hostile(**{part: hidden(trap)[place]})
+    with pytest.raises(UserError, match=r"names os\.mkdir, which is no class of src\.models, src\.training\.losses"):
+        load_segmenter(path)
+    assert not path.with_name("owned").exists()
+
+
+@pytest.mark.parametrize("target", CALLS)
+def test_only_classes_that_we_define_may_be_called(target: str) -> None:
+    assert not is_ours(target)
+    assert any(untrusted({"_target_": target}))
+
+
+@pytest.mark.parametrize("target", [None, 3, ["os.system"], {"a": 1}, b"os.system"])
+def test_a_target_that_is_no_text_is_refused(target: object) -> None:
+    assert any(untrusted([{"_target_": target}]))
+
+
+def test_what_our_checkpoints_name_is_ours() -> None:
+    """Every choice of network, loss and data set."""
+    for group in ("backbone", "head", "loss", "dataset"):
+        for path in sorted((REPO / "conf" / group).glob("*.yaml")):
+            config = composed(f"{group}={path.stem}", resolve=False)
+            assert not [
+                fault
+                for fault in untrusted(OmegaConf.to_container(config[group]))
+                if not fault.startswith("refers to")  # resolved before a checkpoint gets it
+            ]
+
+
+@pytest.mark.parametrize(
+    "reference", ["${oc.env:HOME}", "a ${oc.env:HOME} b", "${model}", "${slug:x}", "${oc.env:HOME"]
+)
+def test_references_are_not_followed(hostile: Callable[..., Path], reference: str) -> None:
+    """They would bring the environment into file names, logs and reports."""
+    for changes in ({"dataset": {**SHAPES, "root": reference}}, {"dataset": {reference: 1}}, {"classes": [reference]}):
+        with pytest.raises(UserError, match=r"refers to .*; a checkpoint's config holds values only"):
+            load_segmenter(hostile(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classes": 7},
+        {"classes": [[1], {}]},
+        {"classes": torch.ones(2)},
+        {"palette": [[1, 2, 3], [4]]},
+        {"palette": "red"},
+        {"model": 3},
+        {"model": []},
+        {"model": {}},
+        {"model": {"_target_": "src.models.VGG", "width": "wide"}},
+        {"model": {"_target_": "src.models.Absent"}},
+        {"more": 1},
+        {"dataset": {1: {2: torch.device("cpu")}}},
+    ],
+    ids=str,
+)
+def test_what_makes_no_network_is_said_in_a_line(hostile: Callable[..., Path], changes: dict[str, Any]) -> None:
+    path = hostile(**changes)
+    with pytest.raises(UserError, match=r"net\.ckpt: (does not fit|names|holds)") as caught:
+        load_segmenter(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"hyper_parameters": [], "state_dict": {}}, {"state_dict": 3}], ids=str)
+def test_other_contents_are_said(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "net.ckpt")
+    with pytest.raises(UserError, match=r"holds no network to rebuild|not weights by name"):
+        load_segmenter(tmp_path / "net.ckpt")
+
+
+@pytest.mark.parametrize("name", ["weight", "int", "names"])
+def test_other_weights_are_said(tmp_path: Path, name: str) -> None:
+    module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
+    state = dict(module.state_dict())
+    key = "model.head.fc8.weight"
+    said = {"weight": f"{key} is not finite", "int": "does not fit", "names": "does not fit"}[name]
+    change: dict[Any, Any] = {"weight": {key: state[key] / 0}, "int": {key: 3}, "names": {5: state[key]}}[name]
+    torch.save({"hyper_parameters": dict(module.hparams), "state_dict": {**state, **change}}, tmp_path / "net.ckpt")
+    with pytest.raises(UserError, match=said):
+        load_segmenter(tmp_path / "net.ckpt")
+    if name == "int":
+        with pytest.raises(UserError, match=r"head\.fc8\.weight is missing"):
+            load_trained(module.model, str(tmp_path / "net.ckpt"))
+
+
+def commands(path: Path, folder: Path) -> dict[str, Callable[[], Any]]:
+    """All that rebuild a network."""
+    given, here = f"ckpt={path}", f"paths.output_dir={folder}"
+    run = Run(folder, {"command": "evaluate", "ckpt": str(path)})
+    return {
+        "evaluate": lambda: evaluate(composed(given, here, "trainer.accelerator=cpu", name="evaluate")),
+        "predict": lambda: predict(composed(given, here, f"input={REPO / 'docs/trimap.png'}", name="predict")),
+        "export": lambda: export(composed(given, here, "format=torchscript", name="export")),
+        "tune_crf": lambda: tune(composed(given, here, "name=null", name="tune_crf")),
+        "report": lambda: labelled(Row([run]), 1, {}),
+    }
+
+
+@pytest.mark.parametrize("command", commands(Path(), Path()))
+@pytest.mark.parametrize("part", ["model", "dataset"])
+def test_every_command_refuses(
+    hostile: Callable[..., Path], trap: dict[str, Any], part: str, command: str, tmp_path: Path
+) -> None:
+    path = hostile(**{part: {"a": (trap,)}})
+    with pytest.raises(UserError, match=r"names os\.mkdir"):
+        commands(path, tmp_path)[command]()
+    assert not (tmp_path / "owned").exists()
+
+
+def test_what_trained_it_is_not_called_either(hostile: Callable[..., Path], trap: dict[str, Any]) -> None:
+    """A user's own optimiser may stand there; evaluation has no use for it."""
+    loaded = load_segmenter(hostile(optimizer=trap, scheduler={"a": (trap,)}))
+    assert (loaded.optimizer_config, loaded.scheduler_config) == ({}, {})
+
+
+def test_resuming_takes_no_paths_from_the_file(tmp_path: Path) -> None:
+    """Lightning deletes the best checkpoint so far once there is a better one, wherever it is said to be."""
+    victim = "local:///home/somebody"
+    state = {
+        "best_model_path": victim, "kth_best_model_path": victim, "last_model_path": victim, "dirpath": "/elsewhere",
+        "best_model_score": torch.tensor(0.5), "kth_value": torch.tensor(0.5), "best_k_models": {victim: 1.0},
+    }  # fmt: skip
+    for monitor in (None, "val/miou"):
+        callback = RunCheckpoint(tmp_path, "best", monitor=monitor, mode="max")
+        callback.load_state_dict(dict(state))
+        paths = [callback.best_model_path, callback.kth_best_model_path, callback.last_model_path]
+        assert all(path == "" or Path(path).parent == tmp_path for path in [*paths, *callback.best_k_models])
+
+
+def calls(name: str) -> list[tuple[str, ast.Call]]:
+    """All calls in src of a function of this name, with the file and line."""
+    return [
+        (f"{path.relative_to(REPO)}:{node.lineno}", node)
+        for path in sorted((REPO / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == name
+    ]
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    return next((ast.literal_eval(k.value) for k in call.keywords if k.arg == name), None)
+
+
+def test_files_are_read_as_values_only() -> None:
+    assert len(calls("torch.load")) >= 3
+    assert [place for place, call in calls("torch.load") if keyword(call, "weights_only") is not True] == []
+    assert [place for place, call in calls("trainer.fit") if keyword(call, "weights_only") is not True] == []
+    assert [place for place, call in calls("np.load") if keyword(call, "allow_pickle") is not False] == []
+    for name in ("eval", "exec", "compile", "pickle.load", "pickle.loads", "os.system", "yaml.load", "yaml.unsafe_load",
+                 "torch.hub.load", "torch.jit.load", "joblib.load", "shutil.unpack_archive"):  # fmt: skip
+        where = [place for place, _ in calls(name)]
+        assert where == [] or (name, where) == ("torch.jit.load", [w for w in where if "formats" in w])

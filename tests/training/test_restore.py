@@ -1,0 +1,59 @@
+"""Checkpoints: what is refused, and that nothing in one is run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.errors import UserError
+from src.training.restore import load_segmenter
+from tests.checkpoints import SHAPES, write_checkpoint
+
+
+def test_the_network_comes_back(tmp_path: Path) -> None:
+    module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
+    loaded = load_segmenter(str(tmp_path / "net.ckpt"))
+    image = torch.randint(0, 256, (1, 3, 33, 50), dtype=torch.uint8)
+    assert torch.equal(loaded(image), module(image))
+    assert not loaded.training
+    assert loaded.hparams["dataset"] == SHAPES
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "src.runs.provenance.subprocess.run", "src.data.dataset.Path", "torch.load"]
+)
+@pytest.mark.parametrize("part", ["model", "loss", "dataset"])
+def test_nothing_but_our_own_classes_is_called(target: str, part: str, tmp_path: Path) -> None:
+    module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
+    parts: dict[str, Any] = {**module.hparams, part: {"nested": [{"_target_": target, "args": "touch /tmp/owned"}]}}
+    torch.save({"hyper_parameters": parts, "state_dict": {}}, tmp_path / "net.ckpt")
+    with pytest.raises(UserError, match=f"names {target}, which is no class of"):
+        load_segmenter(str(tmp_path / "net.ckpt"))
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.ckpt"
+    for said, content in {
+        "cannot be read as weights": b"no such thing",
+        "cannot be read as weights ": b"",
+        "holds no network to rebuild": {"state_dict": {}},
+    }.items():
+        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+        with pytest.raises(UserError, match=said.strip()) as caught:
+            load_segmenter(str(path))
+        assert str(path) in str(caught.value)
+    for given, said in ((None, "ckpt=CHECKPOINT is needed"), ("/nowhere.ckpt", "no such file")):
+        with pytest.raises(UserError, match=said):
+            load_segmenter(given)
+
+
+def test_a_torn_file_and_other_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.ckpt"
+    module = write_checkpoint(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        load_segmenter(str(path))
+    torch.save({"hyper_parameters": dict(module.hparams), "state_dict": {"model.x": torch.zeros(1)}}, path)
+    with pytest.raises(UserError, match="does not fit this version of the code"):
+        load_segmenter(str(path))

@@ -1,0 +1,218 @@
+"""The main job from end to end, on a few small images."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from src.training.segmenter import Segmenter
+from tests.conftest import REPO
+from tests.faults.accidents import happening
+
+SMALL = [
+    "dataset.size=65",
+    "dataset.samples={train: 8, val: 3}",
+    "backbone.width=0.0625",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "trainer.max_steps=4",
+    "trainer.val_check_interval=2",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def train(folder: Path, *overrides: str, small: bool = True, multirun: bool = False) -> list[Path]:
+    """Run the command; the run folders it made."""
+    folder.mkdir(exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "src.train",
+        *(["-m"] if multirun else []),
+        *(SMALL if small else []),
+        *overrides,
+        f"paths.log_dir={folder}",
+    ]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout)
+    return sorted(path.parent for path in folder.rglob("metrics.json"))
+
+
+def losses(run: Path) -> list[float]:
+    with open(run / "csv" / "metrics.csv") as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("logs"), "scheduler=step")[0]  # whose rate knows of no end
+
+
+def test_run_folder_holds_what_the_readme_says(run):
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert {
+        "metrics.json", "config.yaml", "environment.json", "train.log", "csv/metrics.csv", "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt", "pictures/step_000002.png", "pictures/step_000004.png", "pictures/best.png",
+    } <= files  # fmt: skip
+    assert any(name.startswith("tensorboard/events") for name in files)
+    assert "backbone.width-0.0625" in run.name
+
+
+def test_table_and_metrics_json_hold_the_same_figures(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    ious = [metrics[f"val/iou/{name}"] for name in ("background", "disk", "box", "triangle", "star", "ring", "tree")]
+    present = [iou for iou in ious if iou is not None]
+    assert metrics["val/miou"] == pytest.approx(sum(present) / len(present), abs=1e-6)
+    assert {"val/miou_crf", "val/pixel_accuracy_crf", "val/iou_crf/background"} <= set(metrics)
+    table = (run.parents[3] / "stdout.txt").read_text()
+    row = next(line for line in table.splitlines() if "mean IoU" in line)
+    assert f"{100 * metrics['val/miou']:.1f}" in row
+    assert f"{100 * metrics['val/miou_crf']:.1f}" in row
+
+
+def test_record_makes_the_run_again(run):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["dataset"]["size"] == 65
+    assert config["model"]["backbone"]["width"] == 0.0625  # references are resolved
+    record = json.loads((run / "environment.json").read_text())
+    assert "dataset.size=65" in record["command"]
+    assert record["versions"]["torch"] == torch.__version__
+    assert len(record["git_commit"]) in (0, 40)
+
+
+def test_checkpoint_rebuilds_the_network_with_weights_only(run):
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    segmenter = Segmenter(**content["hyper_parameters"])
+    segmenter.load_state_dict(content["state_dict"])
+    assert segmenter.classes[0] == "background"
+    assert segmenter(torch.zeros(1, 3, 65, 65, dtype=torch.uint8)).shape == (1, 7, 9, 9)
+
+
+def test_resume_goes_on_where_the_checkpoint_stopped(run, tmp_path):
+    resumed = train(tmp_path, f"ckpt={run / 'checkpoints' / 'last.ckpt'}", "trainer.max_steps=6", "scheduler=step")[0]
+    assert len(losses(resumed)) == 2
+    assert torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+@pytest.mark.slow
+def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
+    """Real code generation, as users get it; both ways, to resume and to begin with."""
+    (compiled,) = train(tmp_path / "compiled", "compile=true", "crf=none", "scheduler=step")
+    plain, built = (torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (run, compiled))
+    assert list(built["state_dict"]) == list(plain["state_dict"])
+    assert losses(compiled) == pytest.approx(losses(run), rel=0.1)  # dropout draws differ
+    for number, (start, compile) in enumerate([(compiled, "false"), (run, "true")]):
+        for key in ("ckpt", "init_from"):
+            folder = tmp_path / f"{key}{number}"
+            overrides = [
+                "scheduler=step",
+                f"{key}={start / 'checkpoints' / 'last.ckpt'}",
+                f"compile={compile}",
+                "crf=none",
+            ]
+            (after,) = train(folder, *overrides, "trainer.max_steps=6")
+            assert len(losses(after)) == (2 if key == "ckpt" else 6)
+            assert max(losses(after)) < losses(run)[0]  # the weights came along
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """The same global batches; without dropout, whose masks are each process's own, and with BatchNorm at rest."""
+    same = ["head.dropout=0", "model.frozen_norm=true", "trainer.precision=32-true"]
+    (one,) = train(tmp_path / "one", "trainer=cpu", *same)
+    (two,) = train(tmp_path / "two", "trainer=ddp_cpu", *same)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)  # sums in another order
+    assert (two / "metrics.json").read_text() == (one / "metrics.json").read_text()
+    for pattern in ("checkpoints/*", "pictures/*", "csv/*", "*.json", "config.yaml"):
+        assert sorted(p.name for p in two.glob(pattern)) == sorted(p.name for p in one.glob(pattern))
+
+
+def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(tmp_path):
+    """From where both go on, each step once."""
+    whole = train(tmp_path / "whole", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true")[0]
+    command = [sys.executable, "-m", "src.train", *SMALL, "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true"]
+    stop = [happening("terminate", 3), f"hydra.run.dir={tmp_path}/stopped"]
+    done = subprocess.run([*command, *stop], cwd=REPO, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 143, done.stderr
+    last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+    assert f"SIGTERM at step 3; go on with ckpt={last}" in done.stdout + done.stderr
+    (after,) = train(tmp_path / "after", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true", f"ckpt={last}")
+    assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(losses(whole), rel=1e-5)
+
+
+def test_a_batch_that_does_not_divide_and_a_grid_on_several_devices_are_refused(tmp_path):
+    for sweep, overrides, said in (
+        ([], ["data.batch_size=3"], "data.batch_size=3 cannot be shared out to 2 devices"),
+        (["-m"], ["seed=0,1"], "several devices train one run at a time"),
+    ):
+        command = [sys.executable, "-m", "src.train", *sweep, *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}"]
+        done = subprocess.run([*command, *overrides], cwd=REPO, capture_output=True, text=True, timeout=300)
+        assert done.returncode != 0
+        assert said in done.stdout + done.stderr  # a sweep says it in its table
+
+
+def test_paths_can_be_pasted_into_overrides(run):
+    assert not set("=,[]{}() ") & set(str(run.name))
+
+
+def test_seed_zero_repeats_and_seed_one_differs(run, tmp_path):
+    (again,) = train(tmp_path / "again", "scheduler=step", "seed=0")
+    (other,) = train(tmp_path / "other", "scheduler=step", "seed=1")
+    assert losses(again) == losses(run)
+    assert losses(other) != losses(run)
+
+
+def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
+    runs = train(
+        tmp_path, "head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]", multirun=True
+    )
+    assert len(runs) == 3
+    heads = [yaml.safe_load((run / "config.yaml").read_text())["head"] for run in runs]
+    assert [(head["kernel"], head["rate"]) for head in heads] == [(4, 4), (3, 4), (3, 12)]
+    for run in runs:
+        assert "val/miou_crf" not in json.loads((run / "metrics.json").read_text())
+        assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+
+
+@pytest.mark.parametrize(("steps", "validated"), [(3, [2, 3]), (1, [1])])
+def test_the_last_iterations_are_validated_and_kept(tmp_path, steps, validated):
+    """Although validation comes every second iteration."""
+    (run,) = train(tmp_path, f"trainer.max_steps={steps}", "crf=none")
+    rows = csv.DictReader((run / "csv" / "metrics.csv").open())
+    steps_of = [int(row["step"]) + 1 for row in rows if row.get("val/miou")]
+    assert steps_of == [*validated, steps + 1]  # the last row is the best checkpoint's, after training
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == steps
+    assert (run / "checkpoints" / "best.ckpt").exists()
+
+
+def test_training_that_diverges_says_so(tmp_path):
+    command = [sys.executable, "-m", "src.train", *SMALL, "optimizer.lr=1e30", f"paths.log_dir={tmp_path}"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: the loss is nan at step ") or error.startswith("error: validation after ")
+    assert "ower optimizer.lr" in error
+    assert "Traceback" not in done.stderr
+
+
+def test_without_loggers_and_pictures(tmp_path):
+    (run,) = train(tmp_path, "logger=none", "~callbacks.pictures")
+    assert not (run / "csv").exists()
+    assert math.isfinite(json.loads((run / "metrics.json").read_text())["val/miou"])
+
+
+def test_real_images_of_several_sizes(voc_mini, tmp_path):
+    (run,) = train(
+        tmp_path, "dataset=voc12", f"dataset.root={voc_mini}", "backbone.width=0.03125", "data.num_workers=0",
+        "augmentation.crop_size=65", "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.accelerator=cpu",
+        small=False,
+    )  # fmt: skip
+    assert "val/iou/aeroplane" in json.loads((run / "metrics.json").read_text())
