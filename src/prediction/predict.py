@@ -22,6 +22,7 @@ from src.errors import UserError
 from src.prediction.inputs import find_images, read_image, result_names
 from src.prediction.outputs import ENDINGS, WriteError, check_record, checksum, save_prediction, save_record
 from src.prediction.predictor import Picture, Prediction, Predictor, Tensor
+from src.system.futures import OrderedFutures
 
 __all__ = ["Prediction", "Predictor", "predict"]
 
@@ -57,8 +58,8 @@ def predict(config: DictConfig) -> list[str]:
     left = [Job(image, {k: p for k, p in r.items() if config.overwrite or not p.exists()}) for image, r in jobs]
     left = [job for job in left if job.results]
     faults = run(left, predictor)
-    there, failed = len(jobs) - len(left), len(faults)
-    notes = (f", {there} were there already" if there else "") + (f", {failed} failed" if failed else "")
+    kept, failed = len(jobs) - len(left), len(faults)
+    notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
     print(f"{len(left) - failed} of {len(jobs)} images labelled{notes}: {output}/")
     return faults
 
@@ -82,29 +83,30 @@ def find_jobs(config: DictConfig) -> list[Job]:
 
 
 def run(jobs: list[Job], predictor: Predictor) -> list[str]:
-    """Reading, CRF and writing go on in threads beside the network; returns a line for each image that failed."""
+    """Label and save the images of all jobs; return a line for each image that failed.
+
+    Threads read, refine and write while the network works on the next image.
+    """
 
     faults: list[str] = []
     console = Console()
     workers = torch.get_num_threads()
+
+    def settle(future: Future[None], job: Job) -> None:
+        with collecting(faults, job):
+            future.result()
+
     reading: deque[Future[Picture]] = deque()
-    finishing: deque[tuple[Job, Future[None]]] = deque()
+    finishing: OrderedFutures[None, Job] = OrderedFutures(settle, limit=2 * workers)  # memory stays bounded
     with ThreadPoolExecutor(workers) as pool:
-
-        def settle(job: Job, future: Future[None]) -> None:
-            with noted(job, faults):
-                future.result()
-
         for index, job in enumerate(track(jobs, "labelling", console=console, disable=not console.is_terminal)):
             while len(reading) <= workers and index + len(reading) < len(jobs):
                 reading.append(pool.submit(read_image, jobs[index + len(reading)].image))
-            with noted(job, faults):
+            with collecting(faults, job):
                 pixels = reading.popleft().result()
-                finishing.append((job, pool.submit(finish, job, pixels, predictor.scores(pixels), predictor)))
-            if len(finishing) > 2 * workers:  # memory stays bounded however many images there are
-                settle(*finishing.popleft())
-        for job, future in finishing:
-            settle(job, future)
+                scores = predictor.scores(pixels)
+                finishing.add(pool.submit(finish, job, pixels, scores, predictor), job)
+        finishing.finish()
     return faults
 
 
@@ -114,16 +116,16 @@ def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> N
 
 
 @contextmanager
-def noted(job: Job, faults: list[str]) -> Iterator[None]:
-    """One image must not end the others: what went wrong is kept for the end, where the exit status says so too."""
+def collecting(faults: list[str], job: Job) -> Iterator[None]:
+    """Append what goes wrong with one image to ``faults``, so that it does not end the others."""
     try:
         yield
     except WriteError:
         raise
     except UserError as error:
-        said = str(error)
-        faults.append(said if str(job.image) in said else f"{job.image}: {said}")
+        message = str(error)
+        faults.append(message if str(job.image) in message else f"{job.image}: {message}")
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        hint = "; inference=windows needs less memory" if "memory" in said.lower() else ""
-        faults.append(f"{job.image}: {type(error).__name__}: {said}{hint}")
+        message = " ".join(str(error).split())[:300]
+        hint = "; inference=windows needs less memory" if "memory" in message.lower() else ""
+        faults.append(f"{job.image}: {type(error).__name__}: {message}{hint}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +14,7 @@ from src.errors import UserError
 from src.metrics import SegmentationMetrics
 from src.metrics.confusion import ratios
 from src.models.geometry import score_stride, upsample_scores
+from src.system.futures import OrderedFutures
 
 Values = dict[str, float]  # of the CRF's parameters, by name
 SEARCHED = ("w1", "sxy", "srgb", "w2", "sg")
@@ -75,18 +74,14 @@ def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str
 
 
 def refined_confusion(crf: DenseCRF, images: Sequence[ScoredImage], classes: int, workers: int | None) -> Confusion:
-    """Counts of all images after the CRF, one image a core."""
+    """Return the confusion matrix of all images after the CRF; each core refines one image at a time."""
     metrics = SegmentationMetrics(classes)
-    under_way: deque[tuple[Future[Tensor], Tensor]] = deque()
+    pending: OrderedFutures[Tensor, Tensor] = OrderedFutures(lambda f, label: metrics.update(f.result(), label))
     with RefinementPool(crf, workers) as pool:
         for one in images:
             stride = score_stride(one.scores.shape[-2:], one.image.shape[-2:])
-            under_way.append((pool.refine(one.image, one.scores, stride), one.label))
-            while under_way and under_way[0][0].done():
-                future, label = under_way.popleft()
-                metrics.update(future.result(), label)
-        for future, label in under_way:
-            metrics.update(future.result(), label)
+            pending.add(pool.refine(one.image, one.scores, stride), one.label)
+        pending.finish()
     return metrics.confusion
 
 

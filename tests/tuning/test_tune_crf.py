@@ -121,8 +121,8 @@ def test_again_takes_scores_and_counts_from_the_cache(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("src.prediction.predictor.Predictor", never)
-    monkeypatch.setattr("src.tuning.search.refined_confusion", never)
+    monkeypatch.setattr("src.tuning.tune.Predictor", never)
+    monkeypatch.setattr("src.tuning.tune.refined_confusion", never)
     again = run(folder, *FEW)
     assert again.values == best.values
     with pytest.raises(AssertionError, match="computed again"):
