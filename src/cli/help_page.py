@@ -30,4 +30,5 @@ def groups(name: str) -> list[str]:
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """The YAML files of a group; those that only others build on begin with an underscore."""
+    return sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))

@@ -35,8 +35,9 @@ def test_help_lists_the_commands_own_keys_groups_and_choices(command):
     assert f"python -m src.{command}" in page
     assert max(map(len, page.splitlines())) <= 120
     for group in groups(command):
-        for path in (REPO / "conf" / group).glob("*.yaml"):
+        for path in (REPO / "conf" / group).glob("[!_]*.yaml"):
             assert f" {path.stem}" in page
+    assert "_base" not in page  # what choices build on is none
     config = yaml.safe_load((REPO / "conf" / f"{command}.yaml").read_text())
     for key in set(config) - {"defaults", "command", "hydra"}:
         assert isinstance(config[key], dict) or f"{key}=" in page

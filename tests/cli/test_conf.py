@@ -17,7 +17,7 @@ from tests.conftest import REPO
 from tests.torchvision import import_timm
 
 CONF = REPO / "conf"
-COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml"))
+COMMANDS = sorted(path.stem for path in CONF.glob("[!_]*.yaml"))
 
 
 def groups(command: str) -> set[str]:
@@ -30,7 +30,7 @@ def groups(command: str) -> set[str]:
 CHOICES = [
     (command, f"{path.parent.name}={path.stem}")
     for command in COMMANDS
-    for path in sorted(CONF.glob("*/*.yaml"))
+    for path in sorted(CONF.glob("*/[!_]*.yaml"))
     if path.parent.name in groups(command)
 ]
 
@@ -44,7 +44,7 @@ def compose(*overrides: str, command: str = "train") -> DictConfig:
 
 
 def test_every_group_belongs_to_a_command():
-    folders = {path.parent.name for path in CONF.glob("*/*.yaml")} - {"hydra", "paths", "release"}
+    folders = {path.parent.name for path in CONF.glob("*/[!_]*.yaml")} - {"hydra", "paths", "release"}
     assert folders == set.union(*map(groups, COMMANDS))
 
 
@@ -63,7 +63,7 @@ def test_every_choice_composes_with_all_references_resolved(command, choice):
 def test_every_target_of_a_group_is_built(group):
     from src.models import DeepLab
 
-    for path in sorted((CONF / group).glob("*.yaml"), key=lambda path: (path.stem == "timm", path)):
+    for path in sorted((CONF / group).glob("[!_]*.yaml"), key=lambda path: (path.stem == "timm", path)):
         head = ["head=msc_largefov"] if path.stem == "second_stage" else []  # it trains what MSc adds
         crf = [f"crf={path.stem}"] if group == "crf" else []
         config = compose("backbone=slim", *head, f"{group}={path.stem}", "crf=none", *crf)
@@ -81,7 +81,7 @@ def test_every_target_of_a_group_is_built(group):
             assert instantiate(config.crf).parameters.iterations == 10
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "callbacks").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "callbacks").glob("[!_]*.yaml")))
 def test_every_callback_is_built(name):
     for value in compose(f"callbacks={name}", "crf=deeplab").callbacks.values():
         assert instantiate(value) is not None
@@ -100,7 +100,7 @@ def test_callbacks_of_an_evaluation_are_built():
         assert instantiate(value) is not None
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "logger").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "logger").glob("[!_]*.yaml")))
 def test_every_logger_is_built(name, tmp_path):
     config = compose(f"logger={name}", f"paths.output_dir={tmp_path}", f"paths.log_dir={tmp_path}")
     for value in (config.get("logger") or {}).values():
@@ -131,7 +131,7 @@ def roots(camvid, voc_mini, tmp_path) -> dict[str, Path]:
     return {"camvid": camvid, "voc12": voc_mini, "voc12_aug": voc_mini, **own}
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "dataset").glob("[!_]*.yaml")))
 def test_every_dataset_is_built(name, roots):
     overrides = [f"dataset.root={roots[name]}"] if name in roots else []
     overrides += {"voc12_aug": ["dataset.masks=SegmentationClass"], "folder": ["dataset.classes=[ground,thing]"]}.get(
@@ -142,7 +142,7 @@ def test_every_dataset_is_built(name, roots):
     assert len(datamodule.train_set.classes) == len(datamodule.train_set.palette)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "release").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "release").glob("[!_]*.yaml")))
 def test_every_release_is_built(name, tmp_path):
     """And with nothing on the disk and no mirror it says what to do by hand."""
     dataset = name.removesuffix("_test")
@@ -162,7 +162,7 @@ def test_a_datasets_release_is_chosen_with_it():
 
 
 def test_every_preset_says_where_its_numbers_come_from():
-    for path in CONF.glob("crf/*.yaml"):
+    for path in CONF.glob("crf/[!_]*.yaml"):
         assert path.read_text().startswith("#"), path
 
 

@@ -79,7 +79,7 @@ def overrides(draw: st.DrawFn, command: str) -> str:
     key = draw(st.sampled_from(KEYS[command]))
     if kind == "choice":
         group = draw(st.sampled_from(GROUPS[command]))
-        choices = sorted(path.stem for path in (REPO / "conf" / group).glob("*.yaml") if path.stem != "ddp_cpu")
+        choices = sorted(path.stem for path in (REPO / "conf" / group).glob("[!_]*.yaml") if path.stem != "ddp_cpu")
         return f"{group}={draw(st.one_of(st.sampled_from(['', *choices]), quoted))}"
     if kind == "misspelt":
         place = draw(st.integers(0, len(key) - 1))
