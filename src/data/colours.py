@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from src.data.dataset import VOID, DatasetError
+from src.data.dataset import DatasetError
+from src.labels import VOID, LabelMap
 
 Colour = Sequence[int]  # RGB in 0..255
 
@@ -30,7 +31,7 @@ class ColourTable:
         self.codes = codes[order]
         self.classes = np.array([*range(len(palette)), VOID], np.uint8)[order]
 
-    def classes_of(self, mask: UInt8[np.ndarray, "height width _"], path: Path) -> UInt8[np.ndarray, "height width"]:
+    def classes_of(self, mask: UInt8[np.ndarray, "height width _"], path: Path) -> LabelMap:
         """Class indices of a mask in RGB or RGBA.
 
         Raises:

@@ -9,8 +9,7 @@ from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from src.errors import UserError
-
-VOID = 255
+from src.labels import LabelMap
 
 
 class DatasetError(UserError):
@@ -21,7 +20,7 @@ class Sample(NamedTuple):
     """One image with its annotation, as stored: the network normalises, the CRF wants raw colours."""
 
     image: UInt8[np.ndarray, "height width 3"]  # RGB
-    label: UInt8[np.ndarray, "height width"]  # class index, or VOID
+    label: LabelMap
     id: str
 
 

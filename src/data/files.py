@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from src.data.cache.cache import PackedCache, open_cache
-from src.data.dataset import VOID, DatasetError, Sample, SegmentationDataset
+from src.data.dataset import DatasetError, Sample, SegmentationDataset
 from src.data.decode import read_image, read_mask, why_unreadable
 from src.data.survey import first_of, ranges, survey
+from src.labels import VOID, LabelMap
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,11 @@ class FileDataset(SegmentationDataset):
             f"{image.shape[1]}x{image.shape[0]}; both must have one size{turned}"
         ]
 
-    def read_label(self, path: Path) -> UInt8[np.ndarray, "height width"]:
+    def read_label(self, path: Path) -> LabelMap:
         """Class indices, with ``VOID`` for what does not count."""
         return self.classes_of(read_mask(path), path)
 
-    def classes_of(self, mask: np.ndarray, path: Path) -> UInt8[np.ndarray, "height width"]:
+    def classes_of(self, mask: np.ndarray, path: Path) -> LabelMap:
         """The classes that a mask's values stand for.
 
         Raises:

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from src.data.dataset import VOID, SegmentationDataset
+from src.data.dataset import SegmentationDataset
 from src.data.files import FileDataset
 from src.data.survey import Survey, survey
 from src.errors import UserError
+from src.labels import VOID
 from src.system.processes import cores
 
 log = logging.getLogger(__name__)

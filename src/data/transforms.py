@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from src.data.dataset import VOID
+from src.labels import VOID
 
 if TYPE_CHECKING:
     from albumentations import BaseCompose

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from src.labels import LabelMap
+
 Picture = UInt8[np.ndarray, "height width 3"]
 
 VOID_COLOUR = (255, 255, 255)
@@ -13,9 +15,7 @@ PAPER, INK = (250, 250, 250), (30, 30, 30)
 MARGIN, LINE = 8, 20
 
 
-def colourise(
-    label: UInt8[np.ndarray, "height width"], palette: UInt8[np.ndarray, "classes 3"]
-) -> UInt8[np.ndarray, "height width 3"]:
+def colourise(label: LabelMap, palette: UInt8[np.ndarray, "classes 3"]) -> UInt8[np.ndarray, "height width 3"]:
     """The colour of every pixel's class; void is white."""
     return colour_table(palette)[label]
 
@@ -26,7 +26,7 @@ def colour_table(palette: UInt8[np.ndarray, "classes 3"]) -> UInt8[np.ndarray, "
     return table
 
 
-def indexed_image(label: UInt8[np.ndarray, "height width"], palette: UInt8[np.ndarray, "classes 3"]) -> Image.Image:
+def indexed_image(label: LabelMap, palette: UInt8[np.ndarray, "classes 3"]) -> Image.Image:
     """A palette image, as VOC's annotations are: the pixels are class indices, viewers show the colours."""
     image = Image.fromarray(label)
     image.putpalette(colour_table(palette).tobytes())
@@ -35,7 +35,7 @@ def indexed_image(label: UInt8[np.ndarray, "height width"], palette: UInt8[np.nd
 
 def overlay(
     image: UInt8[np.ndarray, "height width 3"],
-    label: UInt8[np.ndarray, "height width"],
+    label: LabelMap,
     palette: UInt8[np.ndarray, "classes 3"],
     opacity: float = 0.5,
 ) -> UInt8[np.ndarray, "height width 3"]:

@@ -5,7 +5,7 @@ from jaxtyping import Integer, Num
 from torch import Tensor
 from torchmetrics import Metric
 
-IGNORE_INDEX = 255
+from src.labels import MAX_CLASSES, VOID
 
 
 class SegmentationMetrics(Metric):
@@ -13,6 +13,12 @@ class SegmentationMetrics(Metric):
 
     Void pixels do not count. A class that neither truth nor prediction ever holds has IoU nan and is left out of the
     mean. Counts add over batches and devices, so the result does not depend on how images were shared out.
+
+    Args:
+        num_classes: background included.
+
+    Raises:
+        ValueError: if there are more classes than a label map can hold.
     """
 
     full_state_update = False
@@ -22,6 +28,8 @@ class SegmentationMetrics(Metric):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
+        if num_classes > MAX_CLASSES:
+            raise ValueError(f"{num_classes} classes: a label map holds {MAX_CLASSES} at most, and {VOID} is void")
         self.num_classes = num_classes
         counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.add_state("confusion", counts, dist_reduce_fx="sum")
@@ -60,11 +68,11 @@ def confusion_matrix(
     """
     # One bin for every value that a byte can have: void and strangers are told apart by where they fall.
     index = truth.to(torch.int32) * num_classes + prediction.to(torch.int32)
-    counts = torch.bincount(index.flatten(), minlength=256 * num_classes).view(-1, num_classes)
+    counts = torch.bincount(index.flatten(), minlength=(VOID + 1) * num_classes).view(-1, num_classes)
     by_label = counts.sum(1)
     by_label[:num_classes] = 0
-    by_label[IGNORE_INDEX] = 0
+    by_label[VOID] = 0
     if by_label.any():
         wrong = by_label.nonzero().flatten().tolist()
-        raise ValueError(f"labels {wrong} are neither a class (0..{num_classes - 1}) nor void ({IGNORE_INDEX})")
+        raise ValueError(f"labels {wrong} are neither a class (0..{num_classes - 1}) nor void ({VOID})")
     return counts[:num_classes]

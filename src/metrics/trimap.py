@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Integer
 from torch import Tensor
 
-from src.metrics.confusion import IGNORE_INDEX, SegmentationMetrics, ratios
+from src.labels import VOID
+from src.metrics.confusion import SegmentationMetrics, ratios
 
 
 class TrimapMetrics(SegmentationMetrics):
@@ -53,7 +54,7 @@ class TrimapMetrics(SegmentationMetrics):
 def distance_to_void(truth: Integer[Tensor, "*batch height width"]) -> Integer[Tensor, "*batch height width"]:
     """Chebyshev distance in pixels to the nearest void pixel, 255 at most: the width of the first band that has it."""
     maps = [
-        cv2.distanceTransform((image != IGNORE_INDEX).astype(np.uint8), cv2.DIST_C, 3).clip(max=255)
+        cv2.distanceTransform((image != VOID).astype(np.uint8), cv2.DIST_C, 3).clip(max=255)
         for image in truth.reshape(-1, *truth.shape[-2:]).cpu().numpy()
     ]
     return torch.from_numpy(np.stack(maps).astype(np.uint8)).view(truth.shape).to(truth.device)

@@ -13,8 +13,9 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.labels import VOID
+
 STRIDE = 8
-IGNORE_INDEX = 255
 
 
 def padded_side(pixels: int, stride: int = STRIDE) -> int:
@@ -67,8 +68,8 @@ def pad_to_grid(
 def shrink_label(
     label: Integer[Tensor, "batch height width"], stride: int = STRIDE
 ) -> Integer[Tensor, "batch rows columns"]:
-    """The label of every score: every ``stride``-th pixel; positions in the padding are ``IGNORE_INDEX``."""
-    return pad_to_grid(label, IGNORE_INDEX, stride)[..., ::stride, ::stride]
+    """The label of every score: every ``stride``-th pixel; positions in the padding are ``VOID``."""
+    return pad_to_grid(label, VOID, stride)[..., ::stride, ::stride]
 
 
 def upsample_scores(

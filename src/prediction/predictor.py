@@ -14,6 +14,7 @@ from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
 from src.errors import UserError
+from src.labels import LabelMap
 from src.models import Inference
 from src.models.geometry import score_stride, upsample_scores
 from src.prediction.inputs import read_image, rgb
@@ -25,7 +26,7 @@ Picture = UInt8[np.ndarray, "height width 3"]
 class Prediction(NamedTuple):
     """Of one image, at its own size."""
 
-    label: UInt8[np.ndarray, "height width"]  # class index
+    label: LabelMap  # class index
     probabilities: Float[np.ndarray, "classes height width"] | None  # float32; None where not asked for
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from src.crf import DenseCRF
 from src.drawing.pictures import indexed_image
 from src.errors import UserError
+from src.labels import VOID, LabelMap
 from src.models.geometry import upsample_scores
 from src.prediction.predictor import Predictor
 from src.reporting.table import Row, Table
@@ -24,7 +25,6 @@ from src.training.restore import dataset_of, load_segmenter, untrusted
 
 log = logging.getLogger(__name__)
 
-Label = UInt8[np.ndarray, "height width"]
 Picture = tuple[Row | None, str, str, float]  # row, title, data URI, the image's mean IoU in %; nan where it has none
 SIDE = 320  # pixels, of a picture on the page
 
@@ -114,12 +114,16 @@ def labelled(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[s
 
 
 def pictures_of(
-    row: Row, predictor: Predictor, image: UInt8[np.ndarray, "height width 3"], truth: Label, labels: dict[str, Label]
+    row: Row,
+    predictor: Predictor,
+    image: UInt8[np.ndarray, "height width 3"],
+    truth: LabelMap,
+    labels: dict[str, LabelMap],
 ) -> list[Picture]:
     """Small ones, as data URIs: every so many pixels, so that labels keep their colours."""
     step = max(1, -(-max(truth.shape) // SIDE))
 
-    def drawn(label: Label) -> str:
+    def drawn(label: LabelMap) -> str:
         return data_uri(indexed_image(np.ascontiguousarray(label[::step, ::step]), predictor.palette), "PNG")
 
     height, width = image.shape[:2]
@@ -137,9 +141,9 @@ def data_uri(picture: Image.Image, kind: str) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def image_miou(truth: Label, label: Label, classes: int) -> float:
+def image_miou(truth: LabelMap, label: LabelMap, classes: int) -> float:
     """Mean over the classes that are in the truth or the label; void does not count; nan where all is void."""
-    counts = truth != 255
+    counts = truth != VOID
     pair = np.bincount(classes * truth[counts].astype(int) + label[counts], minlength=classes**2)
     confusion = pair.reshape(classes, classes)
     union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)

@@ -8,11 +8,12 @@ from jaxtyping import Float, Integer
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
-from src.models.geometry import IGNORE_INDEX, score_stride, shrink_label, upsample_scores
+from src.labels import VOID
+from src.models.geometry import score_stride, shrink_label, upsample_scores
 
 
 class CrossEntropy(nn.Module):
-    """Mean cross-entropy over the positions that are not ``IGNORE_INDEX`` (paper, section 3.2).
+    """Mean cross-entropy over the positions that are not ``VOID`` (paper, section 3.2).
 
     A batch without a single labelled position has loss 0, where torch.nn.CrossEntropyLoss gives nan.
 
@@ -32,11 +33,11 @@ class CrossEntropy(nn.Module):
         total = F.cross_entropy(
             scores,
             label,
-            ignore_index=IGNORE_INDEX,
+            ignore_index=VOID,
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
-        return total / mean_over_devices((label != IGNORE_INDEX).sum()).clamp(min=1)
+        return total / mean_over_devices((label != VOID).sum()).clamp(min=1)
 
 
 class ClassBalancedCrossEntropy(nn.Module):
@@ -58,10 +59,10 @@ class ClassBalancedCrossEntropy(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
-        counts = mean_over_devices(torch.bincount(label[label != IGNORE_INDEX], minlength=scores.shape[1]))
+        counts = mean_over_devices(torch.bincount(label[label != VOID], minlength=scores.shape[1]))
         effective = (1 - self.beta ** (devices() * counts).clamp(min=1).double()) / (1 - self.beta)
         weight = (1 / effective).to(scores.dtype)
-        total = F.cross_entropy(scores, label, weight, ignore_index=IGNORE_INDEX, reduction="sum")
+        total = F.cross_entropy(scores, label, weight, ignore_index=VOID, reduction="sum")
         return total / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
 
 
@@ -89,8 +90,8 @@ class OHEMCrossEntropy(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
-        loss = F.cross_entropy(scores, label, ignore_index=IGNORE_INDEX, reduction="none")
-        hardest = loss[label != IGNORE_INDEX].sort(descending=True).values
+        loss = F.cross_entropy(scores, label, ignore_index=VOID, reduction="none")
+        hardest = loss[label != VOID].sort(descending=True).values
         if not len(hardest):
             return loss.sum()  # 0, with a gradient of 0
         hard = (hardest > -log(self.threshold)).sum()
@@ -118,7 +119,7 @@ class SegmentationLoss(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes rows columns"], label: Integer[Tensor, "batch height width"]
     ) -> Float[Tensor, ""]:
-        """``label`` has the image's size; integer of any width, ``IGNORE_INDEX`` for void.
+        """``label`` has the image's size; integer of any width, ``VOID`` for void.
 
         Scores at full resolution (the tutorial's network) meet every label, whatever ``grid`` says.
         """

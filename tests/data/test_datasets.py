@@ -172,6 +172,7 @@ def test_folder_takes_lists(folder):
     ("options", "said"),
     [
         ({"classes": []}, r"dataset\.classes is empty"),
+        ({"classes": [f"c{index}" for index in range(256)]}, r"dataset\.classes has 256 names; .* 255 at most"),
         ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, "1 colours for 2 classes"),
         ({"classes": ["a", "b"], "values": [0, 1, 2]}, "3 values for 2 classes"),
         ({"classes": ["a", "b"], "val_share": 1.0}, r"dataset\.val_share"),

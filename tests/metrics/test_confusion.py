@@ -53,3 +53,12 @@ def test_nothing_but_void_gives_nan_and_no_error():
 def test_unknown_label_is_named(label):
     with pytest.raises(ValueError, match=rf"labels \[{label}\]"):
         SegmentationMetrics(2).update(torch.zeros(2, dtype=torch.int64), torch.tensor([0, label]))
+
+
+def test_the_most_classes_a_byte_can_hold_beside_void():
+    """Class 254 counts, 255 is void, and a class 255 there cannot be."""
+    metrics = SegmentationMetrics(255)
+    metrics.update(torch.tensor([254, 254, 254]), torch.tensor([254, 253, 255]))
+    assert metrics.confusion.nonzero().tolist() == [[253, 254], [254, 254]]
+    with pytest.raises(ValueError, match="256 classes: a label map holds 255"):
+        SegmentationMetrics(256)

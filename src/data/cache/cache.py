@@ -18,11 +18,12 @@ from jaxtyping import Int64, UInt8
 
 from src.data.cache.pack import read_index, write_pack
 from src.data.dataset import DatasetError, SegmentationDataset
+from src.labels import LabelMap
 from src.system.processes import one_at_a_time
 
 log = logging.getLogger(__name__)
 
-Arrays = tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]
+Arrays = tuple[UInt8[np.ndarray, "height width 3"], LabelMap]
 
 
 class PackedCache:

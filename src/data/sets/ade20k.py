@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from src.data.dataset import VOID, DatasetError
+from src.data.dataset import DatasetError
 from src.data.files import FileDataset
 from src.data.palette import voc_palette
+from src.labels import VOID
 
 FOLDERS = {"train": "training", "val": "validation"}
 CLASSES = 150

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.dataset import VOID, DatasetError
+from src.data.dataset import DatasetError
 from src.data.files import FileDataset
+from src.labels import VOID
 
 CLASSES = {
     "sky": (128, 128, 128),

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.dataset import VOID, DatasetError
+from src.data.dataset import DatasetError
 from src.data.files import FileDataset
+from src.labels import VOID
 
 # Name: (id in *_labelIds.png, colour), in the order of train ids; from cityscapesscripts/helpers/labels.py.
 CLASSES = {

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from src.data.colours import Colour, ColourTable
-from src.data.dataset import VOID, DatasetError
+from src.data.dataset import DatasetError
 from src.data.files import FileDataset
 from src.data.palette import voc_palette
+from src.labels import MAX_CLASSES, VOID, LabelMap
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # what keeps values as they are
@@ -56,6 +56,8 @@ class Folder(FileDataset):
             raise DatasetError(f"dataset.root={root}: no folders images/ and masks/ there; set dataset.root=FOLDER")
         if not classes:
             raise DatasetError("dataset.classes is empty; name them by index: 'dataset.classes=[background,cat]'")
+        if len(classes) > MAX_CLASSES:
+            raise DatasetError(f"dataset.classes has {len(classes)} names; a label map holds {MAX_CLASSES} at most")
         check_numbers(len(classes), palette, values, void)
         self.classes = tuple(classes)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)
@@ -74,7 +76,7 @@ class Folder(FileDataset):
         ]
         super().__init__(pairs, {**nothing, **grey}, on_error, cache, [*strays, *mask_strays, *orphans])
 
-    def classes_of(self, mask: np.ndarray, path: Path) -> UInt8[np.ndarray, "height width"]:
+    def classes_of(self, mask: np.ndarray, path: Path) -> LabelMap:
         if mask.ndim != 3 or mask.dtype != np.uint8 or mask.shape[2] < 3:
             return super().classes_of(mask, path)
         if self.colours is None:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from src.data.dataset import VOID, Sample, SegmentationDataset
+from src.data.dataset import Sample, SegmentationDataset
 from src.data.palette import voc_palette
+from src.labels import VOID, LabelMap
 
 Split = Literal["train", "val", "test"]
 CLASSES = ("background", "disk", "box", "triangle", "star", "ring", "tree")
@@ -141,7 +142,7 @@ def texture(
     return colours[0] + blend.clip(0, 1)[..., None] * (colours[1] - colours[0])
 
 
-def with_void_boundary(label: UInt8[np.ndarray, "height width"], width: int = 1) -> UInt8[np.ndarray, "height width"]:
+def with_void_boundary(label: LabelMap, width: int = 1) -> LabelMap:
     """Mark ``width`` pixels on each side of every boundary between labels as void, as VOC's annotators did."""
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     return np.where(cv2.dilate(label, kernel) == cv2.erode(label, kernel), label, np.uint8(VOID))

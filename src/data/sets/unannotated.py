@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from src.data import DatasetError, FileDataset, Sample, SegmentationDataset
-from src.data.dataset import VOID
+from src.labels import VOID
 
 
 class Unannotated(SegmentationDataset):
