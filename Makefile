@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint bench faults sanitize clean
+.PHONY: help setup train test lint docs bench faults sanitize clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.ready-docs ## the documentation, as web pages: docs/_build/index.html
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build
+
+$(VENV)/.ready-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
 bench: $(READY) ## training step, loader, dense CRF engines (on a GPU too), processes: against their peers, paired in one run (CHECKPOINT=PATH of CamVid: its scores too)
 	@test -z "$(CHECKPOINT)" || test -f "$(CHECKPOINT)" || { echo "error: CHECKPOINT=$(CHECKPOINT): no such file" >&2; exit 2; }
 	$(BIN)/python -m tests.benchmarks.training
@@ -49,4 +56,4 @@ sanitize: $(READY) ## the C++ of the CRF under the address and undefined-behavio
 	tests/crf/sanitize.sh $(CURDIR)/$(BIN)/python
 
 clean: ## remove the environment, caches and build outputs (logs stay)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so
+	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so

@@ -11,7 +11,7 @@ MOST = 10_000  # iterations; it converges in tens
 
 @dataclass(frozen=True)
 class Parameters:
-    """k = w1 exp(-|dp|^2 / 2 sxy^2 - |dI|^2 / 2 srgb^2) + w2 exp(-|dp|^2 / 2 sg^2), Potts compatibility.
+    """``k = w1 exp(-|dp|^2 / 2 sxy^2 - |dI|^2 / 2 srgb^2) + w2 exp(-|dp|^2 / 2 sg^2)``, Potts compatibility.
 
     sxy (pixels, a number or (sy, sx)) and srgb (grey levels of 0..255) are the widths of the bilateral kernel,
     sg (pixels) that of the Gaussian. A kernel of weight 0 is left out. Classes whose largest probability in an

@@ -41,7 +41,7 @@ settings = st.fixed_dictionaries(
 
 
 def expected(mode: str, mask: np.ndarray, classes: int, options: dict[str, Any]) -> np.ndarray | None:
-    """Pixel by pixel, by the README's table; None where a value means nothing."""
+    """Pixel by pixel, by the table in docs/your_data.md; None where a value means nothing."""
     void, values = options.get("void", 255), options.get("values") or range(classes)
     label = np.zeros(mask.shape[:2], int)
     for place in np.ndindex(*mask.shape[:2]):

@@ -180,7 +180,7 @@ def commands(path: Path, folder: Path) -> dict[str, Callable[[], Any]]:
     run = Run(folder, {"command": "evaluate", "ckpt": str(path)})
     return {
         "evaluate": lambda: evaluate(composed(given, here, "trainer.accelerator=cpu", name="evaluate")),
-        "predict": lambda: predict(composed(given, here, f"input={REPO / 'docs/trimap.png'}", name="predict")),
+        "predict": lambda: predict(composed(given, here, f"input={REPO / 'docs/images/trimap.png'}", name="predict")),
         "export": lambda: export(composed(given, here, "format=torchscript", name="export")),
         "tune_crf": lambda: tune(composed(given, here, "name=null", name="tune_crf")),
         "report": lambda: labelled(Row([run]), 1, {}),
