@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.cli.sweep import RECORD, Sweep, read_record
+from src.runs.figures import METHODS, column, figure_name
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
         metrics = path.parent / "metrics.json"
         figures = json.loads(metrics.read_text()) if record["status"] == "done" and metrics.is_file() else {}
         row = {"job": path.parent.name, "overrides": " ".join(record["overrides"]), "status": record["status"]}
-        row |= {name: figures.get(f"val/{name}") for name in ("miou", "miou_crf")}
+        row |= {column("miou", method): figures.get(figure_name("miou", method)) for method in METHODS}
         rows.append({**row, "seconds": record["seconds"], "error": record["error"]})
     return rows
 
@@ -60,14 +61,15 @@ def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
     )
     table.add_column("job")
     table.add_column("status")
-    for column in ("mean IoU", "+ CRF", "time"):
-        table.add_column(column, justify="right")
+    for heading in ("mean IoU", "+ CRF", "time"):
+        table.add_column(heading, justify="right")
     for row in rows:
         own = " ".join(part for part in row["overrides"].split() if part not in common)
-        ious = (f"{100 * row[name]:.1f}" if row[name] is not None else "-" for name in ("miou", "miou_crf"))
+        mious = [row[column("miou", method)] for method in METHODS]
+        cells = ("-" if miou is None else f"{100 * miou:.1f}" for miou in mious)
         style = "red" if row["status"] == "failed" else None
         minutes, seconds = divmod(round(row["seconds"]), 60)
-        table.add_row(escape(own or row["job"]), row["status"], *ious, f"{minutes}:{seconds:02d}", style=style)
+        table.add_row(escape(own or row["job"]), row["status"], *cells, f"{minutes}:{seconds:02d}", style=style)
     console = Console()
     console.print(table)
     for row in rows:

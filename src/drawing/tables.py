@@ -23,47 +23,50 @@ def print_parameter_groups(groups: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_results(
-    metrics: Mapping[str, float], classes: Sequence[str], folder: Path, contents: Sequence[str], split: str = "val"
+    results: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    folder: Path,
+    contents: Sequence[str],
+    split: str = "val",
 ) -> None:
-    """IoU class by class without and with CRF, the means, and where everything lies.
+    """Print IoU class by class without and with CRF, the means, and where everything lies.
 
     Args:
-        metrics: as logged: val/iou/CLASS, val/iou_crf/CLASS, val/miou, ...; nan is a class that is absent.
+        results: the network's figures, and those with CRF where one ran: by name, as ``ratios`` of the confusion
+            matrix gives them, in 0..1; nan is a class that is absent.
         folder: of the run.
         contents: what in it is worth opening.
-        split: what stands before the names.
+        split: that was validated on.
     """
     console = Console()
-    if not isnan(metrics[f"{split}/miou"]):
-        console.print(results_table(metrics, classes, split))
+    if not isnan(results[0]["miou"]):
+        console.print(results_table(results, classes, split))
     console.print(f"{folder}/", highlight=False, soft_wrap=True, markup=False)
     for name in contents:
         console.print(f"  {name}{'/' if (folder / name).is_dir() else ''}", highlight=False)
 
 
-def results_table(metrics: Mapping[str, float], classes: Sequence[str], split: str) -> Table:
-    with_crf = f"{split}/miou_crf" in metrics
+def results_table(results: Sequence[Mapping[str, Any]], classes: Sequence[str], split: str) -> Table:
+    """Return the table that ``print_results`` prints."""
     title = "Validation" if split == "val" else f"Split {split}"
     table = Table(title=f"{title}, IoU in %", title_justify="left")
     table.add_column("class")
-    for column in ("network", "+ CRF", "gain") if with_crf else ("network",):
-        table.add_column(column, justify="right")
+    for heading in ("network", "+ CRF", "gain") if len(results) > 1 else ("network",):
+        table.add_column(heading, justify="right")
 
-    def row(title: str, key: str, style: str | None = None) -> None:
-        before, after = metrics[f"{split}/{key}"], metrics.get(f"{split}/{key.replace('iou', 'iou_crf')}", float("nan"))
-        cells = [percent(before)]
-        if with_crf:
-            cells += [percent(after), "" if isnan(after - before) else f"{100 * (after - before):+.1f}"]
-        table.add_row(title, *cells, style=style)
+    def row(heading: str, values: Sequence[float], style: str | None = None) -> None:
+        cells = [percent(value) for value in values]
+        if len(values) > 1:
+            gain = 100 * (values[1] - values[0])
+            cells.append("" if isnan(gain) else f"{gain:+.1f}")
+        table.add_row(heading, *cells, style=style)
 
-    for name in classes:
-        row(escape(name), f"iou/{name}")
+    for heading, *values in zip(classes, *(figures["iou"] for figures in results), strict=True):
+        row(escape(heading), [float(value) for value in values])
     table.add_section()
-    row("mean IoU", "miou", "bold")
-    for key in ("pixel_accuracy", "mean_accuracy"):
-        before, after = metrics[f"{split}/{key}"], metrics.get(f"{split}/{key}_crf", float("nan"))
-        cells = [percent(before), percent(after), f"{100 * (after - before):+.1f}"] if with_crf else [percent(before)]
-        table.add_row(key.replace("_", " "), *cells)
+    row("mean IoU", [float(figures["miou"]) for figures in results], "bold")
+    for figure in ("pixel_accuracy", "mean_accuracy"):
+        row(figure.replace("_", " "), [float(figures[figure]) for figures in results])
     return table
 
 

@@ -13,10 +13,9 @@ from src.data import FileDataset, SegmentationDataset
 from src.data.sets.unannotated import Unannotated
 from src.drawing.tables import print_results
 from src.evaluation.results import draw, write_tables
-from src.metrics import TrimapMetrics
+from src.runs.figures import NETWORK
 from src.runs.record import write_json
 from src.training.accidents import plain_accidents
-from src.training.callbacks.crf import validation_results
 from src.training.datamodule import SegmentationDataModule
 from src.training.restore import dataset_of, load_segmenter
 from src.training.trainer import build_trainer
@@ -30,7 +29,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     segmenter = load_segmenter(config.ckpt)
 
     segmenter.inference = instantiate(config.inference)
-    segmenter.metrics = TrimapMetrics(len(segmenter.classes), config.trimap)
+    segmenter.validation.trimap = config.trimap
     dataset = annotated_or_not(dataset_of(segmenter, config.dataset, config.split), config.split)
     dataset.check()
     callbacks = build_callbacks(config)
@@ -40,18 +39,20 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     with plain_accidents(trainer):
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
-    results = validation_results(segmenter, trainer)
-    figures = figures_of(results, segmenter.classes, config.split)
+    results = segmenter.validation.results
+    figures = figures_of(results, segmenter.classes, config.split, by_class=("iou", "accuracy"))
     if trainer.is_global_zero:
         folder = Path(config.paths.output_dir)
-        if results[""]["confusion"].any():
+        if results[NETWORK]["confusion"].any():
             write_json(folder / "metrics.json", figures)
             write_tables(folder, results, segmenter.classes)
             draw(folder, results, segmenter.classes)
             if not has_trimap(results):
                 log.info("no trimap: the annotation has no void pixels")
         names = ["metrics.json", "classes.csv", "confusion.png", "trimap.png", "pictures.png", "archive"]
-        print_results(figures, segmenter.classes, folder, [n for n in names if (folder / n).exists()], config.split)
+        print_results(
+            list(results.values()), segmenter.classes, folder, [n for n in names if (folder / n).exists()], config.split
+        )
     return figures
 
 

@@ -18,6 +18,7 @@ from src.drawing.tables import print_results
 from src.errors import UserError
 from src.models.weights.pretrained import load_pretrained, load_trained, read_state
 from src.runs.checkpoint_files import newest_intact
+from src.runs.figures import CRF, figure_name
 from src.runs.folder import is_first_process
 from src.runs.history import find_last, note_run
 from src.runs.loggers import finished_wandb
@@ -36,7 +37,7 @@ def main(config: DictConfig) -> float:
 
     with finished_wandb(), memory_advice():
         metrics = train(config)
-    return metrics.get("val/miou_crf", metrics["val/miou"])
+    return metrics.get(figure_name("miou", CRF), metrics[figure_name("miou")])
 
 
 def train(config: DictConfig) -> dict[str, float]:
@@ -78,7 +79,8 @@ def train(config: DictConfig) -> dict[str, float]:
     if trainer.is_global_zero:
         write_json(output / "metrics.json", metrics)
         names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
-        print_results(metrics, segmenter.classes, output, [name for name in names if (output / name).exists()])
+        results = list(segmenter.validation.results.values())
+        print_results(results, segmenter.classes, output, [name for name in names if (output / name).exists()])
     return metrics
 
 

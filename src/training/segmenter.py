@@ -12,10 +12,9 @@ from torch import Tensor
 
 from src.drawing.tables import print_parameter_groups
 from src.errors import UserError
-from src.metrics import SegmentationMetrics
 from src.models import DeepLab, Inference
-from src.models.geometry import upsample_scores
 from src.training.datamodule import Batch
+from src.training.validation import Validation, figures_of
 
 
 class Segmenter(LightningModule):
@@ -36,8 +35,8 @@ class Segmenter(LightningModule):
         dataset: configuration of the data set it is trained on; only kept, for those who evaluate a checkpoint.
 
     Attributes:
-        metrics: what a validation counts with, and ``CRFRefinement`` with a copy of it; holds the last one's counts.
         inference: how validation looks at an image.
+        validation: what the last validation found.
     """
 
     CONFIGS = ("model", "loss", "optimizer", "scheduler")
@@ -58,11 +57,11 @@ class Segmenter(LightningModule):
         self.save_hyperparameters(logger=False)  # loggers have the whole config
         self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
-        self.metrics = SegmentationMetrics(len(classes))
         self.inference = Inference()
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
+        self.validation = Validation(self.classes)
 
     def forward(self, image: Integer[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
         return self.model(image)
@@ -73,31 +72,24 @@ class Segmenter(LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self.metrics.reset()
+        self.validation.begin(self.device, self.trainer.strategy.reduce_boolean_decision)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
-        """Returns the score map and the labels; callbacks may add to this dict what comes of them."""
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Hand the score maps of a batch to ``validation``."""
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
             raise UserError(
                 f"validation after {self.trainer.global_step} iterations: the scores of {', '.join(batch['id'])} are "
                 "not finite (NaN or infinity): training diverged; lower optimizer.lr, or find where with debug=find_nan"
             )
-        prediction = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
-        self.metrics.update(prediction, batch["label"])
-        return {"scores": scores, "prediction": prediction}
+        self.validation.add(batch, scores)
 
     def on_validation_epoch_end(self) -> None:
-        if not self.trainer.sanity_checking:
-            self.log_metrics(self.metrics)
-
-    def log_metrics(self, metrics: SegmentationMetrics, suffix: str = "") -> None:
-        """Log ``val/miou``, ``val/iou/CLASS`` and the like; ``suffix`` tells the CRF's figures from the network's."""
-        values = metrics.compute()
-        for name in ("miou", "pixel_accuracy", "mean_accuracy"):
-            self.log(f"val/{name}{suffix}", values[name].float(), prog_bar=name == "miou")
-        for name, value in zip(self.classes, values["iou"], strict=True):
-            self.log(f"val/iou{suffix}/{name}", value.float())
+        """Log ``val/miou``, ``val/iou/CLASS`` and the like, and those with CRF where one refined."""
+        if self.trainer.sanity_checking:
+            return
+        for name, value in figures_of(self.validation.results, self.classes).items():
+            self.log(name, value, prog_bar=name == "val/miou")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = instantiate(self.optimizer_config, self.model)

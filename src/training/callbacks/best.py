@@ -1,11 +1,11 @@
-"""What the best checkpoint is worth, among the curves."""
+"""The figures of the best checkpoint, among the curves."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from src.training.callbacks.crf import validation_results
+from src.runs.figures import figure_name
 from src.training.segmenter import Segmenter
 
 
@@ -13,7 +13,6 @@ class BestFigures(Callback):
     """Logs ``best/miou``, ``best/miou_crf`` and ``best/step``, of the best validation so far, also when resumed.
 
     W&B's summary and MLflow's table of runs end with the best thereby; TensorBoard's HPARAMS page has it as hp_metric.
-    Must stand after ``CRFRefinement`` in the list of callbacks.
 
     Args:
         monitor: val/miou or val/miou_crf, as of the checkpoint that is kept.
@@ -33,8 +32,8 @@ class BestFigures(Callback):
         assert isinstance(module, Segmenter)
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        results = validation_results(module, trainer)
-        figures = {f"best/miou{suffix}": float(values["miou"]) for suffix, values in results.items()}
+        results = module.validation.results
+        figures = {figure_name("miou", method, "best"): float(values["miou"]) for method, values in results.items()}
         # Where the CRF skips this validation, its figures are not known.
         if figures.get(self.monitor, float("nan")) > self.best.get(self.monitor, float("-inf")):
             self.best = {**figures, "best/step": float(trainer.global_step)}

@@ -1,12 +1,9 @@
-"""Dense CRF inside the validation loop."""
+"""The dense CRF inside the validation loop."""
+
+from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future
-from concurrent.futures import TimeoutError as WaitedTooLong
-from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -15,19 +12,17 @@ from torch import Tensor
 from src.crf import DenseCRF, RefinementPool
 from src.errors import UserError
 from src.models.geometry import score_stride
-from src.training.datamodule import Batch
+from src.runs.figures import is_refined
 from src.training.segmenter import Segmenter
-from src.training.validation import METHODS, Results
 
 log = logging.getLogger(__name__)
 
 
 class CRFRefinement(Callback):
-    """Refines validation predictions while the network goes on with the next batch; logs ``val/miou_crf`` and the like.
+    """Refines the validation's score maps while the network goes on with the next batch: ``val/miou_crf`` and so on.
 
-    What comes of a batch is also put into the outputs of its validation step, as ``refined``: futures of label maps,
-    for callbacks further down the list. Where a worker hangs or is killed, a validation within training goes without
-    the CRF's figures and says so; one by itself, whose purpose they are, ends with an error.
+    Where a worker hangs or is killed, a validation within training goes on without the CRF's figures and says so; one
+    by itself, whose purpose they are, ends with an error.
 
     Args:
         crf: with its parameters and engine.
@@ -35,6 +30,9 @@ class CRFRefinement(Callback):
         first_n: only so many images of each process, in the loader's order; None for all.
         workers: images at a time; None for one a core.
         time_limit: seconds to wait for an image at most.
+
+    Raises:
+        ValueError: if a number is not positive.
     """
 
     def __init__(
@@ -45,8 +43,10 @@ class CRFRefinement(Callback):
         workers: int | None = None,
         time_limit: float = 600,
     ) -> None:
-        if every_n_validations < 1 or (first_n is not None and first_n < 1):
-            raise ValueError("callbacks.crf: every_n_validations and first_n must be positive")
+        positive = {"every_n_validations": every_n_validations, "first_n": first_n, "workers": workers}
+        for name, value in {**positive, "time_limit": time_limit}.items():
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}={value} must be positive")
         self.crf = crf
         self.every_n_validations = every_n_validations
         self.first_n = first_n
@@ -54,8 +54,6 @@ class CRFRefinement(Callback):
         self.time_limit = time_limit
         self.pool: RefinementPool | None = None
         self.validations = 0
-        self.active = False
-        self.under_way: deque[tuple[Future[Tensor], Tensor]] = deque()
 
     def state_dict(self) -> dict[str, Any]:
         return {"validations": self.validations}
@@ -65,65 +63,39 @@ class CRFRefinement(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
-        if trainer.sanity_checking:
-            self.active = False
-            return
-        self.active = not trainer.training or self.validations % self.every_n_validations == 0
-        self.validations += trainer.state.fn == "fit"
+        due = not trainer.training or self.validations % self.every_n_validations == 0
+        module.validation.refinement = self if due and not trainer.sanity_checking else None
+        self.validations += trainer.state.fn == "fit" and not trainer.sanity_checking
         self.submitted = 0
-        self.metrics = deepcopy(module.metrics)  # counts what the module counts
-        self.metrics.reset()
-        for name in [name for name in trainer.callback_metrics if "_crf" in name]:
+        self.trainer = trainer
+        for name in [name for name in trainer.callback_metrics if is_refined(name)]:
             del trainer.callback_metrics[name]  # the last validation's, should this one have none
-        if self.active and self.pool is None:
+
+    def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor] | None:
+        """Return a future of the image's label map; None beyond the first n images."""
+        if self.submitted == self.first_n:
+            return None
+        if self.pool is None:
             self.pool = RefinementPool(self.crf, self.workers, time_limit=self.time_limit)
+        future = self.pool.refine(image, scores, score_stride(scores.shape[-2:], image.shape[-2:]))
+        self.submitted += 1
+        return future
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        if not self.active or self.pool is None:
-            return
-        outputs["refined"] = []
-        with self.surviving(trainer):
-            for image, label, scores in zip(batch["image"], batch["label"], outputs["scores"], strict=True):
-                if self.submitted == self.first_n:
-                    break
-                future = self.pool.refine(image, scores, score_stride(scores.shape[-2:], image.shape[-2:]))
-                self.submitted += 1
-                self.under_way.append((future, label))
-                outputs["refined"].append(future)
-            while self.under_way and self.under_way[0][0].done():
-                self.count(*self.under_way.popleft())
+    def give_up(self, error: BaseException) -> None:
+        """Say what was lost; the next validation has new workers.
 
-    def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, Segmenter)
-        if trainer.sanity_checking:
-            return
-        with self.surviving(trainer):
-            while self.under_way:
-                self.count(*self.under_way.popleft())
-        if trainer.strategy.reduce_boolean_decision(self.active):  # figures of all processes or none
-            module.log_metrics(self.metrics, suffix="_crf")
-
-    def count(self, future: Future[Tensor], label: Tensor) -> None:
-        self.metrics.update(future.result(self.time_limit).to(label.device), label)
-
-    @contextmanager
-    def surviving(self, trainer: Trainer) -> Iterator[None]:
-        """Give up this validation's refinement where a worker is lost; the next one has new workers."""
-        try:
-            yield
-        except (WaitedTooLong, BrokenExecutor) as error:
-            if isinstance(error, BrokenExecutor):
-                what = "a CRF worker was killed, most likely for lack of memory: lower callbacks.crf.workers"
-            else:
-                what = f"the CRF took more than {self.time_limit:g} s for an image: raise callbacks.crf.time_limit"
-            self.abandon()
-            self.active = False
-            line = f"validation after {trainer.global_step} iterations: {what}, or set crf=none"
-            if trainer.state.fn != "fit":
-                raise UserError(line) from error
-            log.warning("%s; it goes without the CRF's figures, training goes on", line)
+        Raises:
+            UserError: outside of training.
+        """
+        if isinstance(error, BrokenExecutor):
+            cause = "a CRF worker was killed, most likely for lack of memory: lower callbacks.crf.workers"
+        else:
+            cause = f"the CRF took more than {self.time_limit:g} s for an image: raise callbacks.crf.time_limit"
+        self.abandon()
+        line = f"validation after {self.trainer.global_step} iterations: {cause}, or set crf=none"
+        if self.trainer.state.fn != "fit":
+            raise UserError(line) from error
+        log.warning("%s; it goes without the CRF's figures, training goes on", line)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         if self.pool is not None:
@@ -134,15 +106,7 @@ class CRFRefinement(Callback):
         self.abandon()
 
     def abandon(self) -> None:
-        self.under_way.clear()
+        """End the workers without waiting for what they are at."""
         if self.pool is not None:
             self.pool.abandon()
             self.pool = None
-
-
-def validation_results(module: Segmenter, trainer: Trainer) -> Results:
-    """What the last validation counted, on the CPU: the network's, and the CRF's where it ran; on every process."""
-    callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
-    refined = [c.metrics for c in callbacks if isinstance(c, CRFRefinement) and c.active]
-    computed = [{k: v.cpu() for k, v in metrics.compute().items()} for metrics in (module.metrics, *refined)]
-    return dict(zip(METHODS, computed, strict=False))

@@ -1,9 +1,6 @@
 """Predictions to look at, on disk and in the loggers."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
@@ -11,17 +8,18 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from src.drawing.pictures import colourise, comparison_sheet
-from src.training.datamodule import Batch
+from src.runs.figures import CRF, NETWORK
 from src.training.segmenter import Segmenter
+from src.training.validation import LabelledImage
 
-TITLES = {"truth": "truth (white: void)", "prediction": "network", "crf": "network + CRF"}
+TRUTH = "truth (white: void)"
+TAGS = {TRUTH: "truth", NETWORK.title: "prediction", CRF.title: "crf"}  # of W&B's masks
 
 
 class PredictionPictures(Callback):
     """One sheet a validation: image, truth, prediction and, where a CRF runs, its refinement, side by side.
 
     TensorBoard gets the sheet; W&B the images, with truth, prediction and refinement as masks to switch on and off.
-    Must stand after ``CRFRefinement`` in the list of callbacks.
 
     Args:
         folder: where the PNGs go, one for every validation.
@@ -33,28 +31,34 @@ class PredictionPictures(Callback):
         self.folder = Path(folder)
         self.count = count
         self.name = name
-        self.rows: list[tuple[str, Tensor, Tensor, Tensor, Future[Tensor] | None]] = []
+        self.chosen: frozenset[int] = frozenset()  # places in the validation set
+        self.shown: dict[int, dict[str, LabelledImage]] = {}  # by place and title
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
-    ) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        batches = int(trainer.num_val_batches[0])
-        if batch_idx not in np.linspace(0, batches - 1, min(self.count, batches)).round():
-            return
-        refined = outputs.get("refined") or [None]
-        self.rows.append((batch["id"][0], batch["image"][0], batch["label"][0], outputs["prediction"][0], refined[0]))
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        assert isinstance(module, Segmenter)
+        if trainer.is_global_zero:
+            module.validation.readers.append(self.keep)
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        images = 0 if trainer.sanity_checking else int(trainer.num_val_batches[0])  # one image a batch
+        self.chosen = frozenset(np.linspace(0, images - 1, min(self.count, images)).round().astype(int).tolist())
+        self.shown = {}
+
+    def keep(self, found: LabelledImage) -> None:
+        """Keep what goes on the sheet."""
+        if found.place in self.chosen:
+            self.shown.setdefault(found.place, {})[found.method.title] = found
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
-        if not self.rows:
+        if not self.shown:
             return
+        module.validation.wait()
+        titles = set.intersection(*(set(found) for found in self.shown.values()))  # the CRF's where all were refined
         palette = module.palette.numpy()
-        samples = [(id_, image.permute(1, 2, 0).cpu().numpy(), labels) for id_, image, labels in self.labelled()]
-        self.rows.clear()
+        samples = [self.sample(self.shown[place], titles) for place in sorted(self.shown)]
         rows = [
-            (id_, {"image": image, **{TITLES[kind]: colourise(label, palette) for kind, label in labels.items()}})
+            (id_, {"image": image, **{title: colourise(label, palette) for title, label in labels.items()}})
             for id_, image, labels in samples
         ]
         sheet = comparison_sheet(rows, module.classes, palette)
@@ -67,19 +71,25 @@ class PredictionPictures(Callback):
             elif isinstance(logger, WandbLogger):
                 names = dict(enumerate(module.classes))  # void has none, and is not drawn
                 ids, images, labels = zip(*samples, strict=True)
-                masks = [{kind: {"mask_data": m, "class_labels": names} for kind, m in each.items()} for each in labels]
+                masks = [
+                    {TAGS[title]: {"mask_data": label, "class_labels": names} for title, label in each.items()}
+                    for each in labels
+                ]
                 logger.log_image("val/pictures", list(images), caption=ids, masks=masks, step=trainer.global_step)
+        self.shown = {}
 
-    def labelled(self) -> Iterator[tuple[str, Tensor, dict[str, np.ndarray]]]:
-        """Each sample's label maps, uint8, by kind: truth, prediction, and crf if all samples were refined."""
-        everywhere = all(refined is not None and there(refined) for *_, refined in self.rows)
-        for id_, image, truth, prediction, refined in self.rows:
-            maps = {"truth": truth, "prediction": prediction}
-            if everywhere and refined is not None:
-                maps["crf"] = refined.result()
-            yield id_, image, {kind: label.cpu().numpy().astype(np.uint8) for kind, label in maps.items()}
+    @staticmethod
+    def sample(found: dict[str, LabelledImage], titles: set[str]) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
+        """Return id, image (height, width, 3) and label maps by title, truth first."""
+        one = found[NETWORK.title]
+        labels = {TRUTH: one.truth} | {m.title: found[m.title].label for m in (NETWORK, CRF) if m.title in titles}
+        return one.id, as_array(one.image.permute(1, 2, 0)), {title: as_array(label) for title, label in labels.items()}
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        assert isinstance(module, Segmenter)
+        if self.keep in module.validation.readers:
+            module.validation.readers.remove(self.keep)
 
 
-def there(refined: Future[Tensor]) -> bool:
-    """Not given up by ``CRFRefinement``, which by now has waited for all others."""
-    return refined.done() and not refined.cancelled() and refined.exception() is None
+def as_array(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy().astype(np.uint8)

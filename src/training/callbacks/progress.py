@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from src.runs.figures import METHODS, figure_name
+
 
 class StepProgress(ProgressBar):
     """One rich bar over all iterations of the run, and a line for every validation, also where no terminal listens.
@@ -86,7 +88,10 @@ class StepProgress(ProgressBar):
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self.enabled:
-            figures = {key: trainer.callback_metrics.get(key) for key in ("train/loss", "val/miou", "val/miou_crf")}
+            figures = {
+                key: trainer.callback_metrics.get(key)
+                for key in ("train/loss", *(figure_name("miou", method) for method in METHODS))
+            }
             line = "  ".join(f"{key} {value:.3f}" for key, value in figures.items() if value is not None)
             self.console.print(f"step {trainer.global_step:>6}  {line}", highlight=False)
         elif trainer.state.fn == "validate":

@@ -9,10 +9,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from src.metrics import TrimapMetrics
-from src.training.callbacks.crf import validation_results
+from src.runs.figures import NETWORK, figure_name
 from src.training.segmenter import Segmenter
-from src.training.validation import METHODS, Results, has_trimap
+from src.training.validation import Results, has_trimap
 
 if TYPE_CHECKING:
     import wandb
@@ -24,7 +23,7 @@ MAX_ROWS = 10_000  # of a wandb.Table
 class WandbCharts(Callback):
     """IoU by class, confusion matrices and trimap curves of the validation after training, the best checkpoint's.
 
-    Must stand after ``CRFRefinement`` in the list of callbacks. Does nothing where no W&B logger is.
+    Does nothing where no W&B logger is.
 
     Args:
         trimap: widest band around void, in pixels.
@@ -38,15 +37,15 @@ class WandbCharts(Callback):
         assert isinstance(module, Segmenter)
         after_training = trainer.state.fn == "validate"
         self.loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger) and after_training]
-        if self.loggers:  # counts the same, and the bands around void
-            module.metrics = TrimapMetrics(len(module.classes), self.trimap).to(module.device)
+        if self.loggers:
+            module.validation.trimap = self.trimap
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
         if not self.loggers:
             return
-        results = validation_results(module, trainer)  # on every process, which add up their counts
-        if trainer.is_global_zero and results[""]["confusion"].any():
+        results = module.validation.results  # on every process, which add up their counts
+        if trainer.is_global_zero and results[NETWORK]["confusion"].any():
             for logger in self.loggers:
                 logger.experiment.log({**charts(results, module.classes), "trainer/global_step": trainer.global_step})
 
@@ -54,8 +53,8 @@ class WandbCharts(Callback):
 def charts(results: Results, classes: Sequence[str]) -> dict[str, wandb.Table | CustomChart]:
     """All of them by the name that W&B shows."""
     made: dict[str, wandb.Table | CustomChart] = {"val/classes": class_table(results, classes)}
-    for suffix, values in results.items():
-        made[f"val/confusion{suffix}"] = confusion_chart(values["confusion"], classes, METHODS[suffix])
+    for method, values in results.items():
+        made[figure_name("confusion", method)] = confusion_chart(values["confusion"], classes, method.title)
     if has_trimap(results):
         made["val/trimap_miou"] = trimap_chart(results, "trimap_miou", "Mean IoU")
         made["val/trimap_pixel_accuracy"] = trimap_chart(results, "trimap_pixel_accuracy", "Pixel accuracy")
@@ -66,9 +65,9 @@ def class_table(results: Results, classes: Sequence[str]) -> wandb.Table:
     """A row for every class: its share of the pixels and its IoU by each method, in %; no IoU where it is absent."""
     import wandb
 
-    pixels = results[""]["confusion"].sum(1).double()
+    pixels = results[NETWORK]["confusion"].sum(1).double()
     columns = [100 * pixels / pixels.sum(), *(100 * values["iou"] for values in results.values())]
-    titles: list[str | int] = ["class", "% of pixels", *(f"IoU %, {METHODS[suffix]}" for suffix in results)]
+    titles: list[str | int] = ["class", "% of pixels", *(f"IoU %, {method.title}" for method in results)]
     numbers = zip(*(rounded(column) for column in columns), strict=True)
     return wandb.Table(titles, [[name, *row] for name, row in zip(classes, numbers, strict=True)])
 
@@ -102,7 +101,7 @@ def trimap_chart(results: Results, name: str, title: str) -> CustomChart:
     curves = [100 * values[name] for values in results.values()]
     widths = [width for width, value in enumerate(curves[0].tolist(), 1) if value == value]  # not those without pixels
     heights = [[curve[width - 1].item() for width in widths] for curve in curves]
-    methods = [METHODS[suffix] for suffix in results]
+    methods = [method.title for method in results]
     return wandb.plot.line_series(widths, heights, methods, f"{title} around void, %", "pixels from void")
 
 

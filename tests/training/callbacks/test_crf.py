@@ -101,7 +101,7 @@ def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path,
         validate(segmenter, datamodule, callback)
 
 
-@pytest.mark.parametrize("options", [{"every_n_validations": 0}, {"first_n": 0}])
-def test_bad_values_are_named(options):
-    with pytest.raises(ValueError, match=r"callbacks\.crf"):
-        CRFRefinement(DenseCRF(), **options)
+@pytest.mark.parametrize("name", ["every_n_validations", "first_n", "workers", "time_limit"])
+def test_bad_values_are_named(name):
+    with pytest.raises(ValueError, match=f"{name}=0 must be positive"):
+        CRFRefinement(DenseCRF(), **{name: 0})
