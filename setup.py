@@ -1,10 +1,24 @@
-"""Builds the dense CRF's compiled engine where a C++ compiler is there; without one the install goes on."""
+"""Build the package with conf/ inside, and the dense CRF's compiled engine where there is a C++ compiler."""
 
 import os
+import shutil
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+
+class BuildWithConf(build_py):
+    """Copy conf/ into the package as src/conf, where src.cli.conf_folder looks for it outside a checkout."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            folder = Path(self.build_lib, "src", "conf")
+            shutil.rmtree(folder, ignore_errors=True)  # files of an earlier build that conf/ has no more
+            shutil.copytree("conf", folder)
 
 
 class OptionalBuild(build_ext):
@@ -44,5 +58,5 @@ setup(
             optional=True,
         )
     ],
-    cmdclass={"build_ext": OptionalBuild},
+    cmdclass={"build_py": BuildWithConf, "build_ext": OptionalBuild},
 )

@@ -11,7 +11,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.conf_folder import CONF
+from src.cli.conf_folder import CONF, conf_folders
 from src.cli.help_page import choices
 from src.errors import UserError
 
@@ -81,7 +81,8 @@ def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def is_group(key: str) -> bool:
-    return os.path.isdir(CONF / key)  # of any key; Path.is_dir raises where it is too long for a name
+    # Path.is_dir raises where a key is too long for a name
+    return any(os.path.isdir(folder / key) for folder in conf_folders())
 
 
 def key_of(override: str) -> str:

@@ -18,11 +18,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from src import __version__
 from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain, explain_disk, explain_start, one_line
 from src.cli.resolvers import register_resolvers
+from src.cli.search_path import register_search_path
 from src.cli.sweep import attempt
 from src.cli.sweep_results import summarised
 from src.errors import UserError
@@ -85,8 +87,12 @@ def command(name: str, recipe: str) -> Callable[[], None]:
     job.__module__ = f"src.{name}"  # from which Hydra takes the job's name
 
     def run() -> None:
+        if "--version" in sys.argv[1:]:
+            print(f"deeplab {__version__}")
+            return
         os.environ["HYDRA_FULL_ERROR"] = "1"
         register_resolvers()
+        register_search_path()
         with summarised(), one_line_errors():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain
 from src.cli.resolvers import register_resolvers
+from src.cli.search_path import register_search_path
 from src.errors import UserError
 
 
@@ -30,6 +31,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     register_resolvers()
+    register_search_path()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)

@@ -5,7 +5,7 @@ import textwrap
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.conf_folder import CONF
+from src.cli.conf_folder import CONF, conf_folders
 
 KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # of the top level, with its comment
 
@@ -30,5 +30,5 @@ def groups(name: str) -> list[str]:
 
 
 def choices(group: str) -> list[str]:
-    """The YAML files of a group; those that only others build on begin with an underscore."""
-    return sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
+    """Return the names of a group's YAML files, ./conf's among them; one that others only build on begins with _."""
+    return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("[!_]*.yaml")})

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.conf_folder import CONF
+from src.cli.conf_folder import CONF, INSTALLED, writable_conf
 from src.crf import DenseCRF
 from src.errors import UserError
 from src.prediction.predictor import Predictor
@@ -24,14 +24,14 @@ from src.tuning.search import Confusion, Trial, Values, network_confusion, refin
 MARK = "# Tuned by python -m src.tune_crf"  # how a preset of a search begins; nothing else is overwritten
 
 
-def tune(config: DictConfig, presets: Path = CONF / "crf") -> Trial:
+def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     """Search, compare on images that the search has not seen, write the preset; returns the best configuration.
 
     Args:
-        presets: where crf=NAME is looked for.
+        presets: the folder that the preset goes to; None: the one where crf=NAME finds it.
     """
     start = time.perf_counter()
-    preset = free_preset(config.name, presets)
+    preset = free_preset(config.name, presets or writable_conf() / "crf")
     base = base_of(config)
 
     searcher = instantiate(config.search)
@@ -95,19 +95,24 @@ def base_of(config: DictConfig) -> dict[str, Any]:
 
 
 def free_preset(name: str | None, presets: Path) -> Path | None:
-    """Where the result goes, for ``crf=NAME``.
+    """Return the file that the result goes to, for ``crf=NAME``.
 
     Raises:
-        UserError: if a preset stands there that no search has written, or nothing can be written there.
+        UserError: if the name is that of a preset that no search has written, or of one of an installed package, or
+            if the folder cannot be written to.
     """
     if name is None:
         return None
     path = presets / f"{name}.yaml"
     if not re.fullmatch(r"\w[\w.-]*", str(name)):
         raise UserError(f"name={name}: give letters, digits, _ and - for crf=NAME")
-    if path.exists() and not path.read_text().startswith(MARK):
-        raise UserError(f"name={name}: {path} was not written by a search and stays; choose another name=")
+    packaged = CONF / "crf" / path.name
+    hidden = INSTALLED and packaged.exists()  # crf=NAME finds the package's preset first
+    if hidden or (path.exists() and not path.read_text().startswith(MARK)):
+        taken = packaged if hidden else path
+        raise UserError(f"name={name}: {taken} was not written by a search and stays; choose another name=")
     try:
+        presets.mkdir(parents=True, exist_ok=True)
         path.touch() if path.exists() else presets.joinpath(f".{name}").touch()
         presets.joinpath(f".{name}").unlink(missing_ok=True)
     except OSError as error:

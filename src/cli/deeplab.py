@@ -1,0 +1,61 @@
+"""The ``deeplab`` command: ``deeplab train head=largefov`` is ``python -m src.train head=largefov``."""
+
+import ast
+import difflib
+import os
+import runpy
+import sys
+
+from src import __version__
+from src.cli.conf_folder import CONF, PACKAGE
+
+
+def main() -> None:
+    """Run the command that the first argument names with the arguments behind it; exit status 2 if there is none."""
+    name, *overrides = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h"):
+        print(help_page())
+    elif name == "--version":
+        print(f"deeplab {__version__}")
+    elif name in (names := commands()):
+        sys.argv[1:] = overrides
+        sys.path.insert(0, os.getcwd())  # as python -m has it: a _target_ may be a class in the working directory
+        runpy.run_module(f"src.{name}", run_name="__main__", alter_sys=True)
+    else:
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"error: {name}: no such command.{hint} Commands: {', '.join(names)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def help_page() -> str:
+    """Return what ``deeplab --help`` prints."""
+    width = max(map(len, commands()))
+    lines = [f"  {name:<{width}}  {summary(name)}" for name in commands()]
+    return "\n".join(
+        [
+            "DeepLab V1 by configuration.",
+            "",
+            "Usage: deeplab COMMAND [GROUP=CHOICE ...] [KEY=VALUE ...]",
+            "",
+            *lines,
+            "",
+            "deeplab COMMAND --help lists the groups, choices and keys of a command. deeplab --version prints the version.",
+            "deeplab COMMAND is the same as python -m src.COMMAND.",
+        ]
+    )
+
+
+def commands() -> list[str]:
+    """Return the names of the commands: each has a module of src/ and a YAML of conf/."""
+    return sorted(path.stem for path in CONF.glob("*.yaml") if (PACKAGE / f"{path.stem}.py").is_file())
+
+
+def summary(name: str) -> str:
+    """Return what a command does, from its module's docstring, without importing it: that takes longer than the help."""
+    docstring = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    return docstring.split(": python -m")[0]
+
+
+if __name__ == "__main__":
+    main()
