@@ -9,10 +9,10 @@ USER_CONF = Path.cwd() / "conf"  # of where the process starts; a job may change
 
 
 def conf_folders() -> list[Path]:
-    """Return the folders that hold YAML groups, the package's first; a file in it hides one of the same name in ./conf."""
+    """Return the folders that hold YAML groups: the package's, whose files win, then ./conf where it is another."""
     return [CONF, *([USER_CONF] if USER_CONF.is_dir() and not USER_CONF.samefile(CONF) else [])]
 
 
 def writable_conf() -> Path:
-    """Return the folder that takes YAML written by a command: conf/ of the checkout, or ./conf of an installed package."""
+    """Return the folder that takes YAML written by a command: conf/ of a checkout; ./conf for an installed package."""
     return USER_CONF if INSTALLED else CONF

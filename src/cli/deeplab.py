@@ -40,8 +40,8 @@ def help_page() -> str:
             "",
             *lines,
             "",
-            "deeplab COMMAND --help lists the groups, choices and keys of a command. deeplab --version prints the version.",
-            "deeplab COMMAND is the same as python -m src.COMMAND.",
+            "deeplab COMMAND --help lists the groups, choices and keys of a command.",
+            "deeplab COMMAND is the same as python -m src.COMMAND. deeplab --version prints the version.",
         ]
     )
 
@@ -52,7 +52,7 @@ def commands() -> list[str]:
 
 
 def summary(name: str) -> str:
-    """Return what a command does, from its module's docstring, without importing it: that takes longer than the help."""
+    """Return what a command does: the first line of its module, which is read and not imported, since that is slow."""
     docstring = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))) or ""
     return docstring.split(": python -m")[0]
 
