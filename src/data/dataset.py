@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 from src.errors import UserError
 from src.labels import LabelMap
 
+Picture = UInt8[np.ndarray, "height width 3"]  # RGB
+
 
 class DatasetError(UserError):
     """A fault in the data; the message names the file and the remedy."""
@@ -19,7 +21,7 @@ class DatasetError(UserError):
 class Sample(NamedTuple):
     """One image with its annotation, as stored: the network normalises, the CRF wants raw colours."""
 
-    image: UInt8[np.ndarray, "height width 3"]  # RGB
+    image: Picture
     label: LabelMap
     id: str
 

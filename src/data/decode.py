@@ -1,21 +1,111 @@
-"""Image and mask files into arrays; whatever is wrong with one is said in a line."""
+"""Read image and mask files: the one reader of training, evaluation, prediction and their checks.
+
+==============================  ======================================  ====================================
+Kind of file                    As an image: RGB, uint8                 As a mask: integers
+==============================  ======================================  ====================================
+RGB                             as stored                               colours, as stored
+grey                            the same value three times              as stored
+grey of 1, 2 or 4 bits          black to white                          as stored: 0..1, 0..3, 0..15
+grey of 16 bits                 divided by 257                          as stored: 0..65535
+palette                         the palette's colours                   as stored: the index
+alpha, transparent colours      on white                                colours, as stored; alpha does not count
+CMYK                            converted by Pillow                     refused
+EXIF orientation                turned upright                          turned upright
+MPO (a photo and its preview)   the photo                               refused
+JPEG, WebP, JPEG 2000, AVIF     decoded                                 refused: they do not keep values
+animations, several pages       refused                                 refused
+floats                          refused                                 refused
+integers of 32 bits             refused                                 as stored
+more than 89,478,485 pixels     refused (Pillow's limit)                refused
+empty, torn, folders, pipes     refused                                 refused
+==============================  ======================================  ====================================
+
+Refused means a ``DatasetError`` of one line that names the file and the remedy.
+"""
+
+from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
+from jaxtyping import Integer
+from PIL import Image, ImageOps
 
-from src.data.dataset import DatasetError
+from src.data.dataset import DatasetError, Picture
 
-DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow clips them where it converts to RGB
+MaskValues = Integer[np.ndarray, "height width"] | Integer[np.ndarray, "height width channels"]
+
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
+MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
+BITS_PER_SAMPLE = 258  # tag of TIFF
+
+# Pillow warns of images above its limit, and raises an error above twice the limit only; here all of them are refused.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_image(path: Path) -> Picture:
+    """Return the image of a file as upright RGB.
+
+    Raises:
+        DatasetError: if the file is of a kind that is refused (see the module's table).
+    """
+    with opened(path) as image:
+        return to_rgb(image, str(path))
+
+
+def read_mask(path: Path) -> MaskValues:
+    """Return the values of a mask file as stored, turned upright.
+
+    Raises:
+        DatasetError: if the file is of a kind that is refused (see the module's table).
+    """
+    with opened(path) as image:
+        if image.format not in MASK_FORMATS or is_jpeg_inside(image):
+            kind = "JPEG" if image.format in ("MPO", "TIFF") else image.format
+            raise DatasetError(f"{path}: {kind} does not keep labels exactly; save the original labels as a PNG")
+        refuse_pages(image, str(path))
+        if image.mode not in MASK_MODES:
+            raise DatasetError(f"{path}: samples of mode {image.mode}; masks must hold whole numbers or RGB colours")
+        bits = bits_of_grey(image, path)
+        values = np.array(ImageOps.exif_transpose(image))
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    return values // np.uint8(255 // (2**bits - 1)) if bits in (2, 4) else values  # Pillow has stretched them to 0..255
+
+
+def to_rgb(image: Image.Image, name: str = "image") -> Picture:
+    """Return an image that Pillow has opened as upright RGB.
+
+    Args:
+        name: for messages.
+
+    Raises:
+        DatasetError: if it is an animation or a document, or its samples have no fixed range.
+    """
+    refuse_pages(image, name)
+    sixteen = image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if image.mode in ("I", "F") and not sixteen:
+        raise DatasetError(f"{name}: samples of 32 bits (mode {image.mode}), whose range is not known; convert it to 8")
+    image = ImageOps.exif_transpose(image)
+    if sixteen:  # Pillow's own conversion clips
+        values = np.asarray(image)
+        transparent = values == image.info.get("transparency", -1)
+        image = Image.fromarray(np.where(transparent, 255, values // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def why_unreadable(path: Path) -> str | None:
-    """What keeps a path from being opened, without opening it; None where nothing does."""
+    """Return what keeps a path from being opened, without opening it; None where nothing does."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -27,55 +117,55 @@ def why_unreadable(path: Path) -> str | None:
     if not stat.S_ISREG(status.st_mode):
         return "neither a file nor a link to one"  # a pipe would block whoever opens it
     if status.st_size == 0:
-        return "an empty file"
+        return "an empty file; copy it again"
     return None if os.access(path, os.R_OK) else "may not be read (file permissions)"
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """RGB as stored: transparency is dropped, an EXIF orientation is left alone.
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open a file for a block that decodes it.
 
     Raises:
-        DatasetError: if the file cannot be decoded, or has more than 8 bits a channel.
+        DatasetError: for whatever keeps it from being opened or decoded, or if it has too many pixels.
     """
-    with opened(path) as image:
-        if image.mode in DEEP_MODES:
-            raise DatasetError(f"{path}: more than 8 bits a channel ({image.mode}); convert the image to 8 bits")
-        return decoded(path, lambda: image.convert("RGB"))
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """The values of a mask as stored: (height, width) of integers, or (height, width, channels) where it has colours.
-
-    Raises:
-        DatasetError: if the file cannot be decoded, or is a JPEG, which does not keep values.
-    """
-    with opened(path) as image:
-        if image.format in ("JPEG", "MPO"):
-            raise DatasetError(f"{path}: a JPEG, which blurs labels; masks must be PNGs made from the original labels")
-        values = decoded(path, lambda: image)
-        return values.astype(np.uint8) if values.dtype == bool else values
-
-
-def opened(path: Path) -> Image.Image:
     if reason := why_unreadable(path):
         raise DatasetError(f"{path}: {reason}")
+    limit = Image.MAX_IMAGE_PIXELS or sys.maxsize
+    too_large = f"more than {limit:,} pixels; cut it into tiles"
     try:
-        return Image.open(path)
+        with Image.open(path) as image:
+            if image.width * image.height > limit:
+                raise DatasetError(f"{path}: {image.width}x{image.height}, {too_large}")
+            yield image
+    except DatasetError:
+        raise
     except Image.DecompressionBombError as error:
-        raise DatasetError(f"{path}: too large ({error}); cut it into tiles") from error
+        raise DatasetError(f"{path}: {too_large}") from error
+    except Image.UnidentifiedImageError as error:
+        raise DatasetError(f"{path}: no image of a kind that Pillow reads; save it as a PNG") from error
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
-        raise DatasetError(f"{path}: cannot be read ({reason_of(error, path)})") from error
+        reason = " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
+        raise DatasetError(f"{path}: cannot be read ({reason}); copy it again or save it anew") from error
 
 
-def decoded(path: Path, decode: Callable[[], Image.Image]) -> np.ndarray:
-    try:
-        return np.asarray(decode())
-    except Exception as error:  # likewise
-        raise DatasetError(f"{path}: cannot be read ({reason_of(error, path)})") from error
+def refuse_pages(image: Image.Image, name: str) -> None:
+    """Raise ``DatasetError`` if there is more than one picture in a file; MPO has a photograph and its preview."""
+    if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
+        raise DatasetError(f"{name}: {frames} frames or pages; save the one that is meant as an image of its own")
 
 
-def reason_of(error: Exception, path: Path) -> str:
-    """In one line, and without the path, which stands before it already."""
-    if "cannot identify image file" in str(error):
-        return "no image of a known kind"
-    return " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
+def is_jpeg_inside(image: Image.Image) -> bool:
+    """Return whether a TIFF is compressed as a JPEG is."""
+    return image.format == "TIFF" and "jpeg" in str(image.info.get("compression", ""))
+
+
+def bits_of_grey(image: Image.Image, path: Path) -> int:
+    """Return the bits of a stored grey value: 1, 2, 4 or 8 in a PNG or TIFF; 8 for all other images."""
+    if image.mode != "L":
+        return 8
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24]  # in its header: signature 8, length and name of the chunk 8, width 4, height 4
+    if image.format == "TIFF":
+        return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))[0])
+    return 8

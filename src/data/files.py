@@ -16,6 +16,7 @@ from src.labels import VOID, LabelMap
 
 log = logging.getLogger(__name__)
 
+MASK_VALUES = 1 << 16  # that a mask may hold: 0..65535
 PROBES = 64  # samples that the quick check opens
 
 
@@ -25,7 +26,7 @@ class FileDataset(SegmentationDataset):
     Args:
         pairs: (id, image, mask) of every sample.
         values: the class of every value that a mask may hold, ``VOID`` for those that do not count; None where masks
-            hold the class itself, and 255 where nothing counts.
+            hold the class itself, and 255 where nothing counts. Masks hold 0..65535.
         on_error: "raise", or "skip" to leave bad samples out: all are opened for that before the training starts.
         cache: a folder for decoded samples, or None.
         strays: faults of the folders that belong to no pair.
@@ -46,9 +47,8 @@ class FileDataset(SegmentationDataset):
         self.pairs = list(pairs)
         self.on_error, self.strays = on_error, strays
         self.values = dict(values or {index: index for index in (*range(len(self.classes)), VOID)})
-        self.lookup = np.zeros(256, np.uint8)
+        self.lookup = np.zeros(max(self.values) + 1, np.uint8)
         self.lookup[list(self.values)] = list(self.values.values())
-        self.known = np.isin(np.arange(256), list(self.values))
         self.cache_folder = Path(cache) if cache else None
         self.cache: PackedCache | None = None
 
@@ -71,7 +71,11 @@ class FileDataset(SegmentationDataset):
             return None, faults
         if image.shape[:2] == label.shape:
             return Sample(image, label, id_), []
-        turned = "; one is turned by its EXIF orientation" if image.shape[:2] == label.shape[::-1] else ""
+        turned = (
+            "; the mask fits where the image is not turned upright by its EXIF orientation: save the image without one"
+            if image.shape[:2] == label.shape[::-1]
+            else ""
+        )
         return None, [
             f"{mask_path}: the mask is {label.shape[1]}x{label.shape[0]}, its image {image_path} is "
             f"{image.shape[1]}x{image.shape[0]}; both must have one size{turned}"
@@ -87,14 +91,16 @@ class FileDataset(SegmentationDataset):
         Raises:
             DatasetError: if a value stands for nothing, or the mask holds no such values.
         """
-        if mask.ndim != 2 or mask.dtype.kind not in "iu" or mask.min() < 0 or mask.max() > 65535:
-            raise DatasetError(f"{path}: a mask must hold one 8-bit class index a pixel; this one holds colours")
-        counts = np.bincount(mask.ravel(), minlength=256)
-        if (wrong := np.flatnonzero(counts * ~np.pad(self.known, (0, len(counts) - 256)))).size:
+        if mask.ndim != 2:
+            raise DatasetError(f"{path}: a mask must hold one class index a pixel; this one holds colours")
+        if mask.min() < 0 or mask.max() >= MASK_VALUES:
+            raise DatasetError(f"{path}: labels from {mask.min()} to {mask.max()}; masks hold 0 to {MASK_VALUES - 1}")
+        present = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+        if wrong := [value for value in present if value not in self.values]:
             classes = ranges(value for value, index in self.values.items() if index != VOID)
             void = ranges(value for value, index in self.values.items() if index == VOID)
             raise DatasetError(
-                f"{path}: labels {wrong.tolist()[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
+                f"{path}: labels {wrong[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
                 + self.remedy
             )
         return self.lookup[mask]

@@ -12,9 +12,10 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from src.data.dataset import Picture
 from src.drawing.pictures import indexed_image, overlay
 from src.errors import UserError
-from src.prediction.predictor import Picture, Prediction, Predictor
+from src.prediction.predictor import Prediction, Predictor
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}  # by folder in the output
 RECORD = "predict.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,14 +13,15 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from src.data.dataset import Picture
+from src.data.decode import read_image
 from src.errors import UserError
-from src.prediction.inputs import find_images, read_image, result_names
+from src.prediction.inputs import find_images, result_names
 from src.prediction.outputs import ENDINGS, WriteError, check_record, checksum, save_prediction, save_record
-from src.prediction.predictor import Picture, Prediction, Predictor, Tensor
+from src.prediction.predictor import Prediction, Predictor, Tensor
 from src.system.futures import OrderedFutures
 
 __all__ = ["Prediction", "Predictor", "predict"]
@@ -43,7 +43,6 @@ def main(config: DictConfig) -> None:
 def predict(config: DictConfig) -> list[str]:
     """Label all images; returns a line for each that could not be."""
 
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_image refuses such files itself
     jobs = find_jobs(config)
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)

@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
+from src.data.dataset import Picture
+from src.data.decode import read_image, to_rgb
 from src.errors import UserError
 from src.labels import LabelMap
 from src.models import Inference
 from src.models.geometry import score_stride, upsample_scores
-from src.prediction.inputs import read_image, rgb
 from src.system.hardware import auto_precision
-
-Picture = UInt8[np.ndarray, "height width 3"]
 
 
 class Prediction(NamedTuple):
@@ -94,7 +93,7 @@ class Predictor:
         if isinstance(image, (str, Path)):
             return read_image(Path(image))
         if not isinstance(image, np.ndarray):
-            return rgb(image)
+            return to_rgb(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise UserError(f"image is {image.dtype} {image.shape}: give RGB in 0..255 as uint8 (height, width, 3)")
         return image

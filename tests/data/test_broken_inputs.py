@@ -75,23 +75,22 @@ BROKEN = {
     "image cut in half": (lambda i, m: cut(i, 0.5), r"bad\.jpg: cannot be read \(image file is truncated"),
     "image cut in its header": (lambda i, m: cut(i, 0.02), r"bad\.jpg: "),
     "image empty": (lambda i, m: i.write_bytes(b""), r"bad\.jpg: an empty file"),
-    "image zeroed": (lambda i, m: i.write_bytes(bytes(5000)), r"bad\.jpg: cannot be read \(no image of a known kind\)"),
-    "image is text": (lambda i, m: i.write_text("see above"), r"bad\.jpg: cannot be read \(no image of a known kind\)"),
+    "image zeroed": (lambda i, m: i.write_bytes(bytes(5000)), r"bad\.jpg: no image of a kind that Pillow reads"),
+    "image is text": (lambda i, m: i.write_text("see above"), r"bad\.jpg: no image of a kind that Pillow reads"),
     "image is a folder": (lambda i, m: swap_for_folder(i), r"bad\.jpg: a folder, where a file should be"),
     "image links to itself": (lambda i, m: loop(i), r"bad\.jpg: cannot be read \(Too many levels of symbolic links\)"),
     "image links to nothing": (lambda i, m: dangle(i), r"bad\.jpg: a link to nothing"),
     "image is a pipe": (lambda i, m: pipe(i), r"bad\.jpg: neither a file nor a link to one"),
-    "image is huge": (lambda i, m: huge(i), r"bad\.jpg: too large .*cut it into tiles"),
-    "image of 16 bits": (lambda i, m: save(i, "I;16", 700, format="PNG"), r"bad\.jpg: more than 8 bits a channel"),
-    "image of floats": (lambda i, m: save(i, "F", 0.5, format="TIFF"), r"bad\.jpg: more than 8 bits a channel"),
+    "image is huge": (lambda i, m: huge(i), r"bad\.jpg: more than 89,478,485 pixels; cut it into tiles"),
+    "image of floats": (lambda i, m: save(i, "F", 0.5, format="TIFF"), r"bad\.jpg: samples of 32 bits"),
     "image of another size": (lambda i, m: save(i, "RGB", 0, (41, 30)), r"is 40x30, its image .*bad\.jpg is 41x30"),
-    "image turned": (lambda i, m: save(i, "RGB", 0, (30, 40)), r"one is turned by its EXIF orientation"),
+    "image turned": (lambda i, m: save(i, "RGB", 0, (30, 40)), r"turned upright by its EXIF orientation"),
     "image of an unknown kind": (lambda i, m: i.rename(i.with_suffix(".heic")), r"bad\.heic: not used here; endings"),
     "image in two kinds": (lambda i, m: save(i.with_suffix(".png"), "RGB", 0), r"bad\.png: there is bad\.jpg too"),
     "mask missing": (lambda i, m: m.unlink(), r"bad\.png: missing"),
     "mask cut in half": (lambda i, m: cut(m, 0.5), r"bad\.png: cannot be read"),
     "mask with a wrong checksum": (
-        lambda i, m: m.write_bytes(m.read_bytes().replace(b"IDAT", b"IDAX")), r"bad\.png: cannot be read"),
+        lambda i, m: m.write_bytes(m.read_bytes().replace(b"IDAT", b"IDAX")), r"bad\.png: no image of a kind"),
     "mask empty": (lambda i, m: m.write_bytes(b""), r"bad\.png: an empty file"),
     "mask is a folder": (lambda i, m: swap_for_folder(m), r"bad\.png: a folder, where a file should be"),
     "mask links to itself": (lambda i, m: loop(m), r"bad\.png: cannot be read \(Too many levels of symbolic links\)"),
@@ -102,10 +101,10 @@ BROKEN = {
         lambda i, m: Image.fromarray(np.full((SIZE[1], SIZE[0]), 300, np.uint16)).save(m), r"bad\.png: labels \[300\]"),
     "mask in colours": (lambda i, m: save(m, "RGB", (255, 0, 0)), r"bad\.png: holds colours; .*dataset\.palette="),
     "mask with transparency": (lambda i, m: save(m, "LA", (1, 255)), r"bad\.png: .*this one holds colours"),
-    "mask is a JPEG": (lambda i, m: m.write_bytes(jpeg()), r"bad\.png: a JPEG, which blurs labels"),
+    "mask is a JPEG": (lambda i, m: m.write_bytes(jpeg()), r"bad\.png: JPEG does not keep labels exactly"),
     "mask named .jpg": (lambda i, m: m.rename(m.with_suffix(".jpg")), r"masks/bad\.jpg: not used here"),
-    "mask is text": (lambda i, m: m.write_text("{}"), r"bad\.png: cannot be read \(no image of a known kind\)"),
-    "mask of floats": (lambda i, m: save(m, "F", 0.5, format="TIFF"), r"bad\.png: .*this one holds colours"),
+    "mask is text": (lambda i, m: m.write_text("{}"), r"bad\.png: no image of a kind that Pillow reads"),
+    "mask of floats": (lambda i, m: save(m, "F", 0.5, format="TIFF"), r"bad\.png: samples of mode F"),
 }  # fmt: skip
 NO_SAMPLE = {"image missing", "image of an unknown kind"}  # nothing to skip: the folder has an image less
 STILL_GOOD = {"image in two kinds"}
@@ -205,12 +204,12 @@ def test_nothing_left_is_an_error(folder):
 
 
 def test_what_looks_odd_and_is_good(folder):
-    """Images with an alpha channel, grey, with a palette, CMYK; masks of one bit, of 16 bits, with a palette."""
+    """Images with an alpha channel, grey, of 16 bits, CMYK; masks of one bit, of 16 bits, with a palette."""
     images, masks = folder / "images", folder / "masks"
     save(images / "a.jpg", "CMYK", (0, 0, 0, 0))
     save(images / "b.jpg", "RGBA", (1, 2, 3, 0), format="PNG")
     save(images / "c.jpg", "L", 7)
-    save(images / "d.jpg", "P", 1, format="PNG")
+    save(images / "d.jpg", "I;16", 700, format="PNG")
     save(masks / "a.png", "1", 1)
     Image.fromarray(np.full((SIZE[1], SIZE[0]), 2, np.uint16)).save(masks / "b.png")
     coloured = Image.new("P", SIZE, 2)
@@ -223,5 +222,5 @@ def test_what_looks_odd_and_is_good(folder):
     }
     assert (labels["a"], labels["b"], labels["c"]) == ([1], [2], [2])
     assert (data[0].image >= 250).all()  # no ink
-    assert data[1].image[0, 0].tolist() == [1, 2, 3]
+    assert data[1].image[0, 0].tolist() == [255, 255, 255]  # transparent
     assert data[1].label.dtype == np.uint8

@@ -23,7 +23,6 @@ from src.training.segmenter import Segmenter
 from tests.checkpoints import write_checkpoint
 from tests.conftest import REPO
 from tests.models.networks import composed
-from tests.prediction.test_inputs import broken_and_odd
 
 CRF = {"w1": 4, "sxy": 30, "srgb": 10, "iterations": 3, "prune": 0}
 
@@ -151,6 +150,45 @@ def test_two_files_of_one_name_have_two_masks(ckpt: Path, module: Segmenter, tmp
     for name, array in (("a.png", first), ("a.bmp", second)):
         label = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{name}.png"))
         assert (label == expected_label(module, array, crf=False)).mean() > 0.999
+
+
+def broken_and_odd(folder: Path) -> dict[str, str]:
+    """Files that cannot be used, and what must be said of each; good.png is fine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    good = Image.new("RGB", (24, 16), "red")
+    good.save(folder / "good.png")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    noise.save(folder / "whole.jpg")
+    (folder / "truncated.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:2000])
+    (folder / "whole.jpg").rename(folder / "whole.bin")  # no image's ending: not looked at
+    noise.save(folder / "torn.png")
+    (folder / "torn.png").write_bytes((folder / "torn.png").read_bytes()[:3000])
+    (folder / "empty.jpg").touch()
+    (folder / "folder.png").mkdir()
+    good.save(folder / "folder.png" / "inside.png")
+    (folder / "text.jpg").write_text("not a picture\n")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "nowhere.png").symlink_to(folder / "missing.png")
+    frames = [Image.new("RGB", (24, 16), (index, 0, 0)) for index in (0, 100, 200)]
+    frames[0].save(folder / "animation.gif", save_all=True, append_images=frames[1:])
+    Image.fromarray(np.ones((16, 24), np.float32)).save(folder / "float.tiff")
+    Image.fromarray(np.full((16, 24), 70000, np.int32)).save(folder / "int.tiff")
+    Image.new("1", (20000, 10000)).save(folder / "huge.png")
+    Image.new("1", (10000, 9000)).save(folder / "large.png")
+    return {
+        "truncated.jpg": "cannot be read (",
+        "torn.png": "cannot be read (",
+        "empty.jpg": "an empty file",
+        "folder.png": "a folder, where a file should be",
+        "text.jpg": "no image of a kind that Pillow reads",
+        "loop.png": "cannot be read (",
+        "nowhere.png": "a link to nothing",
+        "animation.gif": "3 frames or pages; save the one that is meant",
+        "float.tiff": "samples of 32 bits (mode F)",
+        "int.tiff": "samples of 32 bits (mode I)",
+        "large.png": "10000x9000, more than 89,478,485 pixels; cut it into tiles",
+        "huge.png": "more than 89,478,485 pixels; cut it into tiles",
+    }
 
 
 def test_bad_files_do_not_stop_the_rest(ckpt: Path, tmp_path: Path) -> None:

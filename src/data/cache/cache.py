@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 
 from src.data.cache.pack import read_index, write_pack
-from src.data.dataset import DatasetError, SegmentationDataset
+from src.data.dataset import DatasetError, Picture, SegmentationDataset
 from src.labels import LabelMap
 from src.system.processes import one_at_a_time
 
 log = logging.getLogger(__name__)
 
-Arrays = tuple[UInt8[np.ndarray, "height width 3"], LabelMap]
+Arrays = tuple[Picture, LabelMap]
 
 
 class PackedCache:

@@ -23,7 +23,7 @@ from src.data.parallel import over_cores
 log = logging.getLogger(__name__)
 
 TRAILER = struct.Struct("<QI32s8s")  # samples, CRC-32 of the index, fingerprint of the sources, format
-FORMAT = b"deeplab1"
+FORMAT = b"deeplab2"  # 2: EXIF orientation, transparency and bits of grey count
 COLUMNS = 4  # of the index: offset, height, width, CRC-32
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from src.data.colours import Colour, ColourTable
 from src.data.dataset import DatasetError
-from src.data.files import FileDataset
+from src.data.files import MASK_VALUES, FileDataset
 from src.data.palette import voc_palette
 from src.labels import MAX_CLASSES, VOID, LabelMap
 
@@ -27,7 +27,7 @@ class Folder(FileDataset):
         classes: names, by index.
         palette: RGB in 0..255 for each class; VOC's colours if None. Masks in colours (not palette PNGs, whose indices
             are taken as they are) are read by it.
-        values: the masks' grey value for each class; None where it is the index.
+        values: the masks' grey value for each class, 0..65535; None where it is the index.
         void: the masks' value, or colour, for pixels that do not count; None if there is none.
         val_share: part of the images that is kept for validation, where root has no train.txt and val.txt (lists of
             names without endings, one a line).
@@ -94,7 +94,7 @@ class Folder(FileDataset):
 def check_numbers(
     classes: int, palette: Sequence[Colour] | None, values: Sequence[int] | None, void: int | Colour | None
 ) -> None:
-    """Raises ``DatasetError`` where one does not fit the classes or is no byte."""
+    """Raise ``DatasetError`` where one does not fit the classes, or a number is out of range."""
     for key, noun, given in (("palette", "colours", palette), ("values", "values", values)):
         if given is not None and len(given) != classes:
             raise DatasetError(f"dataset.{key} has {len(given)} {noun} for {classes} classes")
@@ -102,10 +102,12 @@ def check_numbers(
         raise DatasetError("dataset.palette takes three numbers for each class: red, green, blue")
     if values is not None and len(set(values)) < classes:
         raise DatasetError("dataset.values has one value for two classes")
-    numbers = [n for colour in palette or () for n in colour] + list(values or ())
-    numbers += [void] if isinstance(void, int) else list(void or ())
-    if not all(isinstance(n, int) and 0 <= n <= 255 for n in numbers):
-        raise DatasetError("dataset.palette, values and void take whole numbers from 0 to 255")
+    colours = [*(palette or ()), *([] if void is None or isinstance(void, int) else [void])]
+    if not all(isinstance(n, int) and 0 <= n <= 255 for colour in colours for n in colour):
+        raise DatasetError("dataset.palette and the colour dataset.void take whole numbers from 0 to 255")
+    greys = [*(values or ()), *([void] if isinstance(void, int) else [])]
+    if not all(isinstance(n, int) and 0 <= n < MASK_VALUES for n in greys):
+        raise DatasetError(f"dataset.values and void take whole numbers from 0 to {MASK_VALUES - 1}")
 
 
 def by_stem(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
