@@ -1,0 +1,257 @@
+"""The documentation is true: its commands compose, its links lead somewhere, its names exist."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from src.cli.check_structure import check_structure, compose_groups, key_of
+from src.cli.check_values import check_values
+from src.cli.compose import compose
+from src.errors import UserError
+from tests.conftest import REPO
+
+CONF = REPO / "conf"
+COMMANDS = {path.stem for path in CONF.glob("*.yaml")}
+GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "paths", "release"}
+PAGES = {str(path.relative_to(REPO)): path.read_text() for path in [REPO / "README.md", *REPO.glob("docs/**/*.md")]}
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
+
+OTHER_PROGRAMS = {"pip", "source", "jupyter", "pytest"}  # that the pages call
+CHOICES_OF_YOURS = {"dataset=mine": "dataset=folder", "crf=mine": "crf=deeplab"}
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(page, content) of every fenced block of a language."""
+    return [(page, body) for page, text in PAGES.items() for name, body in FENCE.findall(text) if name == language]
+
+
+def shell_lines() -> list[str]:
+    """Every command of the pages: the lines of shell blocks, and code within sentences that calls our programs."""
+    lines = [line for _, body in blocks("sh") for line in body.replace("\\\n", " ").splitlines()]
+    for text in PAGES.values():
+        spans = CODE_SPAN.findall(FENCE.sub("", text))
+        lines += [
+            span
+            for span in spans
+            if re.match(r"(make|deeplab|python -m) [a-z]", span) and not re.search("COMMAND|CHOICE", span)
+        ]
+    return sorted({line.partition(" #")[0].strip() for line in lines} - {""})
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a command without comments, and without what stands before the program."""
+    words = shlex.split(line, comments=True)
+    return words[1:] if words[:1] == ["srun"] else words
+
+
+def is_ours(words: list[str]) -> bool:
+    return words[0] == "deeplab" or (words[:2] == ["python", "-m"] and words[2] in {f"src.{c}" for c in COMMANDS})
+
+
+OURS = {" ".join(words): line for line in shell_lines() if (words := words_of(line)) and is_ours(words)}
+
+
+def first_job(overrides: list[str]) -> Iterator[str]:
+    """The overrides of a multirun's first job: of several values the first, of an interval its beginning."""
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.is_interval_sweep():
+            yield f"{override.key_or_group}={override.value().start}"
+        elif override.is_choice_sweep():
+            yield f"{override.key_or_group}={next(override.sweep_string_iterator())}"
+        else:
+            yield override.input_line
+
+
+def check_command(line: str, folder: Path) -> None:
+    """Compose the config of one of our commands and check it, as the command itself does.
+
+    Raises:
+        UserError: if the command would refuse it.
+    """
+    words = words_of(line)
+    command, rest = (words[1], words[2:]) if words[0] == "deeplab" else (words[2].removeprefix("src."), words[3:])
+    overrides = [CHOICES_OF_YOURS.get(word, word) for word in rest if not word.startswith("-") and word != "job"]
+    overrides = list(first_job(overrides))
+    config = compose(command, *overrides, output_dir=folder)
+    own = [override for override in overrides if not key_of(override).startswith("hydra")]
+    defaults = defaults_of(command, *(override for override in overrides if key_of(override) in GROUPS))
+    check_structure(config, defaults, own)
+    check_values(config, defaults, own)
+
+
+@cache
+def defaults_of(command: str, *groups: str) -> DictConfig:
+    """The config under these choices of groups: half of the time that a check takes, and the same for many."""
+    return compose_groups(command, groups)
+
+
+@pytest.mark.parametrize("line", OURS.values())
+def test_command_composes(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    check_command(line, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ["deeplab train optimizer.lrr=0.1", "deeplab train head=largefv", "python -m src.evaluate ckpt=a trimap=0"]
+)
+def test_wrong_command_is_found(line: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        check_command(line, tmp_path)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {line.split()[1] for line in OURS if line.startswith("deeplab")} == COMMANDS
+
+
+def test_other_commands_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
+    for line in shell_lines():
+        words = words_of(line)
+        if is_ours(words):
+            continue
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[:2] == ["python", "-m"]:
+            assert find_spec(words[2]), line
+        elif words[0] == "python":
+            assert (REPO / words[1]).is_file(), line
+        else:
+            assert words[0] in OTHER_PROGRAMS, line
+
+
+@pytest.mark.parametrize("arguments", [["src.train", "--help"], ["src.describe", "backbone=slim", "measure=false"]])
+def test_command_runs(arguments: list[str], tmp_path: Path) -> None:
+    logs = [f"paths.log_dir={tmp_path}"] if "--help" not in arguments else []
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments, *logs], cwd=REPO, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "DeepLab V1" in done.stdout or "receptive field" in done.stdout
+
+
+def test_readme_lists_every_choice() -> None:
+    rows = [row.split(" | ") for row in ROW.findall(PAGES["README.md"])]
+    table = {row[0].strip("`"): set(CODE_SPAN.findall(row[2])) for row in rows if len(row) == 3 and row[0][0] == "`"}
+    assert table == {group: choices(group) for group in GROUPS}
+
+
+def test_tables_list_every_choice() -> None:
+    """A table whose first column is headed by a group has a row for each of its choices."""
+    found = 0
+    for page, text in PAGES.items():
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            header, *rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
+            if page != "README.md" and (group := header[0].strip("`")) in GROUPS and header[0] != group:
+                names = {name for row in rows for name in CODE_SPAN.findall(row[0])}
+                assert names == choices(group), f"{page}: {group}"
+                found += 1
+    assert found >= 6
+
+
+def choices(group: str) -> set[str]:
+    return {path.stem for path in (CONF / group).glob("[!_]*.yaml")}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in LINK.findall(FENCE.sub("", PAGES[page])):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (REPO / page).parent / path if path else REPO / page
+        assert file.exists(), f"{page}: {target}"
+        assert not anchor or anchor in anchors(file), f"{page}: {target}"
+
+
+@cache
+def anchors(file: Path) -> set[str]:
+    """Of a page's headings, as GitHub and MyST make them."""
+    headings = HEADING.findall(FENCE.sub("", file.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    listed = {"docs/index"}
+    for page in ("docs/index.md", "docs/api/index.md"):
+        for toctree in re.findall(r"^```\{toctree\}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL):
+            names = [line for line in toctree.splitlines() if line and not line.startswith(":")]
+            listed |= {f"{Path(page).parent}/{name}" for name in names}
+    assert listed == {page.removesuffix(".md") for page in PAGES if page.startswith("docs/")}
+
+
+def test_every_picture_is_shown() -> None:
+    shown = {Path(target).name for text in PAGES.values() for target in LINK.findall(text)}
+    assert {path.name for path in (REPO / "docs" / "images").iterdir()} <= shown
+
+
+def test_readme_is_one_screen() -> None:
+    assert len(PAGES["README.md"].encode()) <= 10_000
+
+
+@pytest.mark.parametrize("name", [name for text in PAGES.values() for name in DIRECTIVE.findall(text)])
+def test_reference_names_what_exists(name: str) -> None:
+    assert resolved(name).__doc__
+
+
+def resolved(name: str) -> object:
+    """A module, or what one holds, by its dotted name."""
+    module, _, attribute = name.rpartition(".")
+    found = getattr(import_module(module), attribute, None)
+    return import_module(name) if found is None else found
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_python_imports_and_calls_what_exists(page: str, code: str) -> None:
+    tree = ast.parse(code)
+    imported = {
+        alias.name: resolved(f"{node.module}.{alias.name}")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("src.")
+        for alias in node.names
+    }
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in imported:
+            known = inspect.signature(imported[call.func.id]).parameters
+            assert {keyword.arg for keyword in call.keywords} <= set(known), ast.unparse(call)
+
+
+def test_error_lines_are_those_of_the_code() -> None:
+    """Whatever stands between the dots of an error line in docs/troubleshooting.md is in one message of the code."""
+    quoted = [line for row in ROW.findall(PAGES["docs/troubleshooting.md"]) for line in CODE_SPAN.findall(row)[:1]]
+    lines = [line for line in quoted if " " in line]
+    assert len(lines) > 20
+    known = "\n".join(messages())
+    for line in lines:
+        parts = [re.escape(part.strip()) for part in line.split("...") if part.strip()]
+        assert re.search(r"[^\n]*".join(parts), known), line
+
+
+def messages() -> Iterator[str]:
+    """Every text of the code, with dots where a value is filled in."""
+    for path in sorted((REPO / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
+                yield "".join(map(str, parts)).replace("\n", " ")
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value.replace("\n", " ")
