@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from src.errors import UserError
 from src.runs.checkpoint_files import previous
 from src.runs.loggers import SIGTERM_EXIT
+from src.training.lightning_state import callbacks_of, loader_workers
 
 BROKEN = (OSError, EOFError, UnpicklingError)  # of a data worker that died with a batch half handed over
 
@@ -53,8 +54,7 @@ def plain_accidents(trainer: Trainer) -> Iterator[None]:
     except (RuntimeError, MemoryError, *BROKEN) as error:
         if lacks_memory(error):
             raise UserError(NEEDS_LESS + go_on(trainer)) from error
-        callbacks = vars(trainer)["callbacks"]  # which Lightning gives no type
-        workers = next(callback for callback in callbacks if isinstance(callback, WorkerNames))
+        workers = next(callback for callback in callbacks_of(trainer) if isinstance(callback, WorkerNames))
         found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
         if pids := [int(pid) for pid in found[1].split(",")] if found else workers.dead:
             dead = ", ".join(workers.names.get(pid, f"with process {pid}") for pid in pids)
@@ -74,7 +74,7 @@ class WorkerNames(Callback):
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
-        found = {name: getattr(getattr(loader, "_iterator", None), "_workers", []) for name, loader in loaders.items()}
+        found = {name: loader_workers(loader) for name, loader in loaders.items()}
         ends = [worker.sentinel for workers in found.values() for worker in workers]
         if ends and isinstance(exception, BROKEN):  # a worker's connection ends before it does
             wait(ends, timeout=1)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from src.data.dataset import DatasetError, SegmentationDataset
 from src.data.sampling import Draw, ResumableSampler
 from src.system.processes import cores, start_method
+from src.training.lightning_state import batches_begun
 
 if TYPE_CHECKING:
     from albumentations import BaseCompose
@@ -86,8 +87,8 @@ class SegmentationDataModule(LightningDataModule):
         return self.loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
 
     def behind(self) -> int:
-        """Batches that the run has behind it: Lightning's count, which checkpoints hold."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
+        """Return the batches that the run has behind it."""
+        return batches_begun(self.trainer) if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[Batch]:
         # One image a batch: every image keeps its own size, and no result depends on its neighbours in a batch.

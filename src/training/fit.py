@@ -25,6 +25,7 @@ from src.runs.loggers import finished_wandb
 from src.runs.provenance import shareable
 from src.runs.record import write_json
 from src.training.accidents import memory_advice, plain_accidents
+from src.training.callbacks import exact_resume
 from src.training.continuing import carry_best, keep_curve, of_requeued_job, refuse_another, refuse_to_overwrite
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
@@ -106,10 +107,10 @@ def start(segmenter: Segmenter, config: DictConfig) -> None:
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
-    """The config's callbacks; the CRF only where there is one."""
+    """Build the config's callbacks, the CRF only where there is one, and those that make a resumed run the same run."""
 
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
-    return [instantiate(value) for value in chosen.values()]
+    return [*(instantiate(value) for value in chosen.values()), *exact_resume(config.seed)]
 
 
 def build_loggers(config: DictConfig) -> list[Logger]:

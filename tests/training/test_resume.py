@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from src.data import Shapes, train_transform
 from src.errors import UserError
-from src.training.callbacks import ExactResume, LastValidation, RunCheckpoint
+from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
 from src.training.continuing import carry_best, refuse_another
 from src.training.datamodule import SegmentationDataModule
 from src.training.segmenter import Segmenter
@@ -80,7 +80,8 @@ def run(
         instantiate(config.callbacks.weight_averaging),
         watch,
         LastValidation(),
-        ExactResume(str(checkpoints / "last.ckpt"), seed=3, every_n_steps=every),
+        ResumeCheckpoint(str(checkpoints / "last.ckpt"), every_n_steps=every),
+        *exact_resume(seed=3),
         RunCheckpoint(checkpoints, "best", monitor="val/miou", mode="max", enable_version_counter=False),
         RunCheckpoint(checkpoints, "last", enable_version_counter=False),
     ]

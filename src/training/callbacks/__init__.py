@@ -9,19 +9,20 @@ from src.training.callbacks.last_validation import LastValidation
 from src.training.callbacks.pictures import PredictionPictures
 from src.training.callbacks.progress import StepProgress
 from src.training.callbacks.rates import Rates
-from src.training.callbacks.resume import ExactResume
+from src.training.callbacks.resume import ResumeCheckpoint, exact_resume
 from src.training.callbacks.wandb_charts import WandbCharts
 
 __all__ = [
     "BestFigures",
     "CRFRefinement",
-    "ExactResume",
     "FiniteLoss",
     "LastValidation",
     "PredictionPictures",
     "Rates",
+    "ResumeCheckpoint",
     "RunCheckpoint",
     "ServerArchive",
     "StepProgress",
     "WandbCharts",
+    "exact_resume",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from src.training.datamodule import Batch
+from src.training.lightning_state import log_interval
 
 
 class Rates(Callback):
@@ -34,7 +35,7 @@ class Rates(Callback):
         now = perf_counter()
         self.images += len(batch["id"]) * trainer.world_size
         self.seconds, self.since = self.seconds + now - self.since, now
-        step, every = trainer.global_step, vars(trainer)["log_every_n_steps"]  # which Lightning gives no type
+        step, every = trainer.global_step, log_interval(trainer)
         if trainer.loggers and every and step % every == 0 and step != self.logged:  # not again while accumulating
             module.log("train/images_per_second", self.images / self.seconds, batch_size=1)
             self.images, self.seconds, self.logged = 0, 0.0, step

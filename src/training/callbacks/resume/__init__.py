@@ -1,0 +1,24 @@
+"""What makes a resumed run equal one that was never stopped, to the last digit: one callback for each reason.
+
+The order of samples and their augmentation come from ``ResumableSampler`` (src/data/sampling.py).
+"""
+
+from lightning import Callback
+
+from src.training.callbacks.resume.checkpoint import ResumeCheckpoint
+from src.training.callbacks.resume.gradients import AccumulatedGradients
+from src.training.callbacks.resume.logged_run import LoggedRun
+from src.training.callbacks.resume.schedule import SameScheduleLength
+from src.training.callbacks.resume.seeds import StepSeeds
+from src.training.callbacks.resume.validation import UnfinishedValidation
+
+__all__ = ["ResumeCheckpoint", "exact_resume"]
+
+
+def exact_resume(seed: int) -> list[Callback]:
+    """Return the callbacks that every training needs besides ``ResumeCheckpoint``.
+
+    Args:
+        seed: of the run.
+    """
+    return [StepSeeds(seed), AccumulatedGradients(), SameScheduleLength(), UnfinishedValidation(), LoggedRun()]

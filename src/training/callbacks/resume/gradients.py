@@ -1,0 +1,26 @@
+"""Gradients that were adding up when the run stopped."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+
+class AccumulatedGradients(Callback):
+    """Keeps the gradients of ``trainer.accumulate_grad_batches`` in checkpoints between two steps."""
+
+    def __init__(self) -> None:
+        self.gradients: dict[str, Tensor] = {}  # of the checkpoint that the run goes on from
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit" and trainer.accumulate_grad_batches > 1:
+            checkpoint["gradients"] = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.gradients = checkpoint.get("gradients", {})
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        for name, parameter in module.named_parameters():
+            if name in self.gradients:
+                parameter.grad = self.gradients[name].to(parameter.device)
+        self.gradients = {}

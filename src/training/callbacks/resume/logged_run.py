@@ -1,0 +1,25 @@
+"""The loggers' part of a resumed run."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from src.training.lightning_state import set_logged_step
+
+
+class LoggedRun(Callback):
+    """Writes curves to disk before every checkpoint, keeps the W&B run's id in it, and counts logged steps right."""
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger in trainer.loggers:
+            logger.save()  # the curve up to here must not be lost to a kill
+        ids = [str(logger.version) for logger in trainer.loggers if isinstance(logger, WandbLogger) and logger.version]
+        if ids:
+            checkpoint["wandb_id"] = ids[0]
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int) -> None:
+        set_logged_step(trainer)
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        set_logged_step(trainer)  # of the figures that are still to come
