@@ -8,6 +8,7 @@ from math import isfinite
 
 from src.reporting.runs import Curve, Run
 from src.reporting.table import Row, Table
+from src.runs.figures import CRF, METHODS, NETWORK, column, figure_name
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def round_ticks(values: Sequence[float]) -> list[float]:
 
 def training_charts(table: Table) -> list[Chart]:
     """Loss and mean IoU by the iteration, a line for each seed."""
-    named = {"train/loss": "training loss", "val/miou": "mean IoU, %", "val/miou_crf": "mean IoU with CRF, %"}
+    mious = {figure_name("miou"): "mean IoU, %", figure_name("miou", CRF): "mean IoU with CRF, %"}
+    named = {"train/loss": "training loss", **mious}
     charts = []
     for key, title in named.items():
         scale = 1 if key == "train/loss" else 100
@@ -87,10 +89,15 @@ def trimap_charts(table: Table) -> list[Chart]:
     charts = []
     for key, title in (("miou", "mean IoU in the band, %"), ("pixel_accuracy", "pixel accuracy in the band, %")):
         lines = [
-            Line(row.label + (", with CRF" if suffix else ""), colour, percent(row.trimap[key + suffix]), not suffix)
+            Line(
+                row.label + (", with CRF" if method is CRF else ""),
+                colour,
+                percent(row.trimap[column(key, method)]),
+                dashed=method is NETWORK,
+            )
             for colour, row in enumerate(table.rows)
-            for suffix in ("", "_crf")
-            if key + suffix in row.trimap
+            for method in METHODS
+            if column(key, method) in row.trimap
         ]
         charts.append(chart(title, "width of the band around void, pixels", lines))
     return [c for c in charts if c]
@@ -110,8 +117,8 @@ def summary_axis(rows: Sequence[Row]) -> list[float]:
     """Ticks that hold the means of all rows, their seeds, and their spread."""
     values: list[float] = []
     for row in rows:
-        for name in ("miou", "miou_crf"):
-            mean, spread = row.mean(name), row.spread(name)
-            values += [*row.values(name), mean - spread, mean + spread]
+        for method in METHODS:
+            mean, spread = row.mean("miou", method), row.spread("miou", method)
+            values += [*row.values("miou", method), mean - spread, mean + spread]
     finite = [value for value in values if isfinite(value)]
     return round_ticks(finite) if finite else [0.0, 100.0]

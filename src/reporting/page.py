@@ -16,6 +16,7 @@ from src.reporting.paper import PAPER
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
 from src.reporting.text import NOTE, LeftOut, figures, number, with_spread
+from src.runs.figures import CRF, METHODS, column
 
 
 def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery | None], left_out: LeftOut) -> None:
@@ -28,7 +29,7 @@ def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery |
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "command": command, "bar": bar, "known": known}
-    environment.globals |= {"with_spread": with_spread}
+    environment.globals |= {"with_spread": with_spread, "CRF": CRF}
     sections = [section(table, chosen) for table, chosen in zip(tables, examples, strict=True)]
     runs = [run for table in tables for row in table.rows for run in row.runs]
     text = environment.get_template("page.html.jinja").render(sections=sections, left_out=left_out, runs=runs)
@@ -64,20 +65,29 @@ def at(value: float, axis: Sequence[float]) -> float:
 def dots(row: Row, axis: Sequence[float]) -> list[dict[str, Any]]:
     """Without and with CRF: the mean, one standard deviation to each side, and every seed."""
     marks = []
-    for name, title in (("miou", "network"), ("miou_crf", "with CRF")):
-        if isnan(mean := row.mean(name)):
+    for method in METHODS:
+        if isnan(mean := row.mean("miou", method)):
             continue
-        spread = 0.0 if isnan(row.spread(name)) else row.spread(name)
+        spread = 0.0 if isnan(row.spread("miou", method)) else row.spread("miou", method)
         low, high = max(0.0, at(mean - spread, axis)), min(100.0, at(mean + spread, axis))
-        seeds = [at(value, axis) for value in row.values(name)]
-        text = f"{title}: {with_spread(mean, row.spread(name))}"
-        marks.append({"name": name, "text": text, "at": at(mean, axis), "low": low, "high": high, "seeds": seeds})
+        seeds = [at(value, axis) for value in row.values("miou", method)]
+        text = f"{method.title}: {with_spread(mean, row.spread('miou', method))}"
+        marks.append(
+            {
+                "name": column("miou", method),
+                "text": text,
+                "at": at(mean, axis),
+                "low": low,
+                "high": high,
+                "seeds": seeds,
+            }
+        )
     return marks
 
 
 def class_bars(table: Table, name: str) -> tuple[str, list[tuple[float, float]]]:
     """A class, and for every row its mean IoU without and with CRF in %."""
-    return name, [(row.mean(f"iou/{name}"), row.mean(f"iou_crf/{name}")) for row in table.rows]
+    return name, [(row.mean("iou", class_=name), row.mean("iou", CRF, name)) for row in table.rows]
 
 
 def bar(value: float) -> float:

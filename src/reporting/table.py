@@ -12,6 +12,7 @@ from src.errors import UserError
 from src.reporting.evaluations import evaluated
 from src.reporting.paper import PAPER, PaperRow, head_name
 from src.reporting.runs import Curve, Run
+from src.runs.figures import CRF, NETWORK, Method, figure_name
 
 WHERE = ("dataset.root", "dataset.cache", "dataset.on_error")  # of the data; not which
 
@@ -40,21 +41,25 @@ class Row:
     def seeds(self) -> list[Any]:
         return [run.config.get("seed") for run in self.runs if "seed" in run.config]
 
-    def values(self, name: str) -> list[float]:
-        """In %, one for each run that has it: miou, miou_crf, iou/CLASS, ..."""
-        found = (run.metrics.get(f"{run.config.get('split', 'val')}/{name}", nan) for run in self.runs)
-        return [100 * value for value in found if not isnan(value)]
+    def values(self, figure: str, method: Method = NETWORK, class_: str | None = None) -> list[float]:
+        """Return a figure (miou, iou of a class, ...) in %, one for each run that has it."""
+        values = (
+            run.metrics.get(figure_name(figure, method, run.config.get("split", "val"), class_), nan)
+            for run in self.runs
+        )
+        return [100 * value for value in values if not isnan(value)]
 
-    def mean(self, name: str) -> float:
-        return fmean(values) if (values := self.values(name)) else nan
+    def mean(self, figure: str, method: Method = NETWORK, class_: str | None = None) -> float:
+        """Return the mean over runs in %; nan where no run has the figure."""
+        return fmean(values) if (values := self.values(figure, method, class_)) else nan
 
-    def spread(self, name: str) -> float:
-        """Sample standard deviation over seeds; nan for fewer than two."""
-        return stdev(values) if len(values := self.values(name)) > 1 else nan
+    def spread(self, figure: str, method: Method = NETWORK) -> float:
+        """Return the sample standard deviation over seeds; nan for fewer than two."""
+        return stdev(values) if len(values := self.values(figure, method)) > 1 else nan
 
     @property
     def crf_gain(self) -> float:
-        return self.mean("miou_crf") - self.mean("miou")
+        return self.mean("miou", CRF) - self.mean("miou")
 
 
 @dataclass
@@ -67,8 +72,8 @@ class Table:
     classes: list[str]
     differences: dict[str, list[Any]]  # dotted key -> its value in every row; keys that vary
 
-    def delta(self, row: Row, name: str) -> float:
-        return row.mean(name) - self.baseline.mean(name)
+    def delta(self, row: Row, figure: str, method: Method = NETWORK) -> float:
+        return row.mean(figure, method) - self.baseline.mean(figure, method)
 
     def paper_delta(self, row: Row, column: str) -> float:
         """What the paper gives for the same step; nan where it gives none."""
@@ -86,7 +91,7 @@ class Table:
     def order(self) -> tuple[int, list[tuple[Row, Row]]]:
         """How many pairs the paper orders too (with CRF), and those it has the other way, better first here."""
         known = [(row, row.paper.val_crf) for row in self.rows if row.paper and row.paper.val_crf is not None]
-        ordered = [(a, b, a.mean("miou_crf") - b.mean("miou_crf")) for a, pa in known for b, pb in known if pa < pb]
+        ordered = [(a, b, a.mean("miou", CRF) - b.mean("miou", CRF)) for a, pa in known for b, pb in known if pa < pb]
         pairs = [(a, b, ahead) for a, b, ahead in ordered if not isnan(ahead)]
         return len(pairs), [(a, b) for a, b, ahead in pairs if ahead > 0]
 
@@ -126,7 +131,7 @@ def table(rows: list[Row], baseline: str | None) -> Table:
     name_rows(rows, differences)
     base = next((row for row in rows if row.label == baseline), None)
     base = base or next((row for row in rows if row.head == "vanilla"), rows[0])
-    prefix = f"{rows[0].runs[0].config.get('split', 'val')}/iou/"
+    prefix = figure_name("iou", split=rows[0].runs[0].config.get("split", "val"), class_="")
     classes = [key.removeprefix(prefix) for key in rows[0].runs[0].metrics if key.startswith(prefix)]
     target = rows[0].runs[0].part("dataset").get("_target_", "unknown data")
     return Table(str(target).rpartition(".")[2], rows, base, classes, differences)

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
+from src.runs.figures import CRF
 
 LeftOut = Sequence[tuple[Run, str]]
 
@@ -30,11 +31,11 @@ def figures(table: Table, row: Row) -> dict[str, Any]:
         "runs": len(row.runs),
         "miou": row.mean("miou"),
         "miou_std": row.spread("miou"),
-        "miou_crf": row.mean("miou_crf"),
-        "miou_crf_std": row.spread("miou_crf"),
+        "miou_crf": row.mean("miou", CRF),
+        "miou_crf_std": row.spread("miou", CRF),
         "crf_gain": row.crf_gain,
         "delta_miou": table.delta(row, "miou"),
-        "delta_miou_crf": table.delta(row, "miou_crf"),
+        "delta_miou_crf": table.delta(row, "miou", CRF),
         "baseline": table.baseline.label,
         "paper_name": paper.name if paper else "",
         "paper_miou": paper.val if paper else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import TimeoutError as WaitedTooLong
@@ -16,6 +15,7 @@ from torch import Tensor
 from src.metrics import SegmentationMetrics, TrimapMetrics
 from src.models.geometry import upsample_scores
 from src.runs.figures import CRF, NETWORK, Method, figure_name
+from src.system.futures import OrderedFutures
 from src.training.datamodule import Batch
 
 Results = Mapping[Method, Mapping[str, Tensor]]  # by method: what SegmentationMetrics.compute gives, on the CPU
@@ -64,7 +64,7 @@ class Validation:
         self.refinement: Refinement | None = None
         self.trimap = 0
         self.metrics: dict[Method, SegmentationMetrics] = {}
-        self.waiting: deque[tuple[Future[Tensor], LabelledImage]] = deque()
+        self.waiting = OrderedFutures(self.count_refined)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Validation:
         """A copy of a network, such as the average of its weights, has found nothing yet."""
@@ -99,16 +99,12 @@ class Validation:
             self.publish(found)
             with self.surviving_lost_workers():
                 if self.refinement is not None and (future := self.refinement.submit(image, score_map)) is not None:
-                    self.waiting.append((future, found._replace(method=CRF)))
-        with self.surviving_lost_workers():
-            while self.waiting and self.waiting[0][0].done():
-                self.count_refined()
+                    self.waiting.add(future, found._replace(method=CRF))
 
     def wait(self) -> None:
         """Wait for the images of this process that are still being refined."""
         with self.surviving_lost_workers():
-            while self.waiting:
-                self.count_refined()
+            self.waiting.finish()
 
     @property
     def results(self) -> Results:
@@ -123,10 +119,9 @@ class Validation:
             }
         return self.computed
 
-    def count_refined(self) -> None:
-        """Count the oldest image that is being refined."""
+    def count_refined(self, future: Future[Tensor], found: LabelledImage) -> None:
+        """Count an image that has been refined, or is about to be."""
         assert self.refinement is not None
-        future, found = self.waiting.popleft()
         label = future.result(self.refinement.time_limit).to(found.truth.device)
         self.metrics[CRF].update(label, found.truth)
         self.publish(found._replace(label=label))
