@@ -12,7 +12,7 @@ help: ## this list
 
 setup: $(READY) ## make .venv with everything (again only when its inputs change)
 
-$(READY): pyproject.toml constraints.txt setup.py src/crf/native.cpp
+$(READY): pyproject.toml constraints.txt setup.py $(wildcard src/crf/native/*.?pp src/crf/native/kernels/*.?pp)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	  || { echo "error: $(PYTHON) is $$($(PYTHON) -V); Python 3.10 to 3.13 is needed: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)

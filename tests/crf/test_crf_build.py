@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_no_compiler_no_failure(tmp_path):
     pytest.importorskip("setuptools")
     shutil.copy(ROOT / "setup.py", tmp_path)
-    (tmp_path / "src" / "crf").mkdir(parents=True)
-    shutil.copy(ROOT / "src" / "crf" / "native.cpp", tmp_path / "src" / "crf")
+    shutil.copytree(ROOT / "src" / "crf" / "native", tmp_path / "src" / "crf" / "native")
     environment = {**os.environ, "CC": "no-such-compiler", "CXX": "no-such-compiler", "LDCXXSHARED": "no-such-compiler"}
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

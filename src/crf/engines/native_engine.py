@@ -1,4 +1,4 @@
-"""The compiled engine: permutohedral lattice and fused mean field in native.cpp, built at install where possible."""
+"""The compiled engine: permutohedral lattice and fused mean field in C++ (native/), built where there is a compiler."""
 
 from __future__ import annotations
 

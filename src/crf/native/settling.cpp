@@ -1,0 +1,78 @@
+// Pixels that settle: see settling.hpp.
+
+#include "settling.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace crf {
+
+Settling::Settling(const Request& request, const Tiling& tiling, const Scores& scores, const LatticePair& lattices,
+                   const Output& output, Workspace& workspace)
+    : request_(request),
+      tiling_(tiling),
+      scores_(scores),
+      lattices_(lattices),
+      output_(output),
+      workspace_(workspace),
+      doubt_(std::min(0.1f * std::min(request.prune, 0.01f), std::exp(-request.w1 - request.w2))) {}
+
+void Settling::begin() {
+    if (!is_possible()) return;
+    workspace_.settled_sums.fit(lattices_.size());
+    next_active_.resize(tiling_.tiles.size());
+    for (int thread = 0; thread < tiling_.bands; ++thread) {
+        workspace_.threads[thread]->active_bilateral.clear();
+        workspace_.threads[thread]->active_gaussian.clear();
+    }
+}
+
+void Settling::settle(int thread, const Tile& tile, size_t number, TileStep step) {
+    ThreadScratch& scratch = *workspace_.threads[thread];
+    const size_t pixels = tile.pixels(), lanes = scores_.kept().lanes();
+    int32_t* const best_lane = scratch.best_lane.fit(pixels);
+    float* const best_value = scratch.best_value.fit(pixels);
+    kernels().argmax(step.values, best_lane, best_value, step.pixels, step.vectors);
+    for (size_t i = 0; i < pixels; ++i) output_.write_label(tile, i, best_lane[i]);
+
+    const size_t first = scratch.active_bilateral.pixel_count();
+    uint16_t* const active = scratch.active_pixels.grow(first + pixels, first) + first;
+    uint32_t* const numbers = scratch.active_number.fit(pixels);
+    uint32_t count = 0;
+    for (size_t i = 0; i < pixels; ++i) {
+        const bool is_settled = best_value[i] >= 1.f - doubt_;
+        active[count] = uint16_t(i);
+        numbers[i] = is_settled ? kNone : count;
+        count += !is_settled;
+    }
+
+    for (uint32_t n = 0; n < count; ++n) std::fill_n(step.values + active[n] * lanes, lanes, 0.f);
+    float* const sums = workspace_.settled_sums.data();
+    lattices_.clear_tile(number, sums);
+    lattices_.set_sums(sums, step);
+    kernels().splat(step);
+
+    next_active_[number] = {int(count), scratch.active_bilateral.add(step.bilateral, numbers, count),
+                            scratch.active_gaussian.add(step.gaussian, numbers, count)};
+    scores_.read_tile(thread, tile, step.values);
+    float* scores = scratch.active_scores.grow((first + count) * lanes, first * lanes) + first * lanes;
+    for (uint32_t n = 0; n < count; ++n) {
+        scores = std::copy_n(step.values + active[n] * lanes, lanes, scores);
+        step.pruned_mass[n] = step.pruned_mass[active[n]];
+    }
+}
+
+void Settling::set_tile(int thread, size_t number, TileStep& step) const {
+    const ThreadScratch& scratch = *workspace_.threads[thread];
+    step.bilateral = scratch.active_bilateral.tile(active_[number].bilateral);
+    step.gaussian = scratch.active_gaussian.tile(active_[number].gaussian);
+    step.pixels = active_[number].count;
+}
+
+void Settling::read_tile(int thread, size_t number, float* out) const {
+    const size_t lanes = scores_.kept().lanes();
+    const float* const scores = workspace_.threads[thread]->active_scores.data() + active_[number].first() * lanes;
+    std::copy_n(scores, active_[number].count * lanes, out);
+}
+
+}  // namespace crf
