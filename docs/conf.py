@@ -1,7 +1,6 @@
 """Settings of Sphinx: make docs."""
 
 import sys
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from src import __version__  # noqa: E402
+
 project = "DeepLab V1"
 author = copyright = "the DeepLab V1 contributors"
-release = version = installed_version("deeplab-v1")
+release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
@@ -24,12 +25,13 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3  # as on GitHub: training.md#resuming
 html_math_renderer = "mathml"  # needs no network
 
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+autodoc_inherit_docstrings = False
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 add_module_names = False
+python_maximum_signature_line_length = 88
 
 html_theme = "furo"
 html_title = "DeepLab V1"
