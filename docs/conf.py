@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from src import __version__  # noqa: E402
+from src import __version__
 
 project = "DeepLab V1"
 author = copyright = "the DeepLab V1 contributors"

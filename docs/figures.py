@@ -249,13 +249,8 @@ def main(names: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, draw in FIGURES.items():
         if not names or Path(name).stem in names:
-            draw().savefig(
-                FOLDER / name,
-                dpi=110,
-                bbox_inches="tight",
-                pad_inches=0.05,
-                metadata={"Date": None} if name.endswith("svg") else None,
-            )
+            notes = {"Date": None} if name.endswith("svg") else None  # drawn again, the file stays the same
+            draw().savefig(FOLDER / name, dpi=110, bbox_inches="tight", pad_inches=0.05, metadata=notes)
             plt.close("all")
             print(FOLDER / name)
 
