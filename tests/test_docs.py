@@ -27,7 +27,11 @@ from tests.conftest import REPO
 CONF = REPO / "conf"
 COMMANDS = {path.stem for path in CONF.glob("*.yaml")}
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "paths", "release"}
-PAGES = {str(path.relative_to(REPO)): path.read_text() for path in [REPO / "README.md", *REPO.glob("docs/**/*.md")]}
+PAGES = {
+    str(path.relative_to(REPO)): path.read_text()
+    for path in sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])
+    if "_build" not in path.parts
+}
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -36,7 +40,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
 
-OTHER_PROGRAMS = {"pip", "source", "jupyter", "pytest"}  # that the pages call
+OTHER_PROGRAMS = {"pip", "source", "jupyter", "pytest", ".venv/bin/pip"}  # that the pages call
 CHOICES_OF_YOURS = {"dataset=mine": "dataset=folder", "crf=mine": "crf=deeplab"}
 
 
@@ -91,7 +95,9 @@ def check_command(line: str, folder: Path) -> None:
     words = words_of(line)
     command, rest = (words[1], words[2:]) if words[0] == "deeplab" else (words[2].removeprefix("src."), words[3:])
     overrides = [CHOICES_OF_YOURS.get(word, word) for word in rest if not word.startswith("-") and word != "job"]
-    overrides = list(first_job(overrides))
+    checkpoint = folder / "best.ckpt"
+    checkpoint.touch()
+    overrides = [re.sub("^(ckpt|init_from)=.*", rf"\1={checkpoint}", override) for override in first_job(overrides)]
     config = compose(command, *overrides, output_dir=folder)
     own = [override for override in overrides if not key_of(override).startswith("hydra")]
     defaults = defaults_of(command, *(override for override in overrides if key_of(override) in GROUPS))
