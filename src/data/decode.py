@@ -44,7 +44,7 @@ MaskValues = Integer[np.ndarray, "height width"] | Integer[np.ndarray, "height w
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
-BITS_PER_SAMPLE = 258  # tag of TIFF
+BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second of EXIF too
 
 # Pillow warns of images above its limit, and raises an error above twice the limit only; here all of them are refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -74,7 +74,7 @@ def read_mask(path: Path) -> MaskValues:
         if image.mode not in MASK_MODES:
             raise DatasetError(f"{path}: samples of mode {image.mode}; masks must hold whole numbers or RGB colours")
         bits = bits_of_grey(image, path)
-        values = np.array(ImageOps.exif_transpose(image))
+        values = np.array(upright(image))
     if values.dtype == bool:
         return values.astype(np.uint8)
     return values // np.uint8(255 // (2**bits - 1)) if bits in (2, 4) else values  # Pillow has stretched them to 0..255
@@ -93,7 +93,7 @@ def to_rgb(image: Image.Image, name: str = "image") -> Picture:
     sixteen = image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if image.mode in ("I", "F") and not sixteen:
         raise DatasetError(f"{name}: samples of 32 bits (mode {image.mode}), whose range is not known; convert it to 8")
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if sixteen:  # Pillow's own conversion clips
         values = np.asarray(image)
         transparent = values == image.info.get("transparency", -1)
@@ -146,6 +146,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         reason = " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
         raise DatasetError(f"{path}: cannot be read ({reason}); copy it again or save it anew") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image turned by its EXIF orientation; itself, and no copy, where it has none."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(ORIENTATION, 1) != 1 else image
 
 
 def refuse_pages(image: Image.Image, name: str) -> None:
