@@ -21,6 +21,7 @@ from src.cli.resolvers import register_resolvers
 from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous
 from src.runs.folder import alone_in
+from src.system.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,4 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    part = folder / f".{RECORD}.part"
-    part.write_text(json.dumps(record, indent=2) + "\n")
-    part.replace(folder / RECORD)
+    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")

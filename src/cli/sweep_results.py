@@ -16,6 +16,7 @@ from rich.table import Table
 
 from src.cli.sweep import RECORD, Sweep, read_record
 from src.runs.figures import METHODS, column, figure_name
+from src.system.files import replacing
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from src.errors import UserError
 from src.models import ImageToScores
 from src.prediction.formats import FORMATS, Scores
+from src.system.files import replacing
 from src.training.restore import load_segmenter
 
 EXAMPLE = (2, 3, 97, 130)  # batch, channels, height, width that the graph is drawn from; others are allowed
@@ -30,9 +31,7 @@ def export(config: DictConfig) -> Path:
     notes = {"classes": json.dumps(segmenter.classes), "palette": json.dumps(segmenter.palette.tolist())}
     form = FORMATS[config.format]
     path = Path(config.output or Path(config.paths.output_dir, f"network{form.ending}"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    try:
+    with replacing(path) as part:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # exporters think aloud
             form.write(network, images(EXAMPLE, config.input), part, notes)
@@ -42,9 +41,6 @@ def export(config: DictConfig) -> Path:
                 f"format={config.format}: the file's scores differ from PyTorch's by {difference:.1e} of the largest; "
                 "it was not kept. Please report this with the checkpoint's config.yaml"
             )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     print(
         f"{path}  {path.stat().st_size / 1e6:.1f} MB\n"
         f"  image   {config.input} (batch, 3, height, width), RGB in 0..255, of any size\n"

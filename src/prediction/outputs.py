@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +15,7 @@ from src.data.dataset import Picture
 from src.drawing.pictures import indexed_image, overlay
 from src.errors import UserError
 from src.prediction.predictor import Prediction, Predictor
+from src.system.files import replacing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}  # by folder in the output
 RECORD = "predict.json"
@@ -26,21 +26,16 @@ class WriteError(UserError):
 
 
 def save(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write beside the path and rename: who finds the file finds all of it.
+    """Write a file, whole or not at all.
 
     Raises:
         WriteError: naming the file and the reason.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with replacing(path, shared=True) as part, part.open("wb") as file:
             write(file)
-        part.replace(path)
     except OSError as error:
         raise WriteError(f"{path}: cannot be written ({error.strerror or error}); the same command goes on") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_prediction(results: Mapping[str, Path], pixels: Picture, prediction: Prediction, predictor: Predictor) -> None:

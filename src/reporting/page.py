@@ -17,6 +17,7 @@ from src.reporting.runs import Run
 from src.reporting.table import Row, Table
 from src.reporting.text import NOTE, LeftOut, figures, number, with_spread
 from src.runs.figures import CRF, METHODS, column
+from src.system.files import write_text
 
 
 def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery | None], left_out: LeftOut) -> None:
@@ -33,7 +34,7 @@ def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery |
     sections = [section(table, chosen) for table, chosen in zip(tables, examples, strict=True)]
     runs = [run for table in tables for row in table.rows for run in row.runs]
     text = environment.get_template("page.html.jinja").render(sections=sections, left_out=left_out, runs=runs)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def section(table: Table, chosen: Gallery | None) -> dict[str, Any]:

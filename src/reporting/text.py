@@ -11,6 +11,7 @@ from typing import Any
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
 from src.runs.figures import CRF
+from src.system.files import replacing, write_text
 
 LeftOut = Sequence[tuple[Run, str]]
 
@@ -53,7 +54,7 @@ def write_csv(path: Path, tables: Sequence[Table], left_out: LeftOut) -> None:
     """All rows, and then what is in none, with the reason as its status."""
     rows = [figures(table, row) for table in tables for row in table.rows]
     rows += [{"status": reason, "folder": str(run.folder), "runs": 1} for run, reason in left_out]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
@@ -88,7 +89,7 @@ def write_markdown(path: Path, tables: Sequence[Table], left_out: LeftOut) -> No
         lines += ["", NOTE.format(baseline=table.baseline.label), ""]
     if left_out:
         lines += ["Not in the table:", "", *(f"- `{run.folder}`: {reason}" for run, reason in left_out), ""]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))
 
 
 def number(value: float | None, form: str = ".1f") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -44,13 +43,3 @@ def fault_of(path: Path) -> str:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         return f"torn or no checkpoint ({error})"
     return f"damaged in {damaged}" if damaged else ""
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the renames in a folder last, where the system can open folders."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from src.system.files import replacing
 
 
 class SafeCSVLogger(CSVLogger):
@@ -20,9 +23,9 @@ class SafeCSVLogger(CSVLogger):
         if not os.path.exists(file) or all(known.issuperset(row) for row in writer.metrics):
             super().save()
             return
-        writer.metrics_file_path = shutil.copyfile(file, f"{file}.part")
         try:
-            super().save()
-            os.replace(writer.metrics_file_path, file)
+            with replacing(Path(file)) as part:
+                writer.metrics_file_path = shutil.copyfile(file, str(part))
+                super().save()
         finally:
             writer.metrics_file_path = file

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from src.runs.folder import is_first_process
+from src.system.files import write_text
 
 HOME = re.compile(rf"(?<![\w.~-]){re.escape(os.path.expanduser('~'))}(?![\w.-])")
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
@@ -26,8 +27,8 @@ def save_record(config: DictConfig) -> None:
     if not is_first_process():
         return
     folder = Path(HydraConfig.get().runtime.output_dir)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    (folder / "environment.json").write_text(json.dumps(record(config), indent=2) + "\n")
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_text(folder / "environment.json", json.dumps(record(config), indent=2) + "\n")
 
 
 def record(config: DictConfig) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +10,24 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from src.errors import UserError
-from src.runs.checkpoint_files import flush_folder, newest_intact, previous
+from src.runs.checkpoint_files import newest_intact, previous
+from src.system.files import replacing
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
     """Lightning's place for how checkpoints are written and read."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write to a file beside ``path``, flush it to the disk, rename; what stood there becomes PATH.previous.
+        """Write a checkpoint, whole or not at all, and keep the one that stood there as PATH.previous.
 
         Raises:
             UserError: if it cannot be written; what stood at ``path`` is still there.
         """
         path = Path(path)
-        part = path.with_name(f"{path.name}.part")  # one run a folder: a killed one's is overwritten
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with replacing(path, durable=True, keep=previous(path)) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                os.replace(path, previous(path))
-            os.replace(part, path)
-            flush_folder(path.parent)
         except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError at times
-            with suppress(OSError):  # read-only by now
-                part.unlink(missing_ok=True)
             if "DataLoader worker" in str(error):  # its death can be raised anywhere
                 raise
             kept = " or ".join(str(file) for file in (path, previous(path)) if file.exists())

@@ -15,6 +15,7 @@ from src.cli.conf_folder import CONF, INSTALLED, writable_conf
 from src.crf import DenseCRF
 from src.errors import UserError
 from src.prediction.predictor import Predictor
+from src.system.files import write_text
 from src.training.restore import dataset_of, load_segmenter
 from src.tuning.journal import Journal, digest_of
 from src.tuning.results import Comparison, print_search, write_search
@@ -72,7 +73,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     settings_found = OmegaConf.to_yaml({"_target_": "src.crf.DenseCRF", **base, **best.values})
     text = f"{MARK} ckpt={config.ckpt}; table, figures and time are in {folder}\n{settings_found}"
     for path in filter(None, (folder / "crf.yaml", preset)):
-        path.write_text(text)
+        write_text(path, text)
     write_search(folder, trials, comparison, {part: len(those) for part, those in images.items()}, start)
     print_search(folder, trials, comparison, preset)
     return best

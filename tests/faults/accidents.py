@@ -142,13 +142,13 @@ class KillInWrite:
         self.written = self.replaced = 0
 
     def __call__(self) -> None:
-        import src.training.checkpoint_io as io_module
+        from src.system import files
 
-        self.save, self.fsync, self.replace, self.flush = torch.save, os.fsync, os.replace, io_module.flush_folder
+        self.save, self.fsync, self.replace, self.flush = torch.save, os.fsync, os.replace, files.flush_folder
         torch.save = self.save_and_count
         os.fsync = self.before(self.fsync, "fsync")
         os.replace = self.before(self.replace, "replace")
-        io_module.flush_folder = self.before(self.flush, "flush_folder")
+        files.flush_folder = self.before(self.flush, "flush_folder")
 
     def save_and_count(self, content: dict[str, Any], file: Any) -> None:
         self.written += 1

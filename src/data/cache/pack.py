@@ -1,7 +1,4 @@
-"""The file format of packed samples: their bytes (image, then label), an index, and a trailer.
-
-A file is written beside its place and renamed, so that no process ever sees half of one.
-"""
+"""The file format of packed samples: their bytes (image, then label), an index, and a trailer."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import os
 import shutil
 import struct
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +15,7 @@ from jaxtyping import Int64
 
 from src.data.dataset import DatasetError, Sample, SegmentationDataset
 from src.data.parallel import over_cores
+from src.system.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -59,26 +56,18 @@ def write_pack(path: Path, dataset: SegmentationDataset, fingerprint: bytes, wor
     """
     rows: list[tuple[int, int, int, int]] = []
     faults: list[str] = []
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            for sample, wrong in over_cores(dataset.inspect, len(dataset), f"packing {path.name}", workers):
-                faults += wrong
-                if sample is None or faults:
-                    continue
-                if not rows:
-                    require_space(path.parent, len(dataset) * 4 * sample.label.size)
-                rows.append(append(file, sample))
-            if faults:
-                raise DatasetError("\n".join(faults))
-            index = np.array(rows, "<i8").reshape(-1, COLUMNS).tobytes()
-            file.write(index + TRAILER.pack(len(rows), zlib.crc32(index), fingerprint, FORMAT))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with replacing(path, durable=True) as part, part.open("wb") as file:
+        for sample, wrong in over_cores(dataset.inspect, len(dataset), f"packing {path.name}", workers):
+            faults += wrong
+            if sample is None or faults:
+                continue
+            if not rows:
+                require_space(path.parent, len(dataset) * 4 * sample.label.size)
+            rows.append(append(file, sample))
+        if faults:
+            raise DatasetError("\n".join(faults))
+        index = np.array(rows, "<i8").reshape(-1, COLUMNS).tobytes()
+        file.write(index + TRAILER.pack(len(rows), zlib.crc32(index), fingerprint, FORMAT))
     log.info("%s: %d samples, %.1f GB", path, len(rows), path.stat().st_size / 1e9)
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.errors import UserError
+from src.system.files import replacing
 
 
 class Member(NamedTuple):
@@ -118,14 +119,8 @@ def is_there(path: Path, size: int) -> bool:
 
 
 def write(member: Member, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
     source = member.open()
     if source is None:
         return
-    try:
-        with source, part.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with source, replacing(path) as part, part.open("wb") as file:
+        shutil.copyfileobj(source, file)

@@ -13,6 +13,7 @@ from src.data.dataset import DatasetError
 from src.data.palette import voc_palette
 from src.data.parallel import over_cores
 from src.data.release.release import Archive, gaps
+from src.system.files import replacing, write_text
 from src.system.processes import cores
 
 LISTS = Path("ImageSets/Segmentation")
@@ -53,7 +54,7 @@ class MergeSBD:
         faults = [fault for fault in over_cores(Mask(root, names), len(names), "converting SBD", cores()) if fault]
         if faults:
             raise DatasetError("\n".join(faults))
-        write(root / LISTS / "train_aug.txt", "".join(f"{name}\n" for name in augmented).encode())
+        write_text(root / LISTS / "train_aug.txt", "".join(f"{name}\n" for name in augmented))
 
 
 class Mask:
@@ -68,19 +69,19 @@ class Mask:
         own, target = self.root / "SegmentationClass" / f"{name}.png", self.root / MASKS / f"{name}.png"
         if target.is_file():
             return None
-        part = target.with_suffix(".part")
         if own.is_file():
-            shutil.copyfile(own, part)
-        else:
-            source = self.root / "SBD" / "cls" / f"{name}.mat"
-            try:
-                labels = read_mat(source)
-            except Exception as error:  # scipy raises whatever a broken file leads it to
-                return f"{source}: cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
-            image = Image.fromarray(labels)
-            image.putpalette(voc_palette(256).tobytes())
+            with replacing(target) as part:
+                shutil.copyfile(own, part)
+            return None
+        source = self.root / "SBD" / "cls" / f"{name}.mat"
+        try:
+            labels = read_mat(source)
+        except Exception as error:  # scipy raises whatever a broken file leads it to
+            return f"{source}: cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+        image = Image.fromarray(labels)
+        image.putpalette(voc_palette(256).tobytes())
+        with replacing(target) as part:
             image.save(part, format="PNG")
-        part.replace(target)
         return None
 
 
@@ -98,9 +99,3 @@ def names_of(path: Path) -> list[str]:
     if not path.is_file():
         raise DatasetError(f"{path}: missing")
     return path.read_text().split()
-
-
-def write(path: Path, content: bytes) -> None:
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(path)

@@ -1,0 +1,65 @@
+"""Write files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path, *, shared: bool = False, durable: bool = False, keep: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` to write to; after the block the file there takes the place of ``path``.
+
+    Whoever opens ``path`` finds the whole file, or the one that stood there before. Where the block or the writing
+    fails, the temporary file is removed, ``path`` stays as it was, and the error passes through. A folder that is
+    missing is made.
+
+    Args:
+        path: the file to write.
+        shared: other processes may write the same file at this time: the temporary name holds the process's number.
+            Otherwise it is always the same, so that what a killed process has left is overwritten.
+        durable: flush to the disk, so that the file outlives a power cut; this takes milliseconds.
+        keep: where the file that stood at ``path`` is moved to, just before; None replaces it.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part" if shared else f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        if durable:
+            flush(part)
+        if keep is not None and path.exists():
+            os.replace(path, keep)
+        os.replace(part, path)
+        if durable:
+            flush_folder(path.parent)
+    except OSError as error:
+        if error.filename == str(part):
+            error.filename = str(path)  # messages name the file that the user knows
+        raise
+    finally:
+        with suppress(OSError):  # the disk may be read-only by now
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, in UTF-8."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def flush(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until the renames in a folder are on the disk, where the system can open folders."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,91 @@
+"""A file is there whole, or as it was before."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from src.system.files import replacing, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "a.txt"
+    write_text(path, "old")
+    with replacing(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError("said"), KeyboardInterrupt()])
+def test_an_error_passes_through_and_leaves_the_old_file(error: BaseException, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def stop_halfway() -> None:
+        with replacing(path, durable=True, keep=tmp_path / "kept") as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        stop_halfway()
+    assert caught.value is error
+    assert (path.read_text(), names(tmp_path)) == ("old", ["a.txt"])
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_a_disk_that_fails_at_the_end_leaves_the_old_file(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, where, fail)
+    with pytest.raises(OSError, match="No space left"), replacing(path, durable=True) as part:
+        part.write_text("new")
+    assert (path.read_text(), names(tmp_path)) == ("old", ["a.txt"])
+
+
+def test_the_file_before_is_kept(tmp_path: Path) -> None:
+    path, before = tmp_path / "a.txt", tmp_path / "a.txt.previous"
+    for text in ("1", "2", "3"):
+        with replacing(path, keep=before) as part:
+            part.write_text(text)
+    assert (path.read_text(), before.read_text(), names(tmp_path)) == ("3", "2", ["a.txt", "a.txt.previous"])
+
+
+def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as part:
+        pass_on = part
+        part.write_text("whole")
+    pass_on.write_text("half, and then killed")
+    write_text(tmp_path / "a.txt", "again")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_processes_that_share_a_file_write_to_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with replacing(tmp_path / "a.txt", shared=True) as one:
+        one.write_text("one")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with replacing(tmp_path / "a.txt", shared=True) as other:
+            other.write_text("other")
+    assert (tmp_path / "a.txt").read_text() == "one"  # renamed last
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_an_error_names_the_file_that_the_user_knows(tmp_path: Path) -> None:
+    (tmp_path / ".a.txt.part").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path / "a.txt", "text")
+    assert caught.value.filename == str(tmp_path / "a.txt")
