@@ -1,4 +1,4 @@
-"""Fully connected CRFs (Krähenbühl & Koltun, NIPS 2011) that refine a network's scores against the image.
+"""Refine a network's scores with a fully connected CRF (Krähenbühl & Koltun, NIPS 2011).
 
 from src.crf import DenseCRF
 crf = DenseCRF(w1=5, sxy=50, srgb=10)

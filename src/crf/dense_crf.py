@@ -1,4 +1,4 @@
-"""DenseCRF: scores and an image in, refined probabilities or labels out, whichever engine does the work."""
+"""The dense CRF: it takes an image and scores, and returns refined probabilities or a label map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from src.crf import inputs
 from src.crf.engines import Engine, make_engine
-from src.crf.engines.torch_engine import PIXELS_AT_A_TIME, TorchEngine
+from src.crf.engines.torch_engine import MAX_BATCH_PIXELS, TorchEngine
 from src.crf.parameters import Parameters
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,18 @@ Scores = Float[Tensor, "classes height width"]
 
 
 class DenseCRF:
-    """A fully connected CRF with a bilateral and a Gaussian kernel, Potts compatibility, mean field. No gradients:
-    they flow through DenseCRFModule.
+    """A fully connected CRF with a bilateral and a Gaussian kernel, Potts compatibility and mean-field inference.
 
-    Args: see Parameters; engine is one of auto, native, torch, pydensecrf, exact.
-    Source: Krähenbühl & Koltun, NIPS 2011; the paper's DeepLab uses w2 = sg = 3 and 10 iterations.
+    It computes no gradients; use ``DenseCRFModule`` to train through a CRF. DeepLab uses w2 = sg = 3 and 10 iterations.
+
+    Source: Krähenbühl & Koltun, NIPS 2011.
+
+    Args:
+        w1, sxy, srgb, w2, sg, iterations, prune: see ``Parameters``.
+        engine: auto, native, torch, pydensecrf or exact.
+
+    Raises:
+        ValueError: if a parameter is out of range, or the engine is unknown or not available.
     """
 
     def __init__(
@@ -51,20 +58,32 @@ class DenseCRF:
 
     @property
     def engine_name(self) -> str:
-        """The engine that serves scores on the CPU. With engine=auto, scores on a GPU go to the torch engine."""
+        """The name of the engine that refines scores on the CPU.
+
+        With engine=auto, the torch engine refines scores that are on a GPU.
+        """
         return self._engine.name
 
     @property
     def workers(self) -> str:
-        """How RefinementPool may run many images at once: "threads", "processes" or "one"."""
+        """The way ``RefinementPool`` runs many images at once: "threads", "processes" or "one"."""
         return self._engine.workers
 
     def __call__(self, image: Any, probabilities: Any = None, *, logits: Any = None) -> Any:
-        """Q, in the shape, type and place of the given probabilities or logits.
+        """Return Q, the refined distribution over classes at every pixel.
 
-        image: uint8 or float RGB of 0..255, 3 x H x W, a batch of them, or a list of images of different sizes.
-        probabilities or logits: classes x H x W, a batch, or a list alike. Tensors or NumPy arrays.
-        Raises ValueError where sizes differ or values cannot be a distribution.
+        Give either ``probabilities`` or ``logits``. Both may be tensors or NumPy arrays.
+
+        Args:
+            image: RGB, uint8 or float in 0..255: 3 x H x W, a batch of images, or a list of images of different sizes.
+            probabilities: classes x H x W, a batch, or a list, as ``image``; sums to 1 over the classes.
+            logits: the same shapes, not normalised.
+
+        Returns:
+            Q with the shape, dtype and device of the given probabilities or logits.
+
+        Raises:
+            ValueError: if the sizes differ, or the values are not a distribution.
         """
         if (probabilities is None) == (logits is None):
             raise ValueError("give either probabilities or logits=..., one of the two")
@@ -74,24 +93,38 @@ class DenseCRF:
             engine = self.engine_for(scores) if isinstance(scores, Tensor) and isinstance(image, Tensor) else None
             if isinstance(engine, TorchEngine) and scores.device.type != "cpu":
                 return self._refine_batch(engine, image, scores, logits is None)
-            results = [
-                self(one, scores[i]) if logits is None else self(one, logits=scores[i]) for i, one in enumerate(image)
+            refined = [
+                self(image[i], scores[i]) if logits is None else self(image[i], logits=scores[i])
+                for i in range(len(scores))
             ]
             if isinstance(scores, Sequence):
-                return results
-            return torch.stack(results) if isinstance(scores, Tensor) else np.stack(results)
+                return refined
+            return torch.stack(refined) if isinstance(scores, Tensor) else np.stack(refined)
         if isinstance(scores, np.ndarray):
-            return self._refine(_tensor(image), _tensor(scores), logits is None).numpy()
-        return self._refine(_tensor(image), scores, logits is None)
+            return self._refine(_as_tensor(image), _as_tensor(scores), logits is None).numpy()
+        return self._refine(_as_tensor(image), scores, logits is None)
 
     def refine(self, image: Any, score_map: Any, stride: int = 8) -> Tensor:
-        """The label map of one image, from the network's score map: the fast way to evaluate.
+        """Return the label map of one image, from the network's score map.
 
-        score_map: logits, classes x h x w, cell (i, j) on pixel (i * stride, j * stride); it is up-sampled
-        bilinearly (align_corners=True) and cut to the image, as the engine goes.
-        Returns labels, height x width, uint8 (int64 for more than 256 classes), where the score map was.
+        This is faster than ``__call__``: the engine up-samples the scores (bilinear, align_corners=True) and crops
+        them to the image while it works.
+
+        Args:
+            image: RGB, uint8 or float in 0..255, 3 x height x width.
+            score_map: logits, classes x rows x columns; cell (i, j) is at pixel (i * stride, j * stride).
+            stride: pixels between two cells of the score map.
+
+        Returns:
+            Labels, height x width, on the score map's device; uint8, or int64 for more than 256 classes.
+
+        Raises:
+            ValueError: if the score map does not cover the image, or holds values that are not finite.
         """
-        image, score_map = inputs.checked_image(_tensor(image)), inputs.checked_logits(_tensor(score_map), "score_map")
+        image, score_map = (
+            inputs.check_image(_as_tensor(image)),
+            inputs.check_logits(_as_tensor(score_map), "score_map"),
+        )
         inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
         engine = self.engine_for(score_map)
         labels = engine.refine_labels(
@@ -100,22 +133,25 @@ class DenseCRF:
         return labels.to(torch.uint8 if len(score_map) <= 256 else torch.int64)
 
     def _refine(self, image: Image, scores: Scores, are_probabilities: bool) -> Scores:
-        image, logits = _prepared(image, scores, are_probabilities)
+        image, logits = _prepare(image, scores, are_probabilities)
         q = self.engine_for(logits).refine(image, logits, self.parameters)
         return q.to(device=scores.device, dtype=scores.dtype)
 
     def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
-        """As many images at a time as fill a GPU, and no more: memory is bounded."""
-        count = max(1, PIXELS_AT_A_TIME // images[0, 0].numel())
-        parts = []
-        for part in zip(images.split(count), scores.split(count), strict=True):
-            ready = [_prepared(image, one, are_probabilities) for image, one in zip(*part, strict=True)]
-            stacked, logits = (torch.stack(tensors) for tensors in zip(*ready, strict=True))
-            parts.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
-        return torch.cat(parts)
+        """Return Q of a batch on a GPU, computed for at most ``MAX_BATCH_PIXELS`` at a time to bound the memory."""
+        count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
+        refined = []
+        for chunk in zip(images.split(count), scores.split(count), strict=True):
+            pairs = [_prepare(*pair, are_probabilities) for pair in zip(*chunk, strict=True)]
+            stacked, logits = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
+            refined.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
+        return torch.cat(refined)
 
     def engine_for(self, scores: Tensor) -> Engine:
-        """What refines them: with engine=auto the torch engine on a GPU, for the work stays where the scores are."""
+        """Return the engine that refines these scores.
+
+        With engine=auto, the torch engine refines scores on a GPU, so that they stay there.
+        """
         if not self._auto or scores.device.type == "cpu" or self._engine.name == "torch":
             return self._engine
         if self._on_gpu is None:
@@ -131,17 +167,17 @@ class DenseCRF:
         )
 
 
-def _prepared(image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
-    """Checked: the image and float32 logits, where the scores are."""
-    image = inputs.checked_image(image)
-    logits = inputs.checked_logits(scores, "probabilities" if are_probabilities else "logits")
+def _prepare(image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
+    """Check an image and its scores; return the image and float32 logits, both on the scores' device."""
+    image = inputs.check_image(image)
+    logits = inputs.check_logits(scores, "probabilities" if are_probabilities else "logits")
     inputs.check_same_size(image, logits)
     if are_probabilities:
-        logits = inputs.logits_from(logits)
+        logits = inputs.log_probabilities(logits)
     return image.to(logits.device), logits.detach().float().contiguous()
 
 
-def _tensor(array: Any) -> Tensor:
+def _as_tensor(array: Any) -> Tensor:
     return array if isinstance(array, Tensor) else torch.as_tensor(np.ascontiguousarray(array))
 
 

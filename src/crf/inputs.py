@@ -1,4 +1,4 @@
-"""What callers may pass, checked once: every message names what is wrong and what to do."""
+"""Checks of the images and scores that callers pass to the CRF."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def checked_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
-    """A uint8 or float RGB image, values 0..255."""
+def check_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
+    """Return an RGB image as uint8, or as float32 in 0..255.
+
+    Raises:
+        ValueError: if the shape is not 3 x height x width, or values lie outside of 0..255.
+    """
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image has shape {tuple(image.shape)}: expected 3 x height x width (RGB, values 0..255)")
     if image.shape[1] == 0 or image.shape[2] == 0:
@@ -20,7 +24,7 @@ def checked_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
         return image
     image = image.float()
     low, high = (value.item() for value in image.aminmax())
-    if not (low >= 0 and high <= 255):  # also true for NaN
+    if not (low >= 0 and high <= 255):  # also catches NaN
         raise ValueError(
             f"image has values from {low:g} to {high:g}: the CRF needs the raw image, 0..255, "
             "not one that was normalised or had its mean subtracted"
@@ -30,10 +34,14 @@ def checked_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
     return image
 
 
-def logits_from(
+def log_probabilities(
     probabilities: Float[Tensor, "classes height width"],
 ) -> Float[Tensor, "classes height width"]:
-    """log p of a distribution over classes at every pixel; zeros become the smallest normal number."""
+    """Return the logarithm of a distribution over classes; zeros are raised to float32's smallest normal number.
+
+    Raises:
+        ValueError: if the probabilities are negative, not finite, or do not sum to 1 at every pixel.
+    """
     if not probabilities.is_floating_point():
         raise ValueError(f"probabilities are {probabilities.dtype}: expected a floating type")
     exact = probabilities.dtype in (torch.float32, torch.float64)
@@ -51,7 +59,16 @@ def logits_from(
     return p.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
-def checked_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "classes height width"]:
+def check_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "classes height width"]:
+    """Return the scores as they are.
+
+    Args:
+        logits: scores to check.
+        name: the argument that the error message names.
+
+    Raises:
+        ValueError: if the shape is not classes x height x width, the dtype is not a float, or values are not finite.
+    """
     if logits.ndim != 3 or 0 in logits.shape:
         raise ValueError(f"{name} has shape {tuple(logits.shape)}: expected classes x height x width")
     if not logits.is_floating_point():
@@ -62,12 +79,16 @@ def checked_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "class
 
 
 def is_finite(values: Tensor) -> bool:
-    """The extremes tell, NaN too, and writing down an answer for every value takes longer."""
+    """Tell whether all values are finite.
+
+    The extremes are enough, as NaN propagates to them; a mask of all values would take longer.
+    """
     low, high = values.aminmax()
     return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def check_same_size(image: Tensor, scores: Tensor) -> None:
+    """Raise a ValueError if the image and the scores differ in height or width."""
     if image.shape[-2:] != scores.shape[-2:]:
         raise ValueError(
             f"image is {tuple(image.shape[-2:])} but scores are {tuple(scores.shape[-2:])} (height, width): "
@@ -76,7 +97,13 @@ def check_same_size(image: Tensor, scores: Tensor) -> None:
 
 
 def check_covers(size: tuple[int, int], score_map: Tensor, stride: int) -> None:
-    """Cell (i, j) of a score map sits on pixel (i * stride, j * stride); the image may not reach past the last."""
+    """Raise a ValueError if the image extends beyond the last cell of its score map.
+
+    Args:
+        size: height and width of the image.
+        score_map: cell (i, j) is at pixel (i * stride, j * stride).
+        stride: pixels between two cells.
+    """
     if stride < 1:
         raise ValueError(f"stride={stride}: give the number of pixels between two cells of the score map, 1 or more")
     reach = tuple((cells - 1) * stride + 1 for cells in score_map.shape[-2:])
@@ -90,7 +117,10 @@ def check_covers(size: tuple[int, int], score_map: Tensor, stride: int) -> None:
 def upsample(
     score_map: Float[Tensor, "classes rows columns"], size: tuple[int, int], stride: int
 ) -> Float[Tensor, "classes height width"]:
-    """Bilinear with aligned corners to (stride * (rows - 1) + 1, ...), then the top left `size` of it."""
+    """Return the score map up-sampled by its stride (bilinear, aligned corners) and cropped to the top left ``size``.
+
+    Before cropping, the result has stride * (rows - 1) + 1 rows and stride * (columns - 1) + 1 columns.
+    """
     reach = [(cells - 1) * stride + 1 for cells in score_map.shape[-2:]]
     full = functional.interpolate(score_map[None], reach, mode="bilinear", align_corners=True)[0]
     return full[:, : size[0], : size[1]].contiguous()

@@ -1,4 +1,4 @@
-"""DenseCRFModule: the CRF as a layer whose kernel weights and class compatibility are learned."""
+"""The CRF as a layer whose kernel weights and class compatibility can be learned."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.crf import inputs
-from src.crf.engines.torch_engine import kernels_of
+from src.crf.engines.torch_engine import build_kernels
 from src.crf.mean_field import mean_field
 from src.crf.parameters import Parameters
 
 
 class DenseCRFModule(nn.Module):
-    """Mean field unrolled, differentiable in the logits, the two kernel weights and the compatibility matrix.
+    """Unrolled mean field, differentiable in the logits, the two kernel weights and the compatibility matrix.
 
-    kernel_weights: (w1, w2). compatibility: classes x classes, the cost of the row's label beside the column's;
-    it begins as Potts (1 off the diagonal), with which the layer computes what DenseCRF does.
     Source: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015.
+
+    Args:
+        classes: number of classes.
+        w1, sxy, srgb, w2, sg, iterations: initial values, see ``Parameters``.
+
+    Attributes:
+        kernel_weights: (w1, w2).
+        compatibility: classes x classes, the cost of the row's label beside the column's. It begins as the Potts model
+            (1 off the diagonal), with which the layer computes the same as ``DenseCRF``.
     """
 
     def __init__(
@@ -40,18 +47,18 @@ class DenseCRFModule(nn.Module):
         image: Shaped[Tensor, "batch 3 height width"],
         logits: Float[Tensor, "batch classes height width"],
     ) -> Float[Tensor, "batch classes height width"]:
-        """Q of every image, in the type of the logits; half types are computed in float32."""
-        return torch.stack([self._one(i, scores) for i, scores in zip(image, logits, strict=True)])
+        """Return Q of every image in the logits' dtype; half precision is computed in float32."""
+        return torch.stack([self._refine_image(*pair) for pair in zip(image, logits, strict=True)])
 
-    def _one(self, image: Tensor, logits: Tensor) -> Tensor:
-        image = inputs.checked_image(image)
+    def _refine_image(self, image: Tensor, logits: Tensor) -> Tensor:
+        image = inputs.check_image(image)
         inputs.check_same_size(image, logits)
         if len(logits) != len(self.compatibility):
             raise ValueError(f"logits have {len(logits)} classes, the module was made for {len(self.compatibility)}")
         unary = logits.reshape(len(logits), -1).T
         if unary.dtype not in (torch.float32, torch.float64):
             unary = unary.float()
-        kernels = kernels_of(image[None], self.parameters_at_start, (1, 1), unary.dtype)
+        kernels = build_kernels(image[None], self.parameters_at_start, (1, 1), unary.dtype)
         weights, compatibility = (p.to(unary.dtype) for p in (self.kernel_weights, self.compatibility))
 
         def message(q: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""RefinementPool: many images at once, while the caller goes on with something else."""
+"""A pool of workers that refines many images at once, while the caller does something else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as WaitedTooLong
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -20,17 +20,26 @@ from src.crf.threads import DaemonThreads
 
 
 class RefinementPool:
-    """Runs a DenseCRF on several cores, one image each; on a GPU, one after the other.
+    """Runs a ``DenseCRF`` on several cores, one image each; on a GPU, one image after the other.
 
-    Threads where the engine releases the interpreter lock, spawned processes where it does not (a forked child
-    would hang after torch has started its own threads). At most `pending` images are under way; submit waits
-    for one to finish beyond that, so memory stays bounded however many images there are. On Linux its threads run
-    at a lower priority than the caller's: the network's own threads, which wait for each other, go first.
-    With a time limit, in seconds, submit waits no longer than that and raises concurrent.futures.TimeoutError.
+    The workers are threads if the engine releases the interpreter lock, and spawned processes otherwise (a forked
+    process would hang after torch has started its threads). On Linux, the threads run at a lower priority than the
+    caller's, so that the network's threads, which wait for each other, go first.
 
         with RefinementPool(crf) as pool:
             futures = [pool.refine(image, score_map) for image, score_map in batch]
             labels = [future.result() for future in futures]
+
+    Args:
+        crf: refines the images.
+        workers: images refined at once; None for one per core, or for 1 if the engine uses all cores by itself.
+        pending: images submitted and not finished at most, which bounds the memory; beyond that, ``submit`` waits for
+            one to finish. None for twice the number of workers.
+        time_limit: seconds that ``submit`` waits at most, before it raises ``concurrent.futures.TimeoutError``; None to
+            wait without limit.
+
+    Raises:
+        ValueError: if ``workers`` is not positive.
     """
 
     def __init__(
@@ -39,18 +48,18 @@ class RefinementPool:
         if workers is None:
             workers = 1 if crf.workers == "one" else _cores()
         if workers < 1:
-            raise ValueError(f"workers={workers}: give 1 or more, or None for one a core")
+            raise ValueError(f"workers={workers}: give 1 or more, or None for one per core")
         self.workers = workers
         self._crf = crf
         self._time_limit = time_limit
-        self._turn = threading.Lock()
-        self._free = threading.BoundedSemaphore(pending or 2 * workers)
+        self._one_at_a_time = threading.Lock()
+        self._free_slots = threading.BoundedSemaphore(pending or 2 * workers)
         self._executor: Executor
         if crf.workers == "processes":
             spawn = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, mp_context=spawn)
         else:
-            self._executor = DaemonThreads(workers, "dense-crf", partial(_begin, threading.Lock()))
+            self._executor = DaemonThreads(workers, "dense-crf", partial(_prepare_thread, threading.Lock()))
 
     def submit(
         self,
@@ -60,29 +69,39 @@ class RefinementPool:
         logits: Any = None,
         size: tuple[int, int] | None = None,
     ) -> Future:
-        """A future of crf(image, probabilities) or crf(image, logits=logits) for one image.
+        """Return a future of ``crf(image, probabilities)`` or ``crf(image, logits=logits)`` for one image.
 
-        size: (height, width) of the top left part to refine, for images padded to a common size.
+        Args:
+            image, probabilities, logits: as ``DenseCRF`` takes them.
+            size: height and width of the top left part to refine, for images padded to a common size.
         """
         scores = logits if probabilities is None else probabilities
         if size is not None:
-            image, scores = (part[..., : size[0], : size[1]] for part in (image, scores))
+            image, scores = (array[..., : size[0], : size[1]] for array in (image, scores))
         if logits is None:
             return self._run(scores, _call, image, scores, None)
         return self._run(scores, _call, image, probabilities, scores)
 
     def refine(self, image: Any, score_map: Any, stride: int = 8, size: tuple[int, int] | None = None) -> Future:
-        """A future of crf.refine(image, score_map, stride): the label map of one image, cut to `size` if given."""
+        """Return a future of ``crf.refine(image, score_map, stride)``, the label map of one image.
+
+        Args:
+            image, score_map, stride: as ``DenseCRF.refine`` takes them.
+            size: height and width of the top left part to refine, for images padded to a common size.
+        """
         if size is not None:
             image = image[..., : size[0], : size[1]]
         return self._run(score_map, _refine, image, score_map, stride)
 
     def close(self) -> None:
-        """Waits for what was submitted, then ends the workers."""
+        """Wait for all submitted images, then end the workers."""
         self._executor.shutdown(wait=True)
 
     def abandon(self) -> None:
-        """Waits for nothing: what has not begun is cancelled, processes are killed, threads end by themselves."""
+        """End the workers without waiting.
+
+        Images that no worker has begun are cancelled, processes are killed, and threads end after their image.
+        """
         processes = list((getattr(self._executor, "_processes", None) or {}).values())  # Python 3.14: kill_workers()
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -95,18 +114,18 @@ class RefinementPool:
         self._executor.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _run(self, scores: Any, function: Any, *arguments: Any) -> Future:
-        if self._crf.workers == "processes":  # arrays travel by value; tensors would need a file descriptor each
-            arguments = tuple(_portable(argument) for argument in arguments)
+        if self._crf.workers == "processes":  # a tensor sent to a process would need a file descriptor each
+            arguments = tuple(_as_array(argument) for argument in arguments)
         elif isinstance(scores, Tensor) and self._crf.engine_for(scores).workers == "one":
-            function = partial(_in_turn, self._turn, function)
-        if not self._free.acquire(timeout=self._time_limit):
-            raise WaitedTooLong
+            function = partial(_run_locked, self._one_at_a_time, function)
+        if not self._free_slots.acquire(timeout=self._time_limit):
+            raise FutureTimeout
         try:
             future = self._executor.submit(function, self._crf, *arguments)
         except BaseException:
-            self._free.release()
+            self._free_slots.release()
             raise
-        future.add_done_callback(lambda _: self._free.release())
+        future.add_done_callback(lambda _: self._free_slots.release())
         return future
 
 
@@ -118,28 +137,34 @@ def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int) -> Any:
     return crf.refine(image, score_map, stride)
 
 
-def _in_turn(turn: threading.Lock, function: Any, *arguments: Any) -> Any:
-    """One at a time, for an engine that takes the whole GPU or all cores: 16 threads that start its kernels side by
-    side take twice as long as one (H200)."""
-    with turn:
+def _run_locked(lock: threading.Lock, function: Any, *arguments: Any) -> Any:
+    """Call a function while holding a lock, for an engine that uses the whole GPU or all cores.
+
+    On an H200, 16 threads that start its kernels at the same time take twice as long as one.
+    """
+    with lock:
         return function(*arguments)
 
 
-def _portable(argument: Any) -> Any:
+def _as_array(argument: Any) -> Any:
     return argument.detach().cpu().numpy() if isinstance(argument, Tensor) else argument
 
 
-def _begin(once: threading.Lock) -> None:
-    """What a worker does first; `once` is free for the first of them.
+def _prepare_thread(first: threading.Lock) -> None:
+    """Lower the priority of a worker's thread, and keep OpenMP's threads from spinning.
 
-    GNU's OpenMP lets waiting threads spin for milliseconds, and the network's wait after every layer, unless it has
-    more threads than there are cores. So one worker has it start some more, which sleep until the pool is closed. With
-    16 cores, a network with the CRF beside it then took 1.2 times as long as without, and 1.6 times where they spun.
+    GNU's OpenMP lets waiting threads spin for milliseconds unless it has more threads than there are cores, and the
+    network's threads wait after every layer. So the first worker makes OpenMP start more threads, which sleep until
+    the pool is closed. On 16 cores, a network with the CRF beside it then took 1.2 times as long as without the CRF;
+    with spinning threads, 1.6 times.
+
+    Args:
+        first: a lock that the first worker takes and never releases.
     """
-    if sys.platform == "linux":  # where a thread's priority is its own
+    if sys.platform == "linux":  # only there, a thread has a priority of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-    if once.acquire(blocking=False):
-        torch.zeros(1 << 17)  # large enough for torch to share it out
+    if first.acquire(blocking=False):
+        torch.zeros(1 << 17)  # large enough for torch to use several threads
 
 
 def _cores() -> int:

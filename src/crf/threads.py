@@ -1,4 +1,4 @@
-"""An executor of threads that need not be waited for."""
+"""An executor whose threads do not keep the program from ending."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ Task = tuple[Future, Callable[[], Any]]
 
 
 class DaemonThreads(Executor):
-    """As ThreadPoolExecutor, but the end of the program does not wait for its threads: one of them may hang."""
+    """An executor like ``ThreadPoolExecutor``, whose threads may hang: the program ends without waiting for them.
+
+    Args:
+        workers: number of threads.
+        name: prefix of the threads' names.
+        initializer: called at the start of every thread.
+    """
 
     def __init__(self, workers: int, name: str, initializer: Callable[[], None]) -> None:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
 from src.crf.engines import native_engine
-from src.crf.engines.torch_engine import kernels_of
+from src.crf.engines.torch_engine import build_kernels
 from src.crf.inputs import upsample
 from tests.crf.samples import data_folder, network_like_scores, read_image
 
@@ -87,7 +87,7 @@ def contestants() -> list[Contestant]:
         Contestant("pydensecrf, 1 thread", "pydensecrf"),
         Contestant(f"pydensecrf, {CORES} processes", "pydensecrf", pool=CORES, labels=True),
     ]
-    if native_engine.missing() is None:
+    if native_engine.missing_reason() is None:
         found += [
             Contestant("native exact, 1 thread", "native"),
             Contestant(f"native exact, {CORES} threads an image", "native", threads=CORES),
@@ -132,7 +132,7 @@ def bytes_moved(case: Case, setting: str, classes: int, iterations: int = 10) ->
     """What the fused iterations read and write for one image, were nothing kept in a cache: of every pixel its nine
     corners and weights and its unary terms; of every vertex six blurs in place, a sum cleared, written and read."""
     image, lanes = case.images[0], -(-classes // 8) * 8
-    bilateral, gaussian = kernels_of(image[None], Contestant("", "torch").crf(setting).parameters, (1, 1))
+    bilateral, gaussian = build_kernels(image[None], Contestant("", "torch").crf(setting).parameters, (1, 1))
     pixels = image[0].numel() * (9 * 8 + 4 * lanes + 4)
     vertices = (bilateral.vertices * (6 * 2 + 3) + gaussian.vertices * (3 * 2 + 3)) * 4 * lanes
     return float(iterations * (pixels + vertices))
@@ -256,7 +256,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
 
     bandwidth = copy_bandwidth()
-    level = native_engine.level() if native_engine.missing() is None else "not built"
+    level = native_engine.level() if native_engine.missing_reason() is None else "not built"
     note = f"{CORES} cores, copy bandwidth {bandwidth / 1e9:.1f} GB/s, native kernels: {level}"
     cases = [synthetic_case(arguments.images)]
     if arguments.checkpoint:

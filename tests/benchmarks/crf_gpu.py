@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
-from src.crf.lattice.row_sums import kernel_fails
+from src.crf.lattice.row_sums import kernel_failure
 from tests.benchmarks.crf import CORES, SETTINGS, Case, report, synthetic_case
 
 
@@ -92,7 +92,7 @@ def main() -> None:
         print("no GPU is at hand: nothing to measure (tests.benchmarks.crf measures the CPU's engines)")
         return
     note = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {CORES} cores, "
-    note += "Triton" if kernel_fails(torch.device("cuda", 0)) is None else "no Triton"
+    note += "Triton" if kernel_failure(torch.device("cuda", 0)) is None else "no Triton"
     case = synthetic_case(arguments.images)
     report(note, (bench(case, setting, arguments.rounds) for setting in SETTINGS), arguments.markdown)
 

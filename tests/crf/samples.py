@@ -43,6 +43,6 @@ def engine_or_skip(name: str) -> str:
     if name == "native":
         from src.crf.engines import native_engine
 
-        if native_engine.missing() is not None:
-            pytest.skip(f"native engine: {native_engine.missing()}")
+        if native_engine.missing_reason() is not None:
+            pytest.skip(f"native engine: {native_engine.missing_reason()}")
     return name

@@ -29,10 +29,10 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @pytest.fixture(params=["Triton", "embedding_bag"])
 def sums(request, monkeypatch):
     if request.param == "embedding_bag":
-        monkeypatch.setattr(row_sums, "kernel_fails", lambda _: "not asked")
+        monkeypatch.setattr(row_sums, "kernel_failure", lambda _: "not asked")
     else:
         pytest.importorskip("triton", reason="Triton is not installed")
-        assert row_sums.kernel_fails(torch.device("cuda", 0)) is None
+        assert row_sums.kernel_failure(torch.device("cuda", 0)) is None
 
 
 @pytest.mark.usefixtures("sums")

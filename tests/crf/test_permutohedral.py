@@ -62,7 +62,7 @@ def test_sums_in_pieces_are_the_same_map_there_and_back(monkeypatch):
         return found, torch.autograd.grad((found * other).sum(), values)[0]
 
     whole = there_and_back()
-    monkeypatch.setitem(permutohedral.LONGEST, "cpu", 4)
+    monkeypatch.setitem(permutohedral.MAX_ROWS, "cpu", 4)
     assert len(random_lattice(dimensions=1)._splat) == 2
     for pieces, expected in zip(there_and_back(), whole, strict=True):
         assert torch.allclose(pieces, expected)
@@ -85,7 +85,7 @@ def test_keys_too_wide_to_pack_give_the_same_lattice(monkeypatch):
     image = torch.arange(60) % 2
     packed = random_lattice().filter(values)
     packed_two = Lattice(features, torch.float64, image).filter(values)
-    monkeypatch.setattr(permutohedral, "packed_keys", lambda *_: None)
+    monkeypatch.setattr(permutohedral, "pack_keys", lambda *_: None)
     assert torch.allclose(random_lattice().filter(values), packed)
     assert torch.allclose(Lattice(features, torch.float64, image).filter(values), packed_two)
 

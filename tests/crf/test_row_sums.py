@@ -30,16 +30,16 @@ def some_values(channels: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 def test_of():
     sums, matrix = some_sums()
-    assert torch.allclose(sums.of(some_values(5)), matrix @ some_values(5))
+    assert torch.allclose(sums.apply(some_values(5)), matrix @ some_values(5))
 
 
 @pytest.mark.parametrize("longest", [1, 4, 100])
 def test_in_pieces(longest):
     sums, matrix = some_sums()
-    pieces, whole = sums.in_pieces(longest)
+    pieces, whole = sums.split(longest)
     ends = torch.cat([pieces.begin[1:], torch.tensor([60])])
     assert (ends - pieces.begin).max() == min(longest, 36)
-    assert torch.allclose(whole.of(pieces.of(some_values(5))), matrix @ some_values(5))
+    assert torch.allclose(whole.apply(pieces.apply(some_values(5))), matrix @ some_values(5))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -54,9 +54,9 @@ def test_the_kernel(channels, dtype):
     )
     sums, matrix = some_sums(dtype)
     for _ in range(5):  # enough for several programs
-        sums, matrix = sums.then(sums), torch.cat([matrix, matrix])
+        sums, matrix = sums.append(sums), torch.cat([matrix, matrix])
     values = some_values(channels, dtype)
-    of_twelve = RowSums.of_length(12, sums.rows, sums.weight)
+    of_twelve = RowSums.with_length(12, sums.rows, sums.weight)
     by_hand = (sums.weight[:, None] * values[sums.rows.long()]).view(len(sums.rows) // 12, 12, channels).sum(1)
     for given, expected in ((sums, matrix @ values), (of_twelve, by_hand)):
         rows, begin, weight = (tensor.to(device) for tensor in given[:3])

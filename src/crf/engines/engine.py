@@ -1,4 +1,4 @@
-"""One interface for every engine, and the choice between them."""
+"""The interface of the engines, and the choice between them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ ENGINES = ("native", "torch", "pydensecrf", "exact")
 
 
 class Engine(Protocol):
-    """Mean field on one image. Inputs are checked: finite float32 logits and an image of the same size.
+    """An implementation of mean-field inference on one image.
 
-    `workers` says how RefinementPool runs many images: "threads" (releases the interpreter lock, one image per
-    core), "one" (uses all cores or the GPU by itself) or "processes" (holds the lock).
+    Callers have checked the inputs: the logits are finite float32 numbers, and the image has their size.
+
+    Attributes:
+        name: the value of ``engine`` that chooses it.
+        workers: how ``RefinementPool`` runs many images: "threads" (the engine releases the interpreter lock and uses
+            one core per image), "one" (it uses all cores or the GPU by itself) or "processes" (it holds the lock).
     """
 
     name: str
@@ -27,7 +31,9 @@ class Engine(Protocol):
         image: Shaped[Tensor, "3 height width"],
         logits: Float[Tensor, "classes height width"],
         parameters: Parameters,
-    ) -> Float[Tensor, "classes height width"]: ...
+    ) -> Float[Tensor, "classes height width"]:
+        """Return Q of one image."""
+        ...
 
     def refine_labels(
         self,
@@ -35,36 +41,42 @@ class Engine(Protocol):
         score_map: Float[Tensor, "classes rows columns"],
         stride: int,
         parameters: Parameters,
-    ) -> UInt8[Tensor, "height width"] | Shaped[Tensor, "height width"]: ...
+    ) -> UInt8[Tensor, "height width"] | Shaped[Tensor, "height width"]:
+        """Return the label map of one image; cell (i, j) of its score map is at pixel (i * stride, j * stride)."""
+        ...
 
 
 def make_engine(name: str) -> tuple[Engine, str]:
-    """The engine of that name and the reason for it. Imports only what it returns."""
+    """Return the engine of a name, and why it was chosen; only its own module is imported.
+
+    Raises:
+        ValueError: if the name is unknown, or the engine is not available.
+    """
     if name == "auto":
         from src.crf.engines import native_engine
 
-        if native_engine.missing() is None:
-            return native_engine.NativeEngine(), f"auto: compiled kernels are there, {native_engine.level()}"
+        if native_engine.missing_reason() is None:
+            return native_engine.NativeEngine(), f"auto: the compiled engine is available, {native_engine.level()}"
         from src.crf.engines.torch_engine import TorchEngine
 
-        return TorchEngine(), f"auto: no native engine, {native_engine.missing()}"
+        return TorchEngine(), f"auto: no native engine, {native_engine.missing_reason()}"
     if name == "native":
         from src.crf.engines import native_engine
 
-        reason = native_engine.missing()
+        reason = native_engine.missing_reason()
         if reason is not None:
             raise ValueError(f"engine=native is not available, {reason}; or choose engine=torch")
-        return native_engine.NativeEngine(), f"as asked, {native_engine.level()}"
+        return native_engine.NativeEngine(), f"as configured, {native_engine.level()}"
     if name == "torch":
         from src.crf.engines.torch_engine import TorchEngine
 
-        return TorchEngine(), "as asked"
+        return TorchEngine(), "as configured"
     if name == "pydensecrf":
         from src.crf.engines.pydensecrf_engine import PydensecrfEngine
 
-        return PydensecrfEngine(), "as asked"
+        return PydensecrfEngine(), "as configured"
     if name == "exact":
         from src.crf.engines.exact_engine import ExactEngine
 
-        return ExactEngine(), "as asked"
+        return ExactEngine(), "as configured"
     raise ValueError(f"engine={name!r} is unknown: choose auto, {', '.join(ENGINES)}")

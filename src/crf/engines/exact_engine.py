@@ -1,7 +1,7 @@
-"""Mean field with the true kernels, every pixel against every other: the oracle, for small images.
+"""Mean field with the exact kernels between all pairs of pixels: the reference for the other engines, on small images.
 
-Takes O(pixels^2) time and, being chunked, O(pixels) memory. Each kernel includes a pixel's own term and is
-normalised symmetrically, D^-1/2 K D^-1/2, as pydensecrf's default is.
+It takes O(pixels^2) time and, as it works in chunks, O(pixels) memory. Each kernel includes a pixel's own term and is
+normalised symmetrically, D^-1/2 K D^-1/2, as in pydensecrf by default.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.mean_field import pruned_mean_field
 from src.crf.parameters import Parameters
 
-_CHUNK_ENTRIES = 1 << 22  # kernel entries held at a time: 32 MB in float64
+_CHUNK_ENTRIES = 1 << 22  # kernel entries in memory at a time: 32 MB in float64
 
 
 class ExactEngine:
+    """Computes the messages from every pair of pixels."""
+
     name = "exact"
     workers = "one"
 
@@ -36,7 +38,7 @@ class ExactEngine:
 
 
 def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:
-    """Q -> sum of w K Q over the two kernels, float64."""
+    """Return the function that maps Q to the sum of w K Q over the two kernels, in float64."""
     p = parameters
     kernels = []
     if p.w1 > 0:
@@ -56,6 +58,7 @@ def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], T
 def _filter(
     features: Float[Tensor, "pixels dimensions"], values: Float[Tensor, "pixels channels"]
 ) -> Float[Tensor, "pixels channels"]:
+    """Return the kernel matrix of the features times the values, computed in chunks of rows."""
     rows = max(1, _CHUNK_ENTRIES // len(features))
     return torch.cat(
         [

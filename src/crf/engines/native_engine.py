@@ -16,11 +16,15 @@ _reason = ""
 try:
     _native = import_module("src.crf._native")
 except ImportError as error:
-    _reason = f"the compiled extension is not there ({error}): install with a C++ compiler at hand to build it"
+    _reason = f"the compiled extension is not built ({error}): install a C++ compiler, then install this package again"
 
 
 class NativeEngine:
-    """Exact (prune = 0) or with pruned classes; the CPU. `threads` share one image; a pool gives each its own."""
+    """Runs the compiled engine on the CPU.
+
+    Args:
+        threads: cores that work on one image. ``RefinementPool`` leaves it at 1 and refines one image per core.
+    """
 
     name = "native"
     workers = "threads"
@@ -34,15 +38,15 @@ class NativeEngine:
         return q
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
-        kind = torch.uint8 if len(score_map) <= 256 else torch.int64
-        labels = torch.empty(image.shape[1:], dtype=kind)
+        dtype = torch.uint8 if len(score_map) <= 256 else torch.int64
+        labels = torch.empty(image.shape[1:], dtype=dtype)
         self._run(image, score_map, stride, parameters, labels)
         return labels
 
     def _run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, out: Tensor) -> None:
         _native.refine(
-            _array(image),
-            _array(scores),
+            _as_array(image),
+            _as_array(scores),
             out.numpy(),
             stride,
             (p.w1, p.sy, p.sx, p.srgb, p.w2, p.sg),
@@ -52,16 +56,19 @@ class NativeEngine:
         )
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    """By rows. An image may be a view, channels last: torch would copy it with all cores' threads, in every worker."""
+def _as_array(tensor: Tensor) -> np.ndarray:
+    """Return a contiguous array of a tensor, which may be a channels-last view.
+
+    NumPy makes the copy, because torch would use the threads of all cores for it, in every worker.
+    """
     return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
-def missing() -> str | None:
-    """Why this engine cannot run, or None if it can."""
+def missing_reason() -> str | None:
+    """Return why this engine cannot run, or None if it can."""
     return None if _native is not None else _reason
 
 
 def level() -> str:
-    """The instruction set chosen at run time."""
+    """Return the name of the instruction set that the engine chose at run time."""
     return _native.level()

@@ -1,4 +1,4 @@
-"""The public reference implementation behind our interface, to compare with. Optional, imported when asked for."""
+"""The engine that calls pydensecrf, the public reference implementation, for comparisons; the package is optional."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from src.crf.parameters import Parameters
 
 
 class PydensecrfEngine:
+    """Runs pydensecrf on the CPU.
+
+    Raises:
+        ImportError: if pydensecrf is not installed.
+    """
+
     name = "pydensecrf"
     workers = "processes"
 
@@ -30,7 +36,7 @@ class PydensecrfEngine:
         crf.setUnaryEnergy(unary.contiguous().numpy())
         if p.w2 > 0:
             crf.addPairwiseGaussian(sxy=(p.sg, p.sg), compat=p.w2)
-        if p.w1 > 0:  # its own addPairwiseBilateral takes uint8 only; on uint8 the features are the same
+        if p.w1 > 0:  # addPairwiseBilateral takes uint8 images only; for these, it computes the same features
             features = bilateral_features(image.cpu(), p.sy, p.sx, p.srgb).T.contiguous()
             crf.addPairwiseEnergy(features.numpy(), compat=p.w1)
         q = torch.from_numpy(np.array(crf.inference(p.iterations)))

@@ -1,4 +1,4 @@
-"""The engine that runs anywhere torch does, CPU or GPU; nothing to build beforehand."""
+"""The engine in torch, for CPUs and GPUs, without compiled code."""
 
 from __future__ import annotations
 
@@ -14,35 +14,41 @@ from torch.nn.functional import pad
 from src.crf.inputs import upsample
 from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.lattice.permutohedral import Lattice
-from src.crf.mean_field import Softmax, are_kept, mean_field, pruned_mean_field, softmax, softmax_in_place
+from src.crf.mean_field import Softmax, find_kept_classes, mean_field, pruned_mean_field, softmax, softmax_in_place
 from src.crf.parameters import Parameters
+
+MAX_BATCH_PIXELS = 1 << 22  # the Gaussian lattice of so many pixels takes about 200 MB; larger ones are not cached
 
 
 class TorchEngine:
+    """Runs mean field on the permutohedral lattice in torch, on the device of the scores."""
+
     name = "torch"
     workers = "one"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
-        if logits.is_cuda:  # dropping columns would save little, and have the kernel compiled for every number of them
+        if logits.is_cuda:  # dropping columns would save little, and compile the kernel for each number of columns
             return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
-        message = _message(kernels_of(image[None], p, (p.w1, p.w2)))
-        unary = _by_pixel(logits)
-        q = pruned_mean_field(unary, message, p.iterations, p.prune_below(len(logits)), _normalise(p, logits.device))
+        message = _message_function(build_kernels(image[None], p, (p.w1, p.w2)))
+        unary = _rows_of_pixels(logits)
+        q = pruned_mean_field(
+            unary, message, p.iterations, p.prune_below(len(logits)), _choose_softmax(p, logits.device)
+        )
         return q.T.reshape(logits.shape)
 
     def refine_batch(self, images: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
-        """refine for images of one size at once: fills a GPU, where one image does not. batch x classes x H x W."""
+        """Return Q of images of one size (batch x classes x height x width); one image alone does not fill a GPU."""
         p, (batch, classes, height, width) = parameters, logits.shape
-        message = _message(kernels_of(images, p, (p.w1, p.w2)))
-        # A GPU reads rows of whole sectors, 8 floats, faster. A column of -inf stays 0 in Q.
-        unary = pad(_by_pixel(logits), (0, -classes % 8), value=-torch.inf)
+        message = _message_function(build_kernels(images, p, (p.w1, p.w2)))
+        # A GPU reads rows of whole sectors (8 floats) faster. A column of -inf stays 0 in Q.
+        unary = pad(_rows_of_pixels(logits), (0, -classes % 8), value=-torch.inf)
         if p.prune > 0:
-            # Every image drops other classes: they stay as columns, which neither send nor receive.
+            # The pruned classes differ between images, so they stay as columns that neither send nor receive messages.
             log_p = unary.log_softmax(1).view(batch, -1, unary.shape[1])
-            kept = are_kept(log_p, p.prune_below(classes)).to(unary.dtype)
-            message = _masked(message, kept.repeat_interleave(height * width, 0))
-        q = mean_field(unary, message, p.iterations, _normalise(p, logits.device))
+            kept = find_kept_classes(log_p, p.prune_below(classes)).to(unary.dtype)
+            message = _mask_message(message, kept.repeat_interleave(height * width, 0))
+        q = mean_field(unary, message, p.iterations, _choose_softmax(p, logits.device))
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
@@ -50,31 +56,44 @@ class TorchEngine:
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 
 
-def _by_pixel(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
-    """The largest of every pixel is taken away. Written by pixel at once: a CPU turns a finished matrix slowly."""
-    last = logits.movedim(-3, -1)
-    return torch.sub(last, last.amax(-1, keepdim=True), out=last.new_empty(last.shape)).view(-1, last.shape[-1])
+def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
+    """Return the logits with a row for every pixel, less the largest value of the row.
+
+    The difference is written row by row at once, because a CPU transposes a finished matrix slowly.
+    """
+    channels_last = logits.movedim(-3, -1)
+    rows = channels_last.new_empty(channels_last.shape)
+    return torch.sub(channels_last, channels_last.amax(-1, keepdim=True), out=rows).view(-1, rows.shape[-1])
 
 
-def _normalise(p: Parameters, device: torch.device) -> Softmax:
-    """Of noise, and of stars, messages were found to be 1.4 times the weights at most: with these as small as here, exp
-    stays far from 88, where it overflows. A GPU has it all in one kernel."""
+def _choose_softmax(p: Parameters, device: torch.device) -> Softmax:
+    """Return the softmax in place on a CPU if it cannot overflow, else torch's.
+
+    On images of noise and of stars, messages were at most 1.4 times the kernel weights. With w1 + w2 <= 16, exponents
+    stay far from 88, where exp overflows in float32. On a GPU, torch's softmax is a single kernel already.
+    """
     return softmax_in_place if device.type == "cpu" and p.w1 + p.w2 <= 16 else softmax
 
 
-def _message(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
+def _message_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
     return reduce(add, kernels).filter if kernels else torch.zeros_like
 
 
-def _masked(message: Callable[[Tensor], Tensor], kept: Tensor) -> Callable[[Tensor], Tensor]:
+def _mask_message(message: Callable[[Tensor], Tensor], kept: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda q: message(q * kept) * kept
 
 
-def kernels_of(
+def build_kernels(
     images: Tensor, p: Parameters, weights: tuple[float, float], dtype: torch.dtype = torch.float32
 ) -> list[Lattice]:
-    """The bilateral and the Gaussian kernel of a batch of images (batch x 3 x height x width), normalised and times
-    their weights; none for weight 0. Its points are the pixels, image by image."""
+    """Return the bilateral and the Gaussian kernel of a batch of images, normalised and multiplied by their weights.
+
+    Args:
+        images: batch x 3 x height x width. The points of a lattice are their pixels, image by image.
+        p: widths of the kernels.
+        weights: of the bilateral and of the Gaussian kernel; a kernel of weight 0 is left out.
+        dtype: of the values to filter.
+    """
     batch, _, height, width = images.shape
     bilateral, gaussian = weights
     kernels = []
@@ -83,19 +102,16 @@ def kernels_of(
         number = torch.arange(batch, device=images.device).repeat_interleave(height * width)
         kernels.append(Lattice(features, dtype, number).normalise(bilateral))
     if gaussian > 0:
-        build = _gaussian if batch * height * width <= PIXELS_AT_A_TIME else _gaussian.__wrapped__
+        build = _gaussian_kernel if batch * height * width <= MAX_BATCH_PIXELS else _gaussian_kernel.__wrapped__
         kernels.append(build(batch, height, width, p.sg, gaussian, images.device, dtype))
     return kernels
 
 
-PIXELS_AT_A_TIME = 1 << 22  # of a batch; its Gaussian lattice takes about 200 MB, and larger ones are not kept
-
-
 @lru_cache(maxsize=4)
-def _gaussian(
+def _gaussian_kernel(
     batch: int, height: int, width: int, sg: float, weight: float, device: torch.device, dtype: torch.dtype
 ) -> Lattice:
-    """Depends on the size of the images alone, and those of a set have few."""
+    """Return the Gaussian kernel; it is cached, since it depends on the images' size only, and few sizes occur."""
     position = position_features(height, width, sg, sg, device).repeat(batch, 1)
     number = torch.arange(batch, device=device).repeat_interleave(height * width)
     return Lattice(position, dtype, number).normalise(weight)

@@ -1,1 +1,1 @@
-"""Filtering on the permutohedral lattice, in torch."""
+"""Gaussian filtering on the permutohedral lattice, in torch."""

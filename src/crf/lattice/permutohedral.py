@@ -1,4 +1,4 @@
-"""Gaussian filtering on the permutohedral lattice, in torch: any device, any float type, differentiable.
+"""A differentiable Gaussian filter on the permutohedral lattice, for any device and float dtype.
 
 Source: Adams, Baek & Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010.
 """
@@ -15,16 +15,22 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from src.crf.lattice.row_sums import RowSums
-from src.crf.lattice.simplices import numbered_keys, packed_keys, simplices
+from src.crf.lattice.simplices import find_simplices, number_keys, pack_keys
 
-LONGEST = {"cuda": 64}  # rows of one sum, for a kind of device; longer ones go in pieces
+MAX_ROWS = {"cuda": 64}  # rows of one sum by device type; greater sums are split
 
 
 class Lattice:
-    """The lattice around `features` (points x dimensions): a linear map, filter(values), and its transpose.
+    """The permutohedral lattice around points in feature space, as a linear map from values to filtered values.
 
-    Every point lies in a simplex of d + 1 lattice vertices. Filtering spreads the values over these (splat),
-    blurs along the d + 1 lattice directions, and gathers them again (slice). Each is a sum of weighted rows.
+    Every point lies in a simplex of d + 1 lattice vertices. Filtering spreads the values over these vertices (splat),
+    blurs along the d + 1 lattice directions, and gathers the values again (slice). Each step is a sum of weighted rows.
+
+    Args:
+        features: points x dimensions.
+        dtype: of the values to filter.
+        image: the image of the batch that each point belongs to; points of different images share no vertex. None for
+            a single image.
     """
 
     def __init__(
@@ -33,13 +39,12 @@ class Lattice:
         dtype: torch.dtype = torch.float32,
         image: Int[Tensor, " points"] | None = None,
     ) -> None:
-        """image: which image of a batch a point is of; points of different ones share no vertex."""
         points, d = features.shape
-        base, order, weights = simplices(features.float())
+        base, order, weights = find_simplices(features.float())
         self.points, self.dtype, self.device = points, dtype, features.device
         image = base.new_zeros(points) if image is None else image
-        keys, following = packed_keys(base, order, image) or numbered_keys(base, order, image)
-        # One sort tells the vertices, and the entries of each: splat is a sum over those.
+        keys, find_next = pack_keys(base, order, image) or number_keys(base, order, image)
+        # One sort finds the vertices, and the entries of each vertex, over which splat sums.
         sorted_keys, entry = keys.reshape(-1).sort()
         is_first = torch.cat([sorted_keys.new_ones(1, dtype=torch.bool), sorted_keys[1:] != sorted_keys[:-1]])
         begin = is_first.nonzero()[:, 0]
@@ -47,19 +52,22 @@ class Lattice:
         vertex = is_first.cumsum(0, dtype=torch.int32) - 1
         index = torch.empty_like(vertex).scatter_(0, entry, vertex)
         weight = weights.to(dtype).T.reshape(-1)
-        # Behind the last vertex comes one that no point lies at: it is 0, and stands for neighbours that are missing.
+        # An extra last vertex, at which no point lies, is always 0. It stands for missing neighbours.
         point = entry.int().div_(d + 1, rounding_mode="trunc")
         bags = pad(begin.int(), (0, 1), value=len(entry))
         splat = RowSums(point, bags, weight.index_select(0, entry))
-        longest = LONGEST.get(self.device.type)
-        self._splat: tuple[RowSums, ...] = splat.in_pieces(longest) if longest else (splat,)
-        self._slice = RowSums.of_length(d + 1, index, weight)
+        max_rows = MAX_ROWS.get(self.device.type)
+        self._splat: tuple[RowSums, ...] = splat.split(max_rows) if max_rows else (splat,)
+        self._slice = RowSums.with_length(d + 1, index, weight)
         vertices = sorted_keys[begin]
         shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
-        self._blurs = [RowSums.of_length(3, _neighbours(following(vertices, i)), shares) for i in range(d + 1)]
+        self._blurs = [RowSums.with_length(3, _neighbours(find_next(vertices, i)), shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
-        """From now on the map is weight D^-1/2 K D^-1/2, D the row sums of the kernel K: pydensecrf's default."""
+        """Replace the map K by weight D^-1/2 K D^-1/2, where D holds the row sums of K, and return the lattice.
+
+        This is pydensecrf's default.
+        """
         norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
         (splat, *pieces), slices = self._splat, self._slice
         self._splat = (splat._replace(weight=splat.weight * norm.index_select(0, splat.rows)), *pieces)
@@ -68,36 +76,42 @@ class Lattice:
         return self
 
     def __add__(self, other: Lattice) -> Lattice:
-        """One lattice whose map is the sum of both, around the same points: fewer and longer sums, and no maps of all
-        points to add."""
+        """Return one lattice whose map is the sum of two maps around the same points.
+
+        It is faster than adding two results, since it computes fewer and longer sums.
+        """
         both, own, others = copy(self), self.vertices + 1, other.vertices + 1
         both.vertices = own + others - 1
         (splat, *pieces), (others_splat, *others_pieces) = self._splat, other._splat
-        behind = len(splat.begin)
-        pieces = [a.then(b.shifted(behind)) for a, b in zip(pieces, others_pieces, strict=True)]
-        both._splat = (splat.then(others_splat), *pieces)
+        offset = len(splat.begin)
+        pieces = [a.append(b.shift_rows(offset)) for a, b in zip(pieces, others_pieces, strict=True)]
+        both._splat = (splat.append(others_splat), *pieces)
         both._blurs = [
-            (a or self._no_blur()).then((b or other._no_blur()).shifted(own))
+            (a or self._identity_blur()).append((b or other._identity_blur()).shift_rows(own))
             for a, b in zip_longest(self._blurs, other._blurs)
         ]
-        both._slice = self._slice.joined(other._slice.shifted(own))
+        both._slice = self._slice.join(other._slice.shift_rows(own))
         return both
 
-    def _no_blur(self) -> RowSums:
-        return self._blurs[0]._replace(rows=_alone(self.vertices + 1, self.device).view(-1))
+    def _identity_blur(self) -> RowSums:
+        return self._blurs[0]._replace(rows=_without_neighbours(self.vertices + 1, self.device).view(-1))
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
-        """The filtered values. Not symmetric: the directions are blurred in a fixed order."""
+        """Return the filtered values; the map is not symmetric, as the directions are blurred in a fixed order."""
         return _Filter.apply(values, self, False)
 
     def _run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
         for sums in (*self._splat, *blurs, self._slice):
-            values = sums.of(values)
+            values = sums.apply(values)
         return values
 
 
 class _Filter(torch.autograd.Function):
-    """Each direction's blur is symmetric and slice is splat transposed, so the transpose blurs in reverse order."""
+    """The lattice's map with its gradient, which is the transposed map.
+
+    The blur along each direction is symmetric, and slice is the transpose of splat. So the transposed map is the same
+    map with the directions in reverse order.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice, transposed: bool) -> Tensor:
@@ -109,21 +123,23 @@ class _Filter(torch.autograd.Function):
         return _Filter.apply(grad, ctx.lattice, not ctx.transposed), None, None
 
 
-def _neighbours(after: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
-    """Every vertex, the one before and the one after it in a direction; len(after) is the vertex that is always 0.
+def _neighbours(following: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
+    """Return every vertex with its two neighbours in a direction, three entries for each vertex.
 
-    after: the next vertex in that direction."""
-    missing = len(after)
-    here = torch.arange(missing, dtype=torch.int32, device=after.device)
-    rows = _alone(missing + 1, after.device)
-    rows[:-1, 2] = after
-    rows[:, 1].scatter_(0, after, here)
+    Args:
+        following: the next vertex in that direction; len(following), the vertex that is always 0, if it is missing.
+    """
+    missing = len(following)
+    vertices = torch.arange(missing, dtype=torch.int32, device=following.device)
+    rows = _without_neighbours(missing + 1, following.device)
+    rows[:-1, 2] = following
+    rows[:, 1].scatter_(0, following, vertices)
     rows[-1] = missing
     return rows.view(-1)
 
 
-def _alone(count: int, device: torch.device) -> Int[Tensor, "vertices 3"]:
-    """Every vertex with the last one, which is always 0, for its neighbours: a blur of these changes nothing."""
+def _without_neighbours(count: int, device: torch.device) -> Int[Tensor, "vertices 3"]:
+    """Return every vertex with the last one, which is always 0, as both neighbours; this blur changes nothing."""
     rows = torch.full((count, 3), count - 1, dtype=torch.int32, device=device)
     rows[:, 0] = torch.arange(count, device=device)
     return rows

@@ -1,4 +1,4 @@
-"""Weighted sums of rows on a GPU, as embedding_bag computes them."""
+"""A Triton kernel that computes weighted sums of rows on a GPU, as ``embedding_bag`` does."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# On an H200, of powers of two, these take the least time.
+# The fastest powers of two on an H200.
 BLOCK = 512  # sums times channels of a program
-TALLEST = 64  # sums of a program, however narrow
-AT_ONCE = 4  # rows of each sum that it loads before it waits for any
+MAX_SUMS = 64  # sums of a program at most
+AT_ONCE = 4  # rows of each sum that a program loads before it waits for any of them
 WARPS = 1
 
 
 def row_sums(values: Tensor, rows: Tensor, begin: Tensor, weight: Tensor, length: int = 0) -> Tensor:
-    """out[s] = the sum over entries e of s of weight[e] values[rows[e]]; those of s begin at begin[s].
+    """Return out[s], the sum of weight[e] * values[rows[e]] over the entries e of sum s.
 
-    values: contiguous. length: the number of entries of every sum, if it is one for all.
+    Args:
+        values: rows x channels, contiguous.
+        rows: the row of each entry.
+        begin: the first entry of each sum; a sum ends where the next one begins.
+        weight: of each entry.
+        length: the number of entries of every sum, if all sums have the same; else 0.
+
+    Returns:
+        Sums x channels, in the dtype of the values.
     """
     sums, channels = len(begin), values.shape[1]
     out = values.new_empty(sums, channels)
     if not out.numel():
         return out
     width = triton.next_power_of_2(channels)
-    height = min(TALLEST, max(1, BLOCK // width))
+    height = min(MAX_SUMS, max(1, BLOCK // width))
     with torch.cuda.device_of(values):  # the thread's current device may be another
         _row_sums[(triton.cdiv(sums, height),)](
             values, rows, begin, weight, out, sums, len(rows), length, channels, width, height, AT_ONCE, num_warps=WARPS
@@ -32,7 +40,7 @@ def row_sums(values: Tensor, rows: Tensor, begin: Tensor, weight: Tensor, length
     return out
 
 
-@triton.jit(do_not_specialize=["sums", "entries"])  # or every image may be compiled for anew
+@triton.jit(do_not_specialize=["sums", "entries"])  # else Triton may compile the kernel again for each image
 def _row_sums(
     values,
     rows,

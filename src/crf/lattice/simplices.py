@@ -1,4 +1,4 @@
-"""Where points lie in the permutohedral lattice: their simplices, and a number for every vertex of these."""
+"""The simplices of the permutohedral lattice that points lie in, and a key for every vertex of a simplex."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Keys = Int[Tensor, "points corners"]
-Following = Callable[[Tensor, int], Tensor]
+FindNext = Callable[[Tensor, int], Tensor]
 
 
-def simplices(
+def find_simplices(
     features: Float[Tensor, "points dimensions"],
 ) -> tuple[Int[Tensor, "coordinates points"], Int[Tensor, "coordinates points"], Float[Tensor, "corners points"]]:
-    """For each point: its nearest remainder-0 vertex divided by d + 1; the coordinates by rank, largest difference
-    first; the barycentric weights of its simplex's corners. Coordinates come first, so that rows are long."""
+    """Return the simplex of each point.
+
+    Coordinates are the first dimension of each tensor, so that rows are long.
+
+    Returns:
+        The nearest remainder-0 vertex of each point, divided by d + 1; its coordinates sorted by their difference to
+        that vertex, the largest first; and the barycentric weights of its simplex's corners.
+    """
     points, d = features.shape
     # Embed in the hyperplane of d + 1 coordinates with sum 0, scaled so that the blur has unit width.
     axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
@@ -28,7 +34,7 @@ def simplices(
         elevated[i] = tail - i * scaled[i - 1]
         tail = tail + scaled[i - 1]
     elevated[0] = tail
-    # Round each coordinate to a multiple of d + 1, then mend the sum where ranks leave 0..d.
+    # Round each coordinate to a multiple of d + 1, then correct the sum where ranks lie outside of 0..d.
     base = torch.round(elevated / (d + 1))
     difference = elevated - base * (d + 1)
     rank = base.sum(0).int().expand(d + 1, points).clone()
@@ -48,33 +54,43 @@ def simplices(
     return base.long(), order, torch.cat([1 + by_rank[-1:] - by_rank[:1], gaps.flip(0)])
 
 
-def packed_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following] | None:
-    """A number for each corner; and a function that finds, for sorted numbers of vertices and a direction, the place
-    of the next vertex in that direction, or their count. Packing is linear, so a step adds a constant, and its ranges
-    hold every corner and neighbour. None where 63 bits do not suffice."""
+def pack_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, FindNext] | None:
+    """Return keys for all corners that pack the coordinates into one integer, or None if 63 bits are not enough.
+
+    Packing is linear, so a step along a direction adds a constant to a key. The ranges of the coordinates include all
+    corners and their neighbours.
+
+    Args:
+        base, order: the first two results of ``find_simplices``.
+        image: the image of the batch that each point belongs to.
+
+    Returns:
+        The keys, and a function that takes the sorted keys of all vertices and a direction, and returns the index of
+        the next vertex in that direction, or the number of vertices where that vertex does not exist.
+    """
     d = len(base) - 1
     low = base[:d].amin(1) - 2
     spans = (base[:d].amax(1) + 2 - low + 1) * (d + 1)
     images = int(image.max()) + 1
     if math.prod(spans.tolist()) * images >= 2**63:
         return None
-    # The last coordinate counts most: it depends on one feature only, so vertices in order lie near each other.
+    # The last coordinate is the most significant: it depends on one feature only, so successive vertices are close.
     unit = torch.cat([spans.new_ones(1), spans[:-1].cumprod(0)])
     steps = torch.cat([unit.sum() - (d + 1) * unit, unit.sum()[None]])
     keys = [((base[:d] - low[:, None]) * (unit * (d + 1))[:, None]).sum(0) + image * spans.prod()]
     for k in range(d):
         keys.append(keys[-1] + steps[order[d - k]])
 
-    def following(vertices: Tensor, direction: int) -> Tensor:
-        wanted = vertices + steps[direction]
-        place = torch.searchsorted(vertices, wanted).clamp_max_(len(vertices) - 1)
-        return torch.where(vertices[place] == wanted, place, len(vertices))
+    def find_next(vertices: Tensor, direction: int) -> Tensor:
+        target = vertices + steps[direction]
+        index = torch.searchsorted(vertices, target).clamp_max_(len(vertices) - 1)
+        return torch.where(vertices[index] == target, index, len(vertices))
 
-    return torch.stack(keys, 1), following
+    return torch.stack(keys, 1), find_next
 
 
-def numbered_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Following]:
-    """The same for coordinates of any size; slower, since whole rows of coordinates are compared."""
+def number_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, FindNext]:
+    """Return the same as ``pack_keys`` for coordinates of any size; slower, since it compares rows of coordinates."""
     d, points = len(base) - 1, base.shape[1]
     directions = 1 - (d + 1) * torch.eye(d + 1, d, dtype=torch.long, device=base.device)
     directions = torch.cat([directions, torch.zeros_like(directions[:, :1])], 1)
@@ -83,7 +99,7 @@ def numbered_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Fol
         corners.append(corners[-1] + directions[order[d - k]])
     coordinates, keys = torch.unique(torch.stack(corners, 1).reshape(-1, d + 1), dim=0, return_inverse=True)
 
-    def following(vertices: Tensor, direction: int) -> Tensor:
+    def find_next(vertices: Tensor, direction: int) -> Tensor:
         count = len(vertices)
         both = torch.cat([coordinates, coordinates + directions[direction]])
         distinct, number = torch.unique(both, dim=0, return_inverse=True)
@@ -91,4 +107,4 @@ def numbered_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, Fol
         owner[number[:count]] = torch.arange(count, device=number.device)
         return owner[number[count:]]
 
-    return keys.reshape(points, d + 1), following
+    return keys.reshape(points, d + 1), find_next
