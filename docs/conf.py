@@ -54,5 +54,20 @@ def display_math(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def mark_examples(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Set the indented examples of a docstring as code; what follows a colon (Args:, Raises:) is Napoleon's."""
+    marked: list[str] = []
+    paragraph = ""  # the last line that is not indented
+    for line in lines:
+        if line.startswith("    ") and paragraph and not paragraph.endswith(":") and marked[-1] == "":
+            marked += [".. code-block:: python", ""]
+            paragraph = ""
+        elif line and not line.startswith(" "):
+            paragraph = line
+        marked.append(line)
+    lines[:] = marked
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before Napoleon, at 500
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
