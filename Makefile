@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := $(VENV)-lowest
+LOWEST_TESTS := tests/cli/test_conf.py tests/crf/test_crf_inputs.py tests/crf/test_crf_module.py tests/data tests/metrics \
+  tests/models/test_every_network.py tests/prediction/test_export.py tests/runs tests/training/test_train.py tests/tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint docs bench faults sanitize clean
+.PHONY: help setup train test test-lowest lint docs bench faults sanitize clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything (again only when its inputs change)
 
@@ -26,6 +29,17 @@ train: $(READY) ## train on generated figures, with CRF; a few minutes on two co
 
 test: $(READY) ## all tests but the slow ones
 	$(BIN)/python -m pytest
+
+# The lowest versions that pyproject.toml allows (constraints-lowest.txt), in an environment of their own, on Python 3.11:
+# several of them have no wheel for a later one. torch alone is that of constraints.txt, since its old wheels are for GPUs.
+test-lowest: $(LOWEST)/.ready ## a part of the tests, a training among them, with the lowest versions allowed
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt setup.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable ".[dev]"
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt --no-deps timm
+	@touch $@
 
 lint: $(READY) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
@@ -56,4 +70,4 @@ sanitize: $(READY) ## the C++ of the CRF under the address and undefined-behavio
 	tests/crf/sanitize.sh $(CURDIR)/$(BIN)/python
 
 clean: ## remove the environment, caches and build outputs (logs stay)
-	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so
