@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from setuptools import build_meta
 
 import src
@@ -191,3 +194,31 @@ def test_deeplab_starts_the_other_processes_of_a_training(tmp_path: Path) -> Non
     done = deeplab("train", *options, "augmentation.crop_size=33", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("logs/train/runs/*/*/metrics.json"))
+
+
+def pinned(name: str) -> dict[str, str]:
+    """The versions of a constraints file."""
+    lines = (line.partition(";")[0].partition("#")[0].strip() for line in (REPO / name).read_text().splitlines())
+    return {canonicalize_name(package): version for package, _, version in (line.partition("==") for line in lines)}
+
+
+def test_the_lowest_constraints_are_the_bounds_of_pyproject() -> None:
+    """But for torch; and no release that is kept out for its faults is in either file."""
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    requirements = [requirement for line in lines if not (requirement := Requirement(line)).extras]
+    lowest = pinned("constraints-lowest.txt")
+    for requirement in requirements:
+        name = canonicalize_name(requirement.name)
+        bound = next(part.version for part in requirement.specifier if part.operator in (">=", "=="))
+        assert name == "torch" or [*map(int, lowest[name].split("."))][:2] == [*map(int, f"{bound}.0".split("."))][:2]
+        for versions in (lowest, pinned("constraints.txt")):
+            assert requirement.specifier.contains(versions.get(name, bound)), name
+
+
+def test_pre_commit_has_the_ruff_of_the_constraints() -> None:
+    repositories = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text())["repos"]
+    ruff = next(repository for repository in repositories if repository["repo"].endswith("/ruff-pre-commit"))
+    assert ruff["rev"] == f"v{pinned('constraints.txt')['ruff']}"
