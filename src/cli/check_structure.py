@@ -11,16 +11,16 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from src.cli.argument_keys import REFERENCE
 from src.cli.conf_folder import CONF, conf_folders
 from src.cli.help_page import choices
 from src.errors import UserError
 
-REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to set
 OPTIONAL = re.compile(r"logger|(callbacks|logger)\.\w+")  # what a command can do without
 
 
 def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
-    """Every override sets a key of its own, and what says what to build is still there.
+    """Refuse overrides that set nothing of their own, or remove what says which object to build.
 
     Args:
         defaults: the config without the overrides, but for the choices of groups.
@@ -44,12 +44,12 @@ def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequenc
         for entry, value in (config.get(group) or {}).items():
             if value and not (isinstance(value, DictConfig) and "_target_" in value):
                 raise UserError(
-                    f"{group}.{entry}={shown(value)}: {group}.{entry} takes null, or a _target_ with its keys"
+                    f"{group}.{entry}={as_written(value)}: {group}.{entry} takes null, or a _target_ with its keys"
                 )
 
 
 def misplaced(key: str, defaults: Any) -> str:
-    """Why nothing can be set at a key: it lies below a reference or a plain value; nothing where it can."""
+    """Why nothing can be set at a key: it lies below a reference or a plain value; "" where it can be set."""
     node, parts = defaults, key.split(".")
     for depth, part in enumerate(parts[:-1], 1):
         if part not in node:
@@ -58,17 +58,18 @@ def misplaced(key: str, defaults: Any) -> str:
         if reference := REFERENCE.fullmatch(str(node)):
             return f"{above} is {node}; set {'.'.join([reference[1], *parts[depth:]])}"
         if isinstance(node, list):
-            there = parts[depth].isdecimal() and int(parts[depth]) < len(node)
-            return "" if there else f"{above} is a list; its places are 0 to {len(node) - 1}"
+            if parts[depth].isdecimal() and int(parts[depth]) < len(node):
+                return ""
+            return f"{above} is a list; its places are 0 to {len(node) - 1}"
         if not isinstance(node, dict):
-            return f"{above} is a value ({shown(node)}) and has no keys"
+            return f"{above} is a value ({as_written(node)}) and has no keys"
     return ""
 
 
 def remedy(key: str, default: Any) -> str:
     if names := choices(key.rpartition(".")[2]):
         return f"; it may be {', '.join(names)}"
-    return "" if isinstance(default, DictConfig) else f", such as {key}={shown(default)}"
+    return "" if isinstance(default, DictConfig) else f", such as {key}={as_written(default)}"
 
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -90,8 +91,8 @@ def key_of(override: str) -> str:
     return override.split("=")[0].lstrip("+~")
 
 
-def shown(value: Any) -> str:
-    """As one would write it on the command line."""
+def as_written(value: Any) -> str:
+    """Return a value as one would write it on the command line."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return "''" if value == "" else str(value)

@@ -3,45 +3,54 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.cli.check_structure import key_of, shown
+from src.cli.argument_keys import entries
+from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
+from src.runs.checkpoint_files import previous
 
-Rule = tuple[Callable[[Any], bool], str]
+Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what fits in words
 
 
-def whole(low: int, high: float = math.inf) -> Rule:
+def integer_between(low: int, high: float = math.inf) -> Rule:
     words = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number, {low} or more"
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high, words
 
 
-def number(v: Any) -> bool:
-    return isinstance(v, (int, float)) and not isinstance(v, bool)
+def or_null(rule: Rule) -> Rule:
+    return lambda v: v is None or rule[0](v), f"null, or {rule[1]}"
 
 
-def listed(v: Any) -> bool:
+def or_auto(rule: Rule) -> Rule:
+    return lambda v: v == "auto" or rule[0](v), f"auto, or {rule[1]}"
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_list(value: Any) -> bool:
     """A list, or a mapping that does not say what to build."""
-    return isinstance(v, ListConfig) or (isinstance(v, DictConfig) and "_target_" not in v)
-
-
-def maybe(rule: Rule, word: str | None = None) -> Rule:
-    """Or null; or this word, if one is given."""
-    return lambda v: v == word or rule[0](v), f"{word or 'null'}, or {rule[1]}"
+    return isinstance(value, ListConfig) or (isinstance(value, DictConfig) and "_target_" not in value)
 
 
 TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
 TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NAME of a class or function")
-NUMBER: Rule = (number, "a number")
-NUMBERS: Rule = (lambda v: isinstance(v, dict) and all(map(number, v.values())), "numbers, by name")
+POSITIVE, COUNT = integer_between(1), integer_between(0)
+SEED = integer_between(0, 2**32 - 1)
+SPLITS = ("train", "val", "test")
 LARGEST = {int: 2**63 - 1, float: 1e38}  # integers of 64 bits, floats of 32
-# Where numbers and texts stand by default, these may too.
-ALSO: dict[str, tuple[type, ...]] = {
+
+# Keys whose default is a number or a text, and which may also be of these types.
+OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "runs": (ListConfig,),
     "crf.sxy": (ListConfig,),
     "dataset.void": (ListConfig, NoneType),
@@ -50,80 +59,53 @@ ALSO: dict[str, tuple[type, ...]] = {
     "trainer.devices": (ListConfig, str),
     **dict.fromkeys(("trainer.max_epochs", "trainer.val_check_interval", "trainer.limit_val_batches"), (NoneType,)),
 }
-SEED = whole(0, 2**32 - 1)
-POSITIVE, COUNT = whole(1), whole(0)
-SPLITS = ("train", "val", "test")
 
-# What code of ours or Lightning's would stumble over late or in riddles. All else is checked by constructors, whose
-# errors come with the key that they were built from.
+# What our own constructors check is not here: their errors come with the key, see src.cli.argument_keys. Here is
+# what Hydra reads as another type than it looks, what Lightning and torch stumble over late or in riddles, what is
+# built only once training runs, and the keys that belong to a command and to no object.
 RULES: dict[str, Rule] = {
-    "seed": SEED,
-    "dataset.seed": SEED,
-    "data.seed": SEED,
-    "callbacks.resume.seed": SEED,
-    "dataset.samples": (
-        lambda v: isinstance(v, dict) and all(map(COUNT[0], v.values())),
-        "whole numbers by split: {train: 500, val: 60}",
-    ),
-    "scheduler.total_iters": maybe(POSITIVE),
-    "optimizer.algorithm": TEXT,
-    "optimizer.lr": NUMBER,
-    "optimizer.weight_decay": NUMBER,
-    "optimizer.multipliers": maybe(NUMBERS),
-    "dataset.size": POSITIVE,
-    "dataset.root": maybe(TEXT),
-    "dataset.cache": maybe(TEXT),
-    "data.batch_size": POSITIVE,
-    "data.num_workers": maybe(COUNT, "auto"),
-    "augmentation.crop_size": POSITIVE,
-    "num_workers": maybe(COUNT, "auto"),
-    "workers": (lambda v: v in (None, "auto") or COUNT[0](v), "auto, null, or a whole number, 0 or more"),
-    "callbacks.crf.workers": maybe(POSITIVE),
-    "callbacks.crf.first_n": maybe(POSITIVE),
-    "callbacks.crf.every_n_validations": POSITIVE,
-    "callbacks.pictures.count": POSITIVE,
+    # Texts that may look like a number or a list
+    **dict.fromkeys(("name", "ckpt", "init_from", "input", "output", "baseline"), or_null(TEXT)),
+    **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(TEXT)),
+    **dict.fromkeys(("cache", "downloads", "evaluations"), TEXT),
+    "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),
+    # Lightning and torch
+    **dict.fromkeys(("seed", "dataset.seed", "data.seed", "callbacks.resume.seed"), SEED),
     "trainer.devices": (
-        lambda v: v == "auto" or whole(-1)[0](v) or (isinstance(v, list) and bool(v) and all(map(COUNT[0], v))),
+        lambda v: (
+            v == "auto" or integer_between(-1)[0](v) or (isinstance(v, list) and bool(v) and all(map(COUNT[0], v)))
+        ),
         "auto, how many, or a list of their numbers: [0,1]",
     ),
-    "trainer.max_steps": whole(-1),
-    "trainer.max_epochs": maybe(whole(-1)),
+    "trainer.max_steps": integer_between(-1),
+    "trainer.max_epochs": or_null(integer_between(-1)),
     "trainer.val_check_interval": (
         lambda v: v is None or POSITIVE[0](v) or (isinstance(v, float) and 0 < v <= 1),
         "a whole number of iterations, 1 or more",
     ),
     "trainer.limit_val_batches": (
-        lambda v: v is None or (number(v) and v > 0),
+        lambda v: v is None or (is_number(v) and v > 0),
         "how many, or a share of them; without validation there is no result",
     ),
     "trainer.log_every_n_steps": COUNT,
-    "trainer.num_sanity_val_steps": whole(-1),
-    "name": maybe(TEXT),
-    "ckpt": maybe(TEXT),
-    "init_from": maybe(TEXT),
-    "input": maybe(TEXT),
-    "output": maybe(TEXT),
-    "cache": TEXT,
-    "downloads": TEXT,
-    "evaluations": TEXT,
-    "baseline": maybe(TEXT),
-    "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),
+    "trainer.num_sanity_val_steps": integer_between(-1),
+    "scheduler.total_iters": or_null(POSITIVE),
+    # Built or used late, in validation
+    "callbacks.crf.workers": or_null(POSITIVE),
+    "callbacks.pictures.count": POSITIVE,
+    # A command's own
+    "num_workers": or_auto(COUNT),
+    "workers": or_null(or_auto(COUNT)),
     "splits": (lambda v: isinstance(v, list) and bool(v) and all(s in SPLITS for s in v), "a list of train, val, test"),
     "split": (lambda v: v in SPLITS, "train, val or test"),
-    "trimap": whole(1, 10_000),
-    "size": POSITIVE,
-    "num_classes": POSITIVE,
+    "trimap": integer_between(1, 10_000),
+    **dict.fromkeys(("size", "num_classes", "candidates"), POSITIVE),
     "images": COUNT,
-    "candidates": POSITIVE,
-    "refine": whole(0, 20),  # a step is halved each time
-    "search.refine": whole(0, 20),
-    "held_back": (lambda v: number(v) and 0 <= v < 1, "a share, 0 <= held_back < 1"),
-    "grid": (lambda v: isinstance(v, dict) and bool(v), "lists of numbers by parameter: 'grid.sxy=[50,100]'"),
 }
 
 
 def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
-    """Compare values of overrides with the kind of the default that stood there, and all values with the rules.
+    """Compare the type of every override with its default's, all values with the rules, and look for checkpoints.
 
     Args:
         defaults: the config without the overrides, but for the choices of groups.
@@ -133,26 +115,43 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
     """
     for key in [key_of(override) for override in overrides if not override.startswith("~")]:
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
-        if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
-            raise UserError(f"{key}={shown(value)}: {key} takes true or false, such as {key}={str(default).lower()}")
-        if number(default) and not number(value) and not isinstance(value, ALSO.get(key, ())):
-            raise UserError(f"{key}={shown(value)}: {key} takes a number, such as {key}={default}")
-        if isinstance(default, str) and listed(value) and not isinstance(value, ALSO.get(key, ())):
-            raise UserError(f"{key}={shown(value)}: {key} takes a text, such as {key}={default}")
-        if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
-            raise UserError(f"{key}={shown(value)}: {key} has keys of its own: {', '.join(map(str, default))}")
+        if expected := expected_type(key, default, value):
+            raise UserError(f"{key}={as_written(value)}: {key} {expected}")
     content: Any = OmegaConf.to_container(config, resolve=True)
     for key, value in entries(content):
-        if number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # nor nan
+        if is_number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # nor nan
             raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
         fits, words = TARGET if key.endswith("_target_") else RULES.get(key, (None, ""))
         if fits and not fits(value):
-            raise UserError(f"{key}={shown(value)}: {key} takes {words}")
+            raise UserError(f"{key}={as_written(value)}: {key} takes {words}")
+    check_checkpoints(content)
 
 
-def entries(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested mappings and lists, the mappings themselves included."""
-    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-        yield f"{prefix}{key}", value
-        if isinstance(value, (dict, list)):
-            yield from entries(value, f"{prefix}{key}.")
+def expected_type(key: str, default: Any, value: Any) -> str:
+    """What a key takes, in words, where a value is of another type than the default; "" where it is of the same."""
+    if isinstance(value, OTHER_TYPES.get(key, ())):
+        return ""
+    if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
+        return f"takes true or false, such as {key}={str(default).lower()}"
+    if is_number(default) and not is_number(value):
+        return f"takes a number, such as {key}={default}"
+    if isinstance(default, str) and is_list(value):
+        return f"takes a text, such as {key}={default}"
+    if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
+        return f"has keys of its own: {', '.join(map(str, default))}"
+    return ""
+
+
+def check_checkpoints(content: dict[str, Any]) -> None:
+    """The files of ckpt= and init_from= exist, or the one before, which is kept beside each.
+
+    Raises:
+        UserError: naming the key and the file.
+    """
+    ckpt, init_from = content.get("ckpt"), content.get("init_from")
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a job that goes on with its own checkpoint
+        return
+    if ckpt and ckpt != "last" and not (Path(ckpt).is_file() or previous(Path(ckpt)).is_file()):
+        raise UserError(f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, or last for the newest")
+    if init_from and not ckpt and not Path(init_from).is_file():
+        raise UserError(f"init_from={init_from}: no such file; give the checkpoint of a trained network")

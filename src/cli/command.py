@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src import __version__
 from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
+from src.cli.compose import use_newest_run
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain, explain_disk, explain_start, one_line
 from src.cli.resolvers import register_resolvers
@@ -52,13 +53,13 @@ def command(name: str, recipe: str) -> Callable[[], None]:
     begun = False
 
     @contextmanager
-    def one_line_errors() -> Iterator[None]:
+    def one_line_errors(config: DictConfig | None = None) -> Iterator[None]:
         try:
             yield
         except user_errors() as error:
             if full:
                 raise
-            leave(explain(error, name, sys.argv[1:]))
+            leave(explain(error, name, sys.argv[1:], config))
         except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
             line = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
             if full or not line:
@@ -70,6 +71,7 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         defaults = compose_groups(name, overrides)
         check_structure(config, defaults, overrides)
         check_values(config, defaults, overrides)
+        use_newest_run(config)
         save_record(config)
         result = load_recipe(recipe)(config)
         return result if isinstance(result, float) else None  # a figure, for sweepers that look for the best
@@ -80,8 +82,8 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             with alone_in(folder):
-                return attempt(config, work, functools.partial(described, name=name))
-        with one_line_errors(), alone_in(folder):
+                return attempt(config, work, functools.partial(described, name=name, config=config))
+        with one_line_errors(config), alone_in(folder):
             return work(config)
 
     job.__module__ = f"src.{name}"  # from which Hydra takes the job's name
@@ -118,8 +120,8 @@ def user_errors() -> tuple[type[BaseException], ...]:
     return (*USER_ERRORS, lightning.MisconfigurationException) if lightning else USER_ERRORS
 
 
-def described(error: BaseException, name: str) -> str:
+def described(error: BaseException, name: str, config: DictConfig) -> str:
     """One line for any error: what to mend where it is one of the user's, its type besides where it is not."""
     if isinstance(error, user_errors()):
-        return explain(error, name, HydraConfig.get().overrides.task)
+        return explain(error, name, HydraConfig.get().overrides.task, config)
     return f"{type(error).__name__}: {one_line(str(error))}"

@@ -15,10 +15,11 @@ from src.cli.explain import explain
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
+from src.runs.history import find_best
 
 
 def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
-    """The config of ``python -m src.COMMAND OVERRIDES``, for the function that the command calls.
+    """Return the config of ``python -m src.COMMAND OVERRIDES``, for the function that the command calls.
 
         metrics = train(compose("train", "head=vanilla", "trainer.max_steps=100", output_dir="logs/mine"))
 
@@ -26,7 +27,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         output_dir: folder of the run; made where there is none.
 
     Raises:
-        UserError: if an override is none.
+        UserError: if an override sets nothing, or ckpt=last finds no run.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,4 +42,15 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     OmegaConf.set_struct(config, False)
     del config["hydra"]
     OmegaConf.set_struct(config, True)
+    use_newest_run(config)
     return config
+
+
+def use_newest_run(config: DictConfig) -> None:
+    """Put the newest run's best checkpoint where ``ckpt=last`` stands; training, which goes on from it, does so itself.
+
+    Raises:
+        UserError: if no run has a checkpoint.
+    """
+    if config.get("ckpt") == "last" and config.command != "train":
+        config.ckpt = str(find_best(config.paths.log_dir))

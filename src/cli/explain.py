@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
+from src.cli.argument_keys import name_keys
 from src.cli.check_structure import is_group, key_of, misplaced
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
@@ -23,11 +24,18 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
 
 
-def explain(error: BaseException, name: str, overrides: Sequence[str]) -> str:
-    """One line for an error of Hydra, OmegaConf or the user."""
+def explain(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None = None) -> str:
+    """Describe an error of Hydra, OmegaConf or the user in one line.
+
+    Args:
+        name: of the command.
+        config: of the job that failed; None where none was composed.
+    """
     text = str(error)
     if isinstance(error, InstantiationException):
-        return explain_instantiation(error)
+        return explain_instantiation(error, config)
+    if isinstance(error, UserError):
+        return explain_user_error(error, config)
     if isinstance(error, OverrideParseException):
         reason = one_line(text.split("See https")[0])
         return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
@@ -78,16 +86,31 @@ def choices_among(overrides: Sequence[str]) -> Iterator[str]:
                 yield override if value.startswith("[") else f"{key}={names[0]}"
 
 
-def explain_instantiation(error: InstantiationException) -> str:
-    """The innermost cause, after the key of the config that it came from, or else what was to be built."""
-    where = re.search(r"full_key: (\S+)", str(error)) or re.search(r"call to target '([^']+)'", str(error))
+def explain_instantiation(error: InstantiationException, config: DictConfig | None) -> str:
+    """The innermost cause, with the keys that it is about, or else after the key of what was to be built."""
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         cause = cause.__cause__
-    said = one_line(str(cause))
     if isinstance(cause, UserError):
-        return said
-    return f"{where[1] + ': ' if where else ''}{said} {FULL}"
+        return explain_user_error(cause, config)
+    reason = one_line(str(cause))
+    message, key = name_keys(reason, error, config) if config is not None else (reason, "")
+    if message != reason:
+        return message
+    target = re.search(r"call to target '([^']+)'", str(error))
+    where = key or (target[1] if target else "")
+    return f"{where}{': ' if where else ''}{message} {FULL}"
+
+
+def explain_user_error(error: UserError, config: DictConfig | None) -> str:
+    """Its message, with the keys that it is about, and how to get a data set that is not there."""
+    if config is None:
+        return one_line(str(error))
+    message, _ = name_keys(one_line(str(error)), error, config)
+    dataset = HydraConfig.get().runtime.choices.get("dataset") if HydraConfig.initialized() else None
+    if message.startswith("dataset.root=") and dataset in choices("release"):
+        return f"{message}, or get the data: python -m src.prepare dataset={dataset}"
+    return message
 
 
 def explain_reference(text: str, overrides: Sequence[str]) -> str:
@@ -107,7 +130,7 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
     if wrong := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood and "(" not in o]:
         return " ".join(wrong) + ": a group takes the name of one of its choices, a text; --help lists them"
     if isinstance(error, ValueError) and "invalid literal for int" in str(error):
-        return next((said for o in overrides if (said := no_such_key(key_of(o), name, overrides))), "")
+        return next((line for o in overrides if (line := no_such_key(key_of(o), name, overrides))), "")
     if {"-m", "--multirun"} & set(overrides):
         return f"{type(error).__name__}: {one_line(str(error))} {FULL}"
     return ""

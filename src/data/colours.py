@@ -26,7 +26,7 @@ class ColourTable:
         colours = [*palette, *([] if void is None else [void])]
         codes = codes_of(np.array(colours))
         if len(set(codes.tolist())) < len(colours):
-            raise DatasetError("dataset.palette and dataset.void hold one colour twice")
+            raise DatasetError(f"palette={[list(c) for c in palette]} with void={void}: one colour is there twice")
         order = np.argsort(codes)
         self.codes = codes[order]
         self.classes = np.array([*range(len(palette)), VOID], np.uint8)[order]
@@ -42,7 +42,7 @@ class ColourTable:
         if (strange := np.unique(codes[self.codes[place] != codes])).size:
             colours = [[int(code) >> 16, int(code) >> 8 & 255, int(code) & 255] for code in strange[:3]]
             raise DatasetError(
-                f"{path}: {strange.size} colours are neither in dataset.palette nor void, such as {colours}; "
+                f"{path}: {strange.size} colours are neither in the palette nor void, such as {colours}; "
                 "edges may have been smoothed"
             )
         return self.classes[place]

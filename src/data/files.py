@@ -43,7 +43,7 @@ class FileDataset(SegmentationDataset):
         strays: Sequence[str] = (),
     ) -> None:
         if on_error not in ("raise", "skip"):
-            raise DatasetError(f"dataset.on_error={on_error}: must be raise or skip")
+            raise DatasetError(f"on_error={on_error}: must be raise or skip")
         self.pairs = list(pairs)
         self.on_error, self.strays = on_error, strays
         self.values = dict(values or {index: index for index in (*range(len(self.classes)), VOID)})
@@ -121,7 +121,7 @@ class FileDataset(SegmentationDataset):
                 labels |= set(np.unique(sample.label).tolist()) if sample else set()
         if labels == {0, VOID} and not faults:
             faults = [f"{self.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; "
-                      "if it is class 1, say so: 'dataset.values=[0,255]'"]  # fmt: skip
+                      "if it is class 1, say so: 'values=[0,255]'"]  # fmt: skip
         if faults:
             raise DatasetError(first_of(faults))
 
@@ -131,7 +131,7 @@ class FileDataset(SegmentationDataset):
         if not (lines := found.lines()):
             return
         self.pairs = [pair for index, pair in enumerate(self.pairs) if index not in found.faults]
-        log.warning("dataset.on_error=skip: %s", first_of(lines))
+        log.warning("on_error=skip: %s", first_of(lines))
         log.warning("skipped %d of %d samples; %d are left", len(found.faults), found.samples, len(self.pairs))
         self.strays = ()
         if not self.pairs:

@@ -35,13 +35,13 @@ def train_transform(
     import cv2
 
     cv2.setNumThreads(0)  # the loader's processes are the parallelism
-    if crop_size < 1:
-        raise ValueError(f"augmentation.crop_size={crop_size} must be positive")
+    if crop_size < 1 or crop_size != int(crop_size):
+        raise ValueError(f"crop_size={crop_size}: must be a whole number of pixels, 1 or more")
     steps: list[Any] = []
     if scale is not None:
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale={list(scale)}: must be two factors, 0 < low <= high, or None (null)")
         low, high = scale
-        if not 0 < low <= high:
-            raise ValueError(f"augmentation.scale={list(scale)} must be two factors, 0 < low <= high, or null")
         if low < 1:  # an image of a pixel must not become none: sides are rounded down
             side = math.ceil(1 / low) + 1
             steps.append(A.PadIfNeeded(side, side, fill=MEAN_RGB, fill_mask=VOID, border_mode=cv2.BORDER_CONSTANT))

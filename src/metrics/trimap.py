@@ -26,7 +26,7 @@ class TrimapMetrics(SegmentationMetrics):
     def __init__(self, num_classes: int, widths: int = 40) -> None:
         super().__init__(num_classes)
         if widths < 1:
-            raise ValueError(f"trimap={widths}: the widest band must have 1 pixel or more")
+            raise ValueError(f"widths={widths}: the widest band must have 1 pixel or more")
         self.widths = widths
         counts = torch.zeros(widths, num_classes, num_classes, dtype=torch.int64)
         self.add_state("rings", counts, dist_reduce_fx="sum")

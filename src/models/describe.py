@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
@@ -16,8 +16,6 @@ from src.models.summary import Layer, layers_of, measured_field
 
 def describe(config: DictConfig) -> None:
     """Print what the configured network is made of; nothing is trained or loaded."""
-
-    OmegaConf.resolve(config)
     with torch.device("meta"):
         model = instantiate(config.model, num_classes=config.num_classes).eval()
     layers = layers_of(model, config.size, config.size)

@@ -38,15 +38,15 @@ class Inference:
     ) -> None:
         for name, pixels in (("window", window), ("step", step)):
             if pixels is not None and (isinstance(pixels, bool) or not isinstance(pixels, int)):
-                raise ValueError(f"inference.{name}={pixels} must be a whole number of pixels, or null")
+                raise ValueError(f"{name}={pixels}: must be a whole number of pixels, or None (null)")
         if not scales or min(scales) <= 0:
-            raise ValueError(f"inference.scales={list(scales)} must be positive factors, such as [0.75,1,1.25]")
+            raise ValueError(f"scales={list(scales)}: must be positive factors, such as [0.75,1,1.25]")
         if window is not None and window < 1:
-            raise ValueError(f"inference.window={window} must be positive, or null for whole images")
+            raise ValueError(f"window={window}: must be positive, or None (null) for whole images")
         self.scales, self.flip, self.window = tuple(scales), flip, window
         self.step = step if step is not None else max(1, (window or 1) * 2 // 3)
         if window is not None and not 1 <= self.step <= window:
-            raise ValueError(f"inference.step={step} must lie between 1 and inference.window={window}")
+            raise ValueError(f"step={step}: must lie between 1 and window={window}")
 
     def __call__(
         self, network: Network, image: Shaped[Tensor, "batch 3 height width"]

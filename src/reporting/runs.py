@@ -28,10 +28,22 @@ SIGNS = (
     "evaluate.log",
     "status.json",
 )  # that a folder is a run's
-# Where a run lies and who writes down what it does; and copies of groups that stand in the config on their own.
-WITHOUT_EFFECT = ("progress", "learning_rate", "rates", "best_figures", "wandb_charts", "resume")
-NOT_SETTINGS = ("seed", "name", "paths", "logger", "num_workers", *(f"callbacks.{name}" for name in WITHOUT_EFFECT))
-COPIES = ("data.dataset", "data.augmentation", "data.seed", "model.backbone", "model.head", "callbacks.crf.crf")
+# Keys that decide a run's figures, with all keys below them. Other callbacks, loggers, paths and workers do not.
+DECISIVE = (
+    *("command", "init_from", "ckpt", "split"),
+    *("backbone", "head", "model", "dataset", "augmentation", "data"),
+    *("loss", "optimizer", "scheduler", "crf", "inference"),
+    *("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.precision", "trainer.sync_batchnorm"),
+    *("trainer.accumulate_grad_batches", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"),
+    *("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.overfit_batches"),
+    *("trainer.val_check_interval", "callbacks.best.monitor", "callbacks.best.mode"),  # which checkpoint is the best
+    *("callbacks.weight_averaging", "callbacks.crf.first_n"),
+)
+# Keys below those that decide nothing, or repeat another group.
+NOT_DECISIVE = (
+    *("data.dataset", "data.augmentation", "data.seed", "model.backbone", "model.head"),
+    *("data.num_workers", "dataset.cache", "crf.engine"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,14 +74,18 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config by dotted key, without what does not change the result, and without the seed."""
-        home = str(self.part("paths").get("output_dir") or "no folder")
-        skipped = (*NOT_SETTINGS, *COPIES, *(("ckpt",) if self.config.get("command") == "train" else ()))
+        """What decides the figures besides the seed, by dotted key."""
+        resumed = ("ckpt",) if self.config.get("command") == "train" else ()  # gives the figures of a run in one go
         return {
             key: value
             for key, value in flat(self.config)
-            if not any(key == s or key.startswith(f"{s}.") for s in skipped) and not str(value).startswith(home)
+            if is_below(key, DECISIVE) and not is_below(key, (*NOT_DECISIVE, *resumed))
         }
+
+
+def is_below(key: str, others: Sequence[str]) -> bool:
+    """Whether a dotted key is one of the others or lies below one."""
+    return any(f"{key}.".startswith(f"{other}.") for other in others)
 
 
 def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

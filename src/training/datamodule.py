@@ -51,14 +51,16 @@ class SegmentationDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"data.batch_size={batch_size} must be positive")
+        if batch_size < 1 or batch_size != int(batch_size):
+            raise ValueError(f"batch_size={batch_size}: must be a whole number, 1 or more")
+        if num_workers != "auto" and (not isinstance(num_workers, int) or num_workers < 0):
+            raise ValueError(f"num_workers={num_workers}: must be auto, or a whole number, 0 or more")
         self.train_set = dataset(split="train")
         self.val_set = dataset(split="val")
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed
-        self.num_workers = default_workers() if num_workers == "auto" else int(num_workers)
+        self.num_workers = num_workers if isinstance(num_workers, int) else default_workers()
 
     def check(self) -> None:
         """Find faults in the data before training; see ``SegmentationDataset.check``."""
@@ -77,8 +79,8 @@ class SegmentationDataModule(LightningDataModule):
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if self.batch_size % processes:
             raise DatasetError(
-                f"data.batch_size={self.batch_size} cannot be shared out to {processes} devices: it is of all devices "
-                f"together; set a multiple of {processes}, or trainer.devices"
+                f"batch_size={self.batch_size}: is of all devices together and cannot be shared out to {processes}; "
+                f"set a multiple of {processes}, or other devices"
             )
         sampler = ResumableSampler(
             len(self.train_set), self.batch_size, self.seed, self.behind, rank=rank, processes=processes
@@ -101,7 +103,7 @@ class SegmentationDataModule(LightningDataModule):
             return None
         if len(dataset) < (processes := distributed.get_world_size()):
             raise DatasetError(
-                f"{len(dataset)} validation images cannot be shared out to {processes} devices; set trainer.devices"
+                f"{len(dataset)} validation images cannot be shared out to {processes} devices; take fewer devices"
             )
         # Lightning's warning is about samplers that do repeat samples.
         warnings.filterwarnings("ignore", "Using `DistributedSampler` with the dataloaders")

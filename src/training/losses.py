@@ -24,7 +24,7 @@ class CrossEntropy(nn.Module):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"loss.criterion.label_smoothing={label_smoothing} must lie in 0 <= label_smoothing <= 1")
+            raise ValueError(f"label_smoothing={label_smoothing}: must lie between 0 and 1")
         self.label_smoothing = label_smoothing
 
     def forward(
@@ -53,7 +53,7 @@ class ClassBalancedCrossEntropy(nn.Module):
     def __init__(self, beta: float = 0.9999) -> None:
         super().__init__()
         if not 0 <= beta < 1:
-            raise ValueError(f"loss.criterion.beta={beta} must lie in 0 <= beta < 1")
+            raise ValueError(f"beta={beta}: must be 0 or more and below 1")
         self.beta = beta
 
     def forward(
@@ -83,7 +83,7 @@ class OHEMCrossEntropy(nn.Module):
         super().__init__()
         for name, value in (("threshold", threshold), ("least", least)):
             if not 0 < value <= 1:
-                raise ValueError(f"loss.criterion.{name}={value} must lie in 0 < {name} <= 1")
+                raise ValueError(f"{name}={value}: must be above 0 and at most 1")
         self.threshold = threshold
         self.least = least
 
@@ -112,7 +112,7 @@ class SegmentationLoss(nn.Module):
     def __init__(self, criterion: nn.Module, grid: Literal["scores", "image"] = "scores") -> None:
         super().__init__()
         if grid not in ("scores", "image"):
-            raise ValueError(f"loss.grid must be 'scores' or 'image', not {grid!r}")
+            raise ValueError(f"grid={grid}: must be scores or image")
         self.criterion = criterion
         self.grid = grid
 

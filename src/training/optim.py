@@ -61,17 +61,21 @@ def grouped_optimizer(
     Raises:
         ValueError: for an unknown algorithm or group, or where every group stands still.
     """
-    optimizer: Any = getattr(torch.optim, algorithm, None)
+    optimizer: Any = getattr(torch.optim, str(algorithm), None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
-        raise ValueError(f"optimizer.algorithm={algorithm} is no optimiser of torch.optim; try SGD or AdamW")
-    if unknown := set(multipliers or {}) - set(PAPER_MULTIPLIERS):
-        raise ValueError(f"optimizer.multipliers has no group {sorted(unknown)}; groups: {list(PAPER_MULTIPLIERS)}")
-    factor = {**PAPER_MULTIPLIERS, **(multipliers or {})}
+        raise ValueError(f"algorithm={algorithm}: no optimiser of torch.optim has this name; try SGD or AdamW")
+    for name, factor in (multipliers or {}).items():
+        if name not in PAPER_MULTIPLIERS:
+            raise ValueError(f"multipliers.{name}={factor}: no such group; groups: {', '.join(PAPER_MULTIPLIERS)}")
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            raise ValueError(f"multipliers.{name}={factor}: must be a number")
+    factors: dict[str, float] = {**PAPER_MULTIPLIERS, **(multipliers or {})}
     groups = named_parameters_by_group(model)
-    still = [parameter for kind, named in groups.items() if factor[kind] == 0 for _, parameter in named]
-    if len(still) == sum(map(len, groups.values())):
-        raise ValueError("optimizer.multipliers leave nothing to train: 0 for every group that the network has")
-    for parameter in still:
+    frozen = [parameter for kind, named in groups.items() if factors[kind] == 0 for _, parameter in named]
+    if len(frozen) == sum(map(len, groups.values())):
+        zeros = ", ".join(f"multipliers.{group}=0" for group in groups)
+        raise ValueError(f"{zeros}: leaves nothing to train; set one of them above 0")
+    for parameter in frozen:
         parameter.requires_grad_(False)  # what does not move needs no backward pass
     build: Any = optimizer
     return build(
@@ -79,7 +83,7 @@ def grouped_optimizer(
             {
                 "name": kind,
                 "params": [parameter for _, parameter in named],
-                "lr": lr * factor[kind],
+                "lr": lr * factors[kind],
                 "weight_decay": weight_decay if kind in DECAYED else 0.0,
             }
             for kind, named in groups.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict
 
 from src.data import SegmentationDataset
 from src.errors import UserError
@@ -31,24 +31,24 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     if not path:
         raise UserError("ckpt=CHECKPOINT is needed, such as logs/train/runs/DATE/TIME_OVERRIDES/checkpoints/best.ckpt")
     if not Path(path).is_file():
-        raise UserError(f"ckpt={path}: no such file; give the best.ckpt or last.ckpt of a run")
+        raise UserError(f"{path}: no such file")
 
     content = read_state(Path(path))
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"ckpt={path}: holds no network to rebuild; give a checkpoint that python -m src.train wrote")
+        raise UserError(f"{path}: holds no network to rebuild; give a checkpoint that python -m src.train wrote")
     # What trains is left out: it is not needed, and may be anybody's.
     parts = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
     if fault := next(untrusted(parts), ""):
-        raise UserError(f"ckpt={path}: {fault}")
+        raise UserError(f"{path}: {fault}")
     try:
         segmenter = Segmenter(**parts)
         segmenter.load_state_dict(content["state_dict"])
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
         reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"ckpt={path}: does not fit this version of the code ({reason})") from error
+        raise UserError(f"{path}: does not fit this version of the code ({reason})") from error
     weights = segmenter.state_dict()
     if bad := [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise UserError(f"ckpt={path}: {bad[0]} is not finite (NaN or infinity): its training diverged")
+        raise UserError(f"{path}: {bad[0]} is not finite (NaN or infinity): its training diverged")
     return segmenter.eval()
 
 
@@ -83,6 +83,7 @@ def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segmenta
 
     Args:
         chosen: a whole configuration, or values that replace those of the checkpoint's; None leaves them as they are.
+            Holds the whole configuration afterwards, so that errors can be explained by it.
 
     Raises:
         UserError: if the checkpoint does not know its data set, or the classes differ.
@@ -94,11 +95,12 @@ def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segmenta
             raise UserError(
                 "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
             )
-        config = {**segmenter.hparams["dataset"], **config}
+        with open_dict(chosen):
+            chosen.update({**segmenter.hparams["dataset"], **config})
     try:
-        dataset = instantiate(OmegaConf.create(config))(split=split)
+        dataset = instantiate(chosen)(split=split)
     except (TypeError, ValueError) as error:
-        raise UserError(f"dataset: {error}") from error
+        raise UserError(str(error)) from error
     if list(dataset.classes) != segmenter.classes:
         raise UserError(
             f"the checkpoint knows {len(segmenter.classes)} classes ({', '.join(segmenter.classes)}), "

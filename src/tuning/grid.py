@@ -11,6 +11,8 @@ from src.tuning.search import SEARCHED, Trial, Values, described
 
 log = logging.getLogger(__name__)
 
+MOST_REFINED = 20  # finer grids; each halves the step
+
 
 class Grid:
     """Every configuration of a grid, then in each round the best so far and its neighbours at half the step before.
@@ -24,8 +26,10 @@ class Grid:
     """
 
     def __init__(self, grid: Mapping[str, Sequence[float]], refine: int) -> None:
-        if type(refine) is not int or refine < 0:
-            raise UserError(f"refine={refine}: give a number of finer grids, 0 or more")
+        if type(refine) is not int or not 0 <= refine <= MOST_REFINED:
+            raise UserError(f"refine={refine}: must be a whole number from 0 to {MOST_REFINED}")
+        if not isinstance(grid, Mapping) or not grid:
+            raise UserError(f"grid={grid}: must be lists of numbers by parameter: 'grid.sxy=[50,100]'")
         for name, values in grid.items():
             valid = isinstance(values, Sequence) and all(type(v) in (int, float) and v > 0 for v in values)
             if name not in SEARCHED or not values or not valid:

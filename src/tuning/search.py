@@ -10,7 +10,6 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
-from src.errors import UserError
 from src.metrics import SegmentationMetrics
 from src.metrics.confusion import ratios
 from src.models.geometry import score_stride, upsample_scores
@@ -66,8 +65,6 @@ def described(trial: Trial) -> str:
 
 def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str, list[int]]:
     """Indices to search on and to hold back, drawn by the seed; no index is in both."""
-    if most < 1 or not 0 <= held_back < 1:
-        raise UserError(f"images={most} must be positive, held_back={held_back} a share, 0 <= held_back < 1")
     order = np.random.default_rng(seed).permutation(count).tolist()
     kept = min(most, round(held_back * count), count - 1)
     return {"searched": sorted(order[kept : kept + most]), "held_back": sorted(order[:kept])}

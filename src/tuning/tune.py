@@ -34,6 +34,10 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     start = time.perf_counter()
     preset = free_preset(config.name, presets or writable_conf() / "crf")
     base = base_of(config)
+    if config.images < 1:
+        raise UserError(f"images={config.images}: must be 1 or more")
+    if not 0 <= config.held_back < 1:
+        raise UserError(f"held_back={config.held_back}: must be a share, 0 <= held_back < 1")
 
     searcher = instantiate(config.search)
     segmenter = load_segmenter(config.ckpt)

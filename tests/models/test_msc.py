@@ -123,5 +123,5 @@ def test_predict_gives_probabilities_of_every_pixel(model: DeepLab) -> None:
 
 
 def test_number_of_branches_must_fit_the_backbone() -> None:
-    with pytest.raises(Exception, match=r"head\.std has 4 numbers; the backbone gives 5 maps"):
+    with pytest.raises(Exception, match=r"std=\[0\.1, 0\.1, 0\.1, 0\.1\]: must have 5 numbers"):
         network("cpu", "backbone=slim", "head=msc", "head.std=[0.1,0.1,0.1,0.1]")

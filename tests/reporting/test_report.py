@@ -250,7 +250,7 @@ def test_images_under_every_run(tmp_path: Path) -> None:
     assert len(pictures) == 2 * (2 + 2 * 2)  # best and worst: image, truth; raw and CRF of two runs
     for picture in pictures:
         assert base64.b64decode(picture.partition(",")[2])[:4] in (b"\x89PNG", b"\xff\xd8\xff\xe0")
-    assert "No pictures of 5x5, rate 2, 64: ckpt=" in reader.text
+    assert f"No pictures of 5x5, rate 2, 64: {tmp_path}" in reader.text
     scores = [float(s) for s in re.findall(r"mean IoU of this image over all rows: ([\d.]+)", page.read_text())]
     assert scores[0] >= scores[1]
 
@@ -280,3 +280,42 @@ def test_configs_as_they_are_composed_differ_in_nothing_but_the_seed() -> None:
     )
     assert first.settings == second.settings
     assert {key for key, value in other.settings.items() if first.settings[key] != value} == {"optimizer.lr"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["callbacks.pictures.count=2"],
+        ["callbacks.crf.workers=1", "callbacks.crf.every_n_validations=2"],
+        ["data.num_workers=0", "trainer=cpu", "logger=none"],
+        ["crf.engine=torch", "paths.log_dir=elsewhere", "name=mine", "~callbacks.rates"],
+    ],
+)
+def test_what_decides_no_figure_does_not_split_a_row(overrides: list[str]) -> None:
+    assert settings(*overrides) == settings()
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("callbacks=ema", "callbacks.weight_averaging.avg_fn.decay"),
+        ("callbacks.crf.first_n=5", "callbacks.crf.first_n"),
+        ("callbacks.best.monitor=val/miou_crf", "callbacks.best.monitor"),
+        ("trainer.max_steps=7", "trainer.max_steps"),
+        ("trainer.precision=16-mixed", "trainer.precision"),
+        ("crf.w1=7", "crf.w1"),
+        ("data.batch_size=4", "data.batch_size"),
+        ("model.frozen_norm=true", "model.frozen_norm"),
+        ("init_from=best.ckpt", "init_from"),
+        ("augmentation.mirror=false", "augmentation.mirror"),
+        ("+trainer.gradient_clip_val=1", "trainer.gradient_clip_val"),
+    ],
+)
+def test_what_decides_figures_is_a_row_of_its_own(override: str, key: str) -> None:
+    usual, changed = settings(), settings(override)
+    assert key in {key for key in usual | changed if usual.get(key, "none") != changed.get(key, "none")}
+
+
+def settings(*overrides: str) -> dict[str, Any]:
+    config: Any = OmegaConf.to_container(composed(*overrides))
+    return Run(Path("run"), config).settings

@@ -84,7 +84,7 @@ def open_cache(
             write_pack(path, dataset, fingerprint, workers)
             return PackedCache(path, read_index(path, fingerprint))
     except OSError as error:
-        raise DatasetError(f"dataset.cache={folder}: {error.strerror}; name another folder, or null") from error
+        raise DatasetError(f"cache={folder}: {error.strerror}; name another folder, or None (null)") from error
 
 
 def fingerprint_of(files: Sequence[Path], settings: bytes) -> bytes:

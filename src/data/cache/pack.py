@@ -82,6 +82,6 @@ def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:
 def require_space(folder: Path, size: int) -> None:
     if (free := shutil.disk_usage(folder).free) < size:
         raise DatasetError(
-            f"dataset.cache={folder}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
-            "name another folder, or null"
+            f"cache={folder}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
+            "name another folder, or None (null)"
         )

@@ -25,13 +25,13 @@ class ADE20K(FileDataset):
 
     def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
         if split not in FOLDERS:
-            raise DatasetError(f"dataset.split={split}: must be one of {', '.join(FOLDERS)}")
+            raise DatasetError(f"split={split}: must be one of {', '.join(FOLDERS)}")
         base = Path(root)
         images, masks = base / "images" / FOLDERS[split], base / "annotations" / FOLDERS[split]
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(
-                f"dataset.root={root}: no folders images/{FOLDERS[split]}/ and annotations/{FOLDERS[split]}/ there; "
-                "set dataset.root to ADEChallengeData2016, or get it: python -m src.prepare dataset=ade20k"
+                f"root={root}: no folders images/{FOLDERS[split]}/ and annotations/{FOLDERS[split]}/ there; "
+                "set root=FOLDER, that of ADEChallengeData2016"
             )
         self.classes = class_names(base / "objectInfo150.txt")
         pairs = [(path.stem, path, masks / f"{path.stem}.png") for path in sorted(images.glob("*.jpg"))]

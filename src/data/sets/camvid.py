@@ -39,9 +39,7 @@ class CamVid(FileDataset):
     def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
         images, masks = Path(root, split), Path(root, f"{split}annot")
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(
-                f"dataset.root={root}: no folders {split}/ and {split}annot/ there; set dataset.root=FOLDER"
-            )
+            raise DatasetError(f"root={root}: no folders {split}/ and {split}annot/ there; set root=FOLDER")
         pairs = [
             (path.stem, path, masks / f"{path.stem}.png")
             for path in sorted(images.iterdir())

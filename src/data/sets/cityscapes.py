@@ -51,8 +51,7 @@ class Cityscapes(FileDataset):
         images, masks = Path(root, "leftImg8bit", split), Path(root, "gtFine", split)
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(
-                f"dataset.root={root}: no folders leftImg8bit/{split}/ and gtFine/{split}/ there; "
-                "set dataset.root=FOLDER; python -m src.prepare dataset=cityscapes says how to get them"
+                f"root={root}: no folders leftImg8bit/{split}/ and gtFine/{split}/ there; set root=FOLDER"
             )
         pairs = []
         for path in sorted(images.glob(f"*/*{IMAGE}")):

@@ -36,7 +36,7 @@ class Folder(FileDataset):
         cache: a folder for decoded samples, or None.
     """
 
-    remedy = "dataset.void=VALUE leaves a value out; dataset.values=[...] says which value each class has"
+    remedy = "void=VALUE leaves a value out; values=[...] says which value each class has"
 
     def __init__(
         self,
@@ -53,18 +53,18 @@ class Folder(FileDataset):
     ) -> None:
         base = Path(root)
         if not (base / "images").is_dir() or not (base / "masks").is_dir():
-            raise DatasetError(f"dataset.root={root}: no folders images/ and masks/ there; set dataset.root=FOLDER")
+            raise DatasetError(f"root={root}: no folders images/ and masks/ there; set root=FOLDER")
         if not classes:
-            raise DatasetError("dataset.classes is empty; name them by index: 'dataset.classes=[background,cat]'")
+            raise DatasetError("classes=[]: name them by index: 'classes=[background,cat]'")
         if len(classes) > MAX_CLASSES:
-            raise DatasetError(f"dataset.classes has {len(classes)} names; a label map holds {MAX_CLASSES} at most")
+            raise DatasetError(f"classes=[...] has {len(classes)} names; a label map holds {MAX_CLASSES} at most")
         check_numbers(len(classes), palette, values, void)
         self.classes = tuple(classes)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)
         self.colours = None if palette is None else ColourTable(palette, None if isinstance(void, int) else void)
         grey = {value: index for index, value in enumerate(values if values is not None else range(len(classes)))}
         if isinstance(void, int) and void != VOID and void in grey:
-            raise DatasetError(f"dataset.void={void} is the value of {classes[grey[void]]} too; {self.remedy}")
+            raise DatasetError(f"void={void}: is the value of {classes[grey[void]]} too; {self.remedy}")
         nothing = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
 
         images, strays = by_stem(base / "images", IMAGES)
@@ -81,8 +81,8 @@ class Folder(FileDataset):
             return super().classes_of(mask, path)
         if self.colours is None:
             raise DatasetError(
-                f"{path}: holds colours; give those of the classes: 'dataset.palette=[[0,0,0],[255,0,0]]', and void's: "
-                "'dataset.void=[255,255,255]', or store class indices"
+                f"{path}: holds colours; give those of the classes: 'palette=[[0,0,0],[255,0,0]]', and void's: "
+                "'void=[255,255,255]', or store class indices"
             )
         return self.colours.classes_of(mask, path)
 
@@ -95,19 +95,23 @@ def check_numbers(
     classes: int, palette: Sequence[Colour] | None, values: Sequence[int] | None, void: int | Colour | None
 ) -> None:
     """Raise ``DatasetError`` where one does not fit the classes, or a number is out of range."""
-    for key, noun, given in (("palette", "colours", palette), ("values", "values", values)):
+    for name, noun, given in (("palette", "colours", palette), ("values", "values", values)):
         if given is not None and len(given) != classes:
-            raise DatasetError(f"dataset.{key} has {len(given)} {noun} for {classes} classes")
+            raise DatasetError(f"{name}={given}: has {len(given)} {noun} for {classes} classes")
     if any(len(colour) != 3 for colour in palette or ()):
-        raise DatasetError("dataset.palette takes three numbers for each class: red, green, blue")
+        raise DatasetError(f"palette={palette}: must have three numbers for each class: red, green, blue")
     if values is not None and len(set(values)) < classes:
-        raise DatasetError("dataset.values has one value for two classes")
-    colours = [*(palette or ()), *([] if void is None or isinstance(void, int) else [void])]
-    if not all(isinstance(n, int) and 0 <= n <= 255 for colour in colours for n in colour):
-        raise DatasetError("dataset.palette and the colour dataset.void take whole numbers from 0 to 255")
-    greys = [*(values or ()), *([void] if isinstance(void, int) else [])]
-    if not all(isinstance(n, int) and 0 <= n < MASK_VALUES for n in greys):
-        raise DatasetError(f"dataset.values and void take whole numbers from 0 to {MASK_VALUES - 1}")
+        raise DatasetError(f"values={values}: two classes have one value")
+    colours = [("palette", colour) for colour in palette or ()]
+    greys = [("values", value) for value in values or ()]
+    if isinstance(void, int):
+        greys.append(("void", void))
+    elif void is not None:
+        colours.append(("void", void))
+    channels = [(name, channel, 256) for name, colour in colours for channel in colour]
+    for name, number, limit in (*channels, *((name, grey, MASK_VALUES) for name, grey in greys)):
+        if not isinstance(number, int) or not 0 <= number < limit:
+            raise DatasetError(f"{name}={number}: must be a whole number from 0 to {limit - 1}")
 
 
 def by_stem(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
@@ -141,10 +145,10 @@ def split_names(root: Path, split: str, names: list[str], val_share: float, seed
         raise DatasetError(f"{list_}: missing; give both train.txt and val.txt, or neither")
     else:
         if not 0 < val_share < 1:
-            raise DatasetError(f"dataset.val_share={val_share} must lie between 0 and 1")
+            raise DatasetError(f"val_share={val_share}: must lie between 0 and 1")
         random.Random(seed).shuffle(names)
         held_back = max(1, round(len(names) * val_share))
         names = sorted(names[:held_back] if split == "val" else names[held_back:])
     if not names:
-        raise DatasetError(f"dataset.root={root}: split {split} holds no image")
+        raise DatasetError(f"root={root}: split {split} holds no image")
     return names

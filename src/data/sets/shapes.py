@@ -35,9 +35,15 @@ class Shapes(SegmentationDataset):
 
     def __init__(self, split: Split, samples: Mapping[str, int], size: int = 225, seed: int = 0) -> None:
         if split not in get_args(Split):
-            raise ValueError(f"dataset.split={split}: must be one of {', '.join(get_args(Split))}")
+            raise ValueError(f"split={split}: must be one of {', '.join(get_args(Split))}")
+        if not isinstance(count := samples.get(split), int) or count < 0:
+            raise ValueError(f"samples.{split}={count}: must be a whole number, 0 or more")
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"size={size}: must be a whole number of pixels, 1 or more")
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed={seed}: must be a whole number, 0 or more")
         self.key = (seed, get_args(Split).index(split))
-        self.split, self.length, self.size = split, samples[split], size
+        self.split, self.length, self.size = split, count, size
 
     def __len__(self) -> int:
         return self.length

@@ -44,7 +44,7 @@ class VOC12(FileDataset):
         hidden = split == "test" and not (base / masks).is_dir()  # VOC publishes no annotation of its test images
         if not ((base / masks).is_dir() or hidden) or not (base / "JPEGImages").is_dir():
             raise DatasetError(
-                f"dataset.root={root}: no folders JPEGImages/ and {masks}/ there; set dataset.root to VOCdevkit/VOC2012"
+                f"root={root}: no folders JPEGImages/ and {masks}/ there; set root=FOLDER, that of VOCdevkit/VOC2012"
             )
         ids = self.ids(base, (lists or {}).get(split, split), base / ("JPEGImages" if hidden else masks))
         pairs = [(i, base / "JPEGImages" / f"{i}.jpg", base / masks / f"{i}.png") for i in ids]

@@ -81,7 +81,7 @@ class Backbone(nn.Module, ABC):
         Raises:
             UserError: if there is none.
         """
-        raise UserError(f"backbone.weights={self.weights}: no weights are known for this backbone; use none")
+        raise UserError(f"weights={self.weights}: no weights are known for this backbone; set weights=none")
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of a classifier of torchvision, by its names.
@@ -89,7 +89,7 @@ class Backbone(nn.Module, ABC):
         Raises:
             UserError: naming the first tensor that is missing or has another shape.
         """
-        raise UserError(f"backbone.weights={self.weights}: this backbone cannot read such a file; use none")
+        raise UserError("this backbone cannot read such a file; set weights=none")
 
 
 @torch.no_grad()
@@ -101,5 +101,5 @@ def copy_weight(target: Tensor | None, source: Tensor, name: str) -> None:
     """
     if target is None or target.shape != source.shape:
         wanted = "nothing" if target is None else tuple(target.shape)
-        raise UserError(f"backbone.weights: {name} has shape {tuple(source.shape)}, the network wants {wanted}")
+        raise UserError(f"{name} has shape {tuple(source.shape)}, the network wants {wanted}")
     target.copy_(source)

@@ -36,9 +36,9 @@ class ResNet(Backbone):
     ) -> None:
         super().__init__(weights, mean, std, bgr)
         if len(blocks) != 4:
-            raise ValueError(f"backbone.blocks must name 4 layers, not {list(blocks)}")
+            raise ValueError(f"blocks={list(blocks)}: must have 4 numbers, one for each layer")
         if (first := round(64 * width)) < 1:
-            raise ValueError(f"backbone.width={width} leaves a layer without channels")
+            raise ValueError(f"width={width}: leaves a layer without channels; the smallest is 1/64")
         self.blocks, self.width = tuple(blocks), width
         outputs = [first * EXPANSION * 2**i for i in range(4)]
         self.channels = (3, first, *outputs)
@@ -68,7 +68,10 @@ class ResNet(Backbone):
 
     def imagenet_file(self) -> str:
         if self.weights != "imagenet" or self.blocks not in IMAGENET or self.width != 1:
-            raise UserError(f"backbone.weights={self.weights}: only imagenet, for resnet50 and resnet101 with width=1")
+            raise UserError(
+                f"weights={self.weights}: only imagenet has a file, for ResNet-50 and ResNet-101 with width=1; "
+                "or set weights=none"
+            )
         return IMAGENET[self.blocks]
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
@@ -76,7 +79,7 @@ class ResNet(Backbone):
             if name in ("mean", "std") or name.endswith("num_batches_tracked"):
                 continue
             if name not in state:
-                raise UserError(f"backbone.weights: the file has no {name}; is it of this ResNet?")
+                raise UserError(f"holds no {name}; take the ResNet that the file is of")
             copy_weight(own, state[name], name)
 
 

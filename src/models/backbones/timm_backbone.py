@@ -36,7 +36,7 @@ class Timm(Backbone):
         bgr: bool | None = None,
     ) -> None:
         if weights not in ("none", "imagenet"):
-            raise UserError(f"backbone.weights={weights}: a backbone of timm takes none or imagenet")
+            raise UserError(f"weights={weights}: must be none or imagenet for a backbone of timm")
         net = create(name, pretrained=False)
         card = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", None) or {}
         mean = mean or [255 * float(value) for value in card.get("mean", (0.485, 0.456, 0.406))]
@@ -52,7 +52,7 @@ class Timm(Backbone):
         net.train()
         if self.strides[-1] != STRIDE or tuple(last.shape[1:]) != (self.channels[-1], *2 * (score_side(PROBE),)):
             raise UserError(
-                f"backbone.name={name}: its last map is {tuple(last.shape[1:])} for {PROBE} pixels, not "
+                f"name={name}: its last map is {tuple(last.shape[1:])} for {PROBE} pixels, not "
                 f"{score_side(PROBE)} a side; take a convolutional model with output_stride=8, such as a ResNet"
             )
 
@@ -72,7 +72,7 @@ class Timm(Backbone):
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"backbone.weights=imagenet: timm could not get {self.name} ({reason}); go online once, or use none"
+                f"weights=imagenet: timm could not get {self.name} ({reason}); go online once, or set weights=none"
             ) from error
 
 
@@ -81,16 +81,16 @@ def create(name: str, pretrained: bool) -> Any:
         import timm
     except (ImportError, RuntimeError, OSError) as error:  # also a torchvision that is built for another torch
         raise UserError(
-            f'backbone.name={name} needs timm, which cannot be imported ({error}): pip install "deeplab-v1[timm]"'
+            f'name={name}: needs timm, which cannot be imported ({error}): pip install "deeplab-v1[timm]"'
         ) from error
     if not timm.is_model(name):
         close = get_close_matches(name, timm.list_models(), n=1)
         hint = f"did you mean {close[0]}?" if close else "timm.list_models() names them"
-        raise UserError(f"backbone.name={name}: timm has no such model; {hint}")
+        raise UserError(f"name={name}: timm has no such model; {hint}")
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, output_stride=STRIDE)
     except (RuntimeError, AssertionError, TypeError) as error:
         if pretrained:
             raise
         reason = str(error) or "its stride cannot be chosen"
-        raise UserError(f"backbone.name={name}: timm cannot give its features at stride 8 ({reason})") from error
+        raise UserError(f"name={name}: timm cannot give its features at stride 8 ({reason})") from error

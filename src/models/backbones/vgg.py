@@ -58,12 +58,12 @@ class VGG(Backbone):
     ) -> None:
         super().__init__(weights, mean, std, bgr)
         if len(convs) != len(STAGE_CHANNELS):
-            raise ValueError(f"backbone.convs must name {len(STAGE_CHANNELS)} stages, not {list(convs)}")
+            raise ValueError(f"convs={list(convs)}: must have {len(STAGE_CHANNELS)} numbers, one for each stage")
         channels = [round(c * width) for c in STAGE_CHANNELS]
         if min(channels) < 1:
-            raise ValueError(f"backbone.width={width} leaves a stage without channels; the smallest is 1/64")
+            raise ValueError(f"width={width}: leaves a stage without channels; the smallest is 1/64")
         if pool_kernel not in (2, 3):
-            raise ValueError(f"backbone.pool_kernel must be 2 or 3, not {pool_kernel}")
+            raise ValueError(f"pool_kernel={pool_kernel}: must be 2 or 3")
         self.convs, self.width, self.batch_norm = tuple(convs), width, batch_norm
         self.channels = (3, *channels)
         self.strides = (1, 2, 4, 8, 8, 8)
@@ -99,9 +99,9 @@ class VGG(Backbone):
         elif self.weights == "imagenet" and (self.convs, self.batch_norm) in IMAGENET:
             name = IMAGENET[self.convs, self.batch_norm]
         else:
-            raise UserError(f"backbone.weights={self.weights}: there is no file for {list(self.convs)} convolutions")
+            raise UserError(f"weights={self.weights}: there is no file for convs={list(self.convs)}")
         if self.width != 1:
-            raise UserError(f"backbone.weights={self.weights} needs backbone.width=1, not {self.width}; or use none")
+            raise UserError(f"weights={self.weights}: needs width=1, not {self.width}; or set weights=none")
         return name
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
@@ -110,8 +110,8 @@ class VGG(Backbone):
         found = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
         if len(found) != len(layers):
             raise UserError(
-                f"backbone.weights: the file has {len(found)} layers with weights, the network {len(layers)}; "
-                "backbone must be the VGG that the file is of"
+                f"holds {len(found)} layers with weights, the network has {len(layers)}; "
+                "take the VGG that the file is of"
             )
         bias = torch.zeros(())
         for number, layer in zip(found, layers, strict=True):

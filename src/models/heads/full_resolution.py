@@ -39,10 +39,12 @@ class FullResolutionHead(Head):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        if layers < 1 or rate < 1:
-            raise ValueError(f"head.layers={layers} and head.rate={rate} must be positive")
-        if (channels := round(channels * width)) < 1:
-            raise ValueError(f"head.width={width} leaves the head without channels")
+        for name, value in {"layers": layers, "rate": rate}.items():
+            if value < 1:
+                raise ValueError(f"{name}={value}: must be positive")
+        if round(channels * width) < 1:
+            raise ValueError(f"channels={channels} with width={width}: leaves the head without channels")
+        channels = round(channels * width)
         self.layers = nn.Sequential()
         before = in_channels[-1]
         for index in range(layers):

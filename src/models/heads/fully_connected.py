@@ -41,12 +41,14 @@ class FCHead(Head):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        if min(kernel, rate) < 1:
-            raise ValueError(f"head.kernel={kernel} and head.rate={rate} must be positive")
+        for name, value in {"kernel": kernel, "rate": rate}.items():
+            if value < 1:
+                raise ValueError(f"{name}={value}: must be positive")
         if rate * (kernel - 1) % 2:
-            raise ValueError(f"head.rate={rate} with head.kernel={kernel}: rate * (kernel - 1) must be even")
-        if (channels := round(channels * width)) < 1:
-            raise ValueError(f"head.width={width} leaves fc6 without channels")
+            raise ValueError(f"rate={rate} with kernel={kernel}: rate * (kernel - 1) must be even")
+        if round(channels * width) < 1:
+            raise ValueError(f"channels={channels} with width={width}: leaves fc6 without channels")
+        channels = round(channels * width)
         self.pool5a = nn.AvgPool2d(3, stride=1, padding=1) if average_pool else nn.Identity()
         padding = rate * (kernel - 1) // 2
         self.fc6 = nn.Conv2d(in_channels[-1], channels, kernel, padding=padding, dilation=rate)

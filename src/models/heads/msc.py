@@ -49,10 +49,12 @@ class MSc(Head):
         super().__init__()
         if len(std) != len(in_channels) - 1:
             raise ValueError(
-                f"head.std has {len(std)} numbers; the backbone gives {len(in_channels) - 1} maps to branch"
+                f"std={list(std)}: must have {len(in_channels) - 1} numbers, "
+                "one for each map of the backbone but the last"
             )
-        if (channels := round(channels * width)) < 1:
-            raise ValueError(f"head.width={width} leaves the branches without channels")
+        if round(channels * width) < 1:
+            raise ValueError(f"channels={channels} with width={width}: leaves the branches without channels")
+        channels = round(channels * width)
         self.trunk = trunk(in_channels, num_classes)
         self.scales = nn.ModuleList(
             Branch(before, channels, num_classes, min(1.0, width) * dropout, deviation)

@@ -22,7 +22,7 @@ def load_caffe(model: DeepLab, path: Path) -> list[str]:
     left out.
     """
     if not isinstance(model.backbone, VGG) or any(isinstance(m, nn.BatchNorm2d) for m in model.backbone.modules()):
-        raise UserError(f"{path}: a .caffemodel holds a VGG without BatchNorm; use backbone=vgg16")
+        raise UserError(f"{path}: a .caffemodel holds a VGG-16 without BatchNorm, the network is another")
     found = read_caffemodel(path)
     layers = {name: [torch.from_numpy(b) for b in blobs] for name, blobs in found.items() if len(blobs) == 2}
     convs = model.backbone.convs_by_name()
@@ -60,12 +60,12 @@ def load_caffe_branches(head: MSc, layers: Mapping[str, list[Tensor]]) -> list[s
     hidden = [name for name, (weight, *_) in layers.items() if weight.shape == one.conv2.weight.shape]
     scores = [name for name, (weight, *_) in layers.items() if weight.shape == one.score.weight.shape]
     if not len(first) == len(hidden) == len(scores) == len(head.branches):
-        raise UserError(f"backbone.weights: {len(head.branches)} branches of MSc cannot be told in {', '.join(layers)}")
+        raise UserError(f"the {len(head.branches)} branches of MSc cannot be found in {', '.join(layers)}")
     by_channels = {branch.conv1.in_channels: branch for branch in head.branches}
     for names in zip(first, hidden, scores, strict=True):
         channels = layers[names[0]][0].shape[1]
         if channels not in by_channels:
-            raise UserError(f"backbone.weights: {names[0]} reads {channels} channels; no branch of MSc does")
+            raise UserError(f"{names[0]} reads {channels} channels; no branch of MSc does")
         branch = by_channels.pop(channels)
         for conv, name in zip((branch.conv1, branch.conv2, branch.score), names, strict=True):
             copy_layer(conv, layers[name], name)

@@ -24,8 +24,8 @@ def load_fc(head: FCHead, fc6_weight: Tensor, fc6_bias: Tensor, fc7_weight: Tens
     kernel, channels = head.fc6.kernel_size[0], head.fc6.out_channels
     if kernel not in TAPS or FC_CHANNELS % channels:
         raise UserError(
-            f"backbone.weights: fc6 of {kernel}x{kernel} with {channels} channels cannot be had by decimation; "
-            f"head.kernel may be 7, 4 or 3 and head.channels a divisor of {FC_CHANNELS}"
+            f"VGG's fc6 cannot be decimated to kernel={kernel} and channels={channels}: the kernel may be 7, 4 or 3, "
+            f"the channels a divisor of {FC_CHANNELS}"
         )
     copy_weight(head.fc6.weight, decimate_fc6(fc6_weight, kernel, channels), "fc6")
     copy_weight(head.fc7.weight, decimate_fc7(fc7_weight, channels), "fc7")
@@ -51,4 +51,4 @@ def decimate_fc7(weight: Tensor, channels: int) -> Float[Tensor, "channels chann
 
 def check_elements(weight: Tensor, shape: tuple[int, ...], name: str) -> None:
     if weight.numel() != int(np.prod(shape)):
-        raise UserError(f"backbone.weights: {name} has shape {tuple(weight.shape)}, VGG's has {shape}")
+        raise UserError(f"{name} has shape {tuple(weight.shape)}, VGG's has {shape}")

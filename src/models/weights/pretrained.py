@@ -20,7 +20,7 @@ SERVER = "https://download.pytorch.org/models"
 
 
 def load_pretrained(model: DeepLab) -> str:
-    """Load what ``backbone.weights`` names into the backbone, and into fc6 and fc7 where the file has them.
+    """Load what the backbone's ``weights`` name into the backbone, and into fc6 and fc7 where the file has them.
 
     Returns:
         What was loaded, in words.
@@ -36,8 +36,11 @@ def load_pretrained(model: DeepLab) -> str:
         return f"backbone from timm's {model.backbone.name}"
     path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
     if not path.is_file():
-        raise UserError(f"backbone.weights={weights}: no such file; give a path, imagenet or none")
-    loaded = load_caffe(model, path) if path.suffix == ".caffemodel" else load_torchvision(model, path)
+        raise UserError(f"weights={weights}: no such file; give a path, imagenet or none")
+    try:
+        loaded = load_caffe(model, path) if path.suffix == ".caffemodel" else load_torchvision(model, path)
+    except UserError as error:
+        raise UserError(f"weights={weights}: {str(error).removeprefix(f'{path}: ')}") from error
     return f"{', '.join(loaded)} from {path}"
 
 
@@ -60,8 +63,8 @@ def torchvision_file(name: str) -> Path:
     except (URLError, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"backbone.weights=imagenet: {url} could not be fetched ({reason}). Fetch it elsewhere and put it at "
-            f"{path}, or name a file with backbone.weights=PATH, or start from nothing with backbone.weights=none"
+            f"weights=imagenet: {url} could not be fetched ({reason}). Fetch it elsewhere and put it at "
+            f"{path}, or name a file with weights=PATH, or start from nothing with weights=none"
         ) from error
     return path
 
@@ -100,7 +103,7 @@ def load_trained(model: DeepLab, path: str) -> str:
         UserError: if the checkpoint is of another network, or of one that normalises its input otherwise.
     """
     if not Path(path).is_file():
-        raise UserError(f"init_from={path}: no such file; give the checkpoint of a trained network")
+        raise UserError(f"{path}: no such file; give the checkpoint of a trained network")
     saved = read_state(Path(path)).get("state_dict")
     tensors = {str(n): v for n, v in saved.items() if isinstance(v, Tensor)} if isinstance(saved, Mapping) else {}
     state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
@@ -119,10 +122,10 @@ def load_trained(model: DeepLab, path: str) -> str:
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"init_from={path}: another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
+        raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
     if any(not torch.equal(state[f"backbone.{name}"], own[f"backbone.{name}"]) for name in ("mean", "std")):
         raise UserError(
-            f"init_from={path}: was trained on another normalisation; set backbone.weights (or mean, std, bgr) as there"
+            f"{path}: was trained on another normalisation; give the backbone its weights (or mean, std and bgr)"
         )
     left = model.load_state_dict(state, strict=False).missing_keys
     return f"network from {path}" + (f", {len(left)} tensors of the branches at random" if left else "")

@@ -16,7 +16,7 @@ def average_from(start: int) -> Average:
         start: iterations that do not count.
     """
     if start < 0:
-        raise ValueError(f"callbacks.weight_averaging.avg_fn.start={start} must not be negative")
+        raise ValueError(f"start={start}: must not be negative")
 
     def average(averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
         share = 1 / ((updates - start).clamp(min=0) + 1)  # stays on the device: no waiting for the GPU

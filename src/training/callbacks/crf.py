@@ -46,7 +46,7 @@ class CRFRefinement(Callback):
         positive = {"every_n_validations": every_n_validations, "first_n": first_n, "workers": workers}
         for name, value in {**positive, "time_limit": time_limit}.items():
             if value is not None and value <= 0:
-                raise ValueError(f"{name}={value} must be positive")
+                raise ValueError(f"{name}={value}: must be positive")
         self.crf = crf
         self.every_n_validations = every_n_validations
         self.first_n = first_n

@@ -1,0 +1,112 @@
+"""Keys of the command line for the arguments that an error message names: "kernel=0" -> "head.kernel=0".
+
+Components know their arguments, not the config that they are built from. A node of the config raised an error if its
+``_target_`` is the class or function in whose call the error arose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from traceback import walk_tb
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to set
+
+
+def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[str, str]:
+    """Return the message with keys in place of arguments, and the key of the object that raised the error.
+
+    An argument is recognised as NAME= or NAME.ENTRY=. The key is empty where no object of the config raised the error.
+    """
+    content = OmegaConf.to_container(config)  # with its references: a node stands only where it can be set
+    found = [key_to_set(content, key) for key in raising_nodes(error, content)]
+    keys: dict[str, str] = {}
+    for key in found:
+        keys = {**argument_keys(content, key), **keys}
+    names = "|".join(map(re.escape, keys))
+    if names:
+        message = re.sub(rf"(?<![\w./\\-])({names})(?=(\.\w+)*=)", lambda match: keys[match[1]], message)
+    return message, found[0] if found else ""
+
+
+def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:
+    """Keys of the nodes whose objects raised the error, innermost first."""
+    nodes = {key: node["_target_"] for key, node in entries(content) if isinstance(node, dict) and "_target_" in node}
+    built = node_of_hydra(error, content, nodes)
+    for package, name in callers(error):
+        matches = [k for k, target in nodes.items() if re.fullmatch(rf"{package}\.([\w.]+\.)?{name}", str(target))]
+        if matches:
+            yield built if built in matches else matches[0]
+    if built:
+        yield built
+
+
+def node_of_hydra(error: BaseException, content: Any, nodes: Iterable[str]) -> str:
+    """The node that Hydra's message names, which is not always the innermost; "" for none.
+
+    Hydra counts from what it was given, which may be a part of the config.
+    """
+    if not (match := re.search(r"full_key: (\S+)", str(error))):
+        return ""
+    key = key_to_set(content, re.sub(r"\[(\d+)\]", r".\1", match[1]))
+    return next((node for node in nodes if f".{node}".endswith(f".{key}")), "")
+
+
+def callers(error: BaseException) -> Iterator[tuple[str, str]]:
+    """(top package, name) of the functions that an error went through and of their first arguments' classes."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    for one in reversed(chain):
+        if call := re.match(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)", str(one)):
+            yield r"\w+", call[1]  # a call with wrong arguments never begins
+        for frame, _ in reversed(list(walk_tb(one.__traceback__))):
+            code = frame.f_code
+            yield frame.f_globals.get("__name__", "").partition(".")[0], re.escape(code.co_name)
+            if code.co_argcount:
+                kind = type(frame.f_locals.get(code.co_varnames[0]))
+                yield kind.__module__.partition(".")[0], kind.__name__
+
+
+def argument_keys(content: Any, key: str) -> dict[str, str]:
+    """The keys that set the arguments of a node, and those of its parts where it has no argument of that name."""
+    node = select(content, key)
+    if not isinstance(node, dict):
+        return {}
+    own = {name: key_to_set(content, f"{key}.{name}") for name in map(str, node) if not name.startswith("_")}
+    parts: dict[str, str] = {}
+    for part in own.values():
+        parts = {**argument_keys(content, part), **parts}
+    return {**parts, **own}
+
+
+def key_to_set(content: Any, key: str) -> str:
+    """The key that decides what stands at a key: model.head.kernel -> head.kernel, since model.head is ${head}."""
+    parts = key.split(".")
+    for depth in range(1, len(parts) + 1):
+        if reference := REFERENCE.fullmatch(str(select(content, ".".join(parts[:depth])))):
+            return key_to_set(content, ".".join([reference[1], *parts[depth:]]))
+    return key
+
+
+def select(content: Any, key: str) -> Any:
+    """What stands at a dotted key of nested mappings and lists; None where nothing does."""
+    for part in key.split("."):
+        if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
+            content = content[int(part)]
+        elif isinstance(content, dict):
+            content = content.get(part)
+        else:
+            return None
+    return content
+
+
+def entries(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings and lists, the mappings themselves included."""
+    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        yield f"{prefix}{key}", value
+        if isinstance(value, (dict, list)):
+            yield from entries(value, f"{prefix}{key}.")
