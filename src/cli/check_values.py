@@ -90,9 +90,8 @@ RULES: dict[str, Rule] = {
     "trainer.log_every_n_steps": COUNT,
     "trainer.num_sanity_val_steps": integer_between(-1),
     "scheduler.total_iters": or_null(POSITIVE),
-    # Built or used late, in validation
-    "callbacks.crf.workers": or_null(POSITIVE),
-    "callbacks.pictures.count": POSITIVE,
+    # Numbers whose default is null, which says nothing of their type
+    **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
     # A command's own
     "num_workers": or_auto(COUNT),
     "workers": or_null(or_auto(COUNT)),

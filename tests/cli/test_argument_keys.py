@@ -65,7 +65,7 @@ def test_parts_of_a_network_from_a_config_and_from_plain_dicts(
         (
             ["callbacks.crf.first_n=0"],
             lambda c: instantiate(c.callbacks.crf),
-            "callbacks.crf.every_n_validations=1",
+            "callbacks.crf.first_n=0: must be positive",
         ),
         (
             ["dataset=folder", "dataset.root=/nowhere"],

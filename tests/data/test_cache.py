@@ -116,14 +116,14 @@ def test_bad_samples_are_all_named_and_leave_nothing_behind(folder):
 
 def test_a_full_disk_names_the_key(folder, monkeypatch):
     monkeypatch.setattr(pack_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5}))
-    with pytest.raises(DatasetError, match=r"dataset\.cache=.*cache: about .* GB are needed"):
+    with pytest.raises(DatasetError, match=r"^cache=.*cache: about .* GB are needed"):
         dataset(folder)
     assert packs(folder) == []
 
 
 def test_a_folder_that_cannot_be_names_the_key(folder):
     (folder / "cache").write_text("a file")
-    with pytest.raises(DatasetError, match=r"dataset\.cache=.*cache: File exists; name another folder"):
+    with pytest.raises(DatasetError, match=r"^cache=.*cache: File exists; name another folder"):
         dataset(folder)
 
 

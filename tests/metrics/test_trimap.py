@@ -83,5 +83,5 @@ def test_smallest_images(size: tuple[int, int]) -> None:
 
 
 def test_width_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="trimap=0"):
+    with pytest.raises(ValueError, match="widths=0"):
         TrimapMetrics(2, 0)

@@ -28,6 +28,8 @@ class PredictionPictures(Callback):
     """
 
     def __init__(self, folder: str, count: int = 4, name: str = "best") -> None:
+        if count < 1 or count % 1:
+            raise ValueError(f"count={count}: must be a whole number, 1 or more")
         self.folder = Path(folder)
         self.count = count
         self.name = name

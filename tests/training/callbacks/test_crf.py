@@ -103,5 +103,5 @@ def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path,
 
 @pytest.mark.parametrize("name", ["every_n_validations", "first_n", "workers", "time_limit"])
 def test_bad_values_are_named(name):
-    with pytest.raises(ValueError, match=f"{name}=0 must be positive"):
+    with pytest.raises(ValueError, match=f"{name}=0: must be positive"):
         CRFRefinement(DenseCRF(), **{name: 0})

@@ -31,7 +31,7 @@ class ResumeCheckpoint(Callback):
     def __init__(self, path: str, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
         for name, value in {"every_n_steps": every_n_steps, "every_minutes": every_minutes}.items():
             if value is not None and value <= 0:
-                raise ValueError(f"{name}={value} must be positive, or null for none")
+                raise ValueError(f"{name}={value}: must be positive, or None (null)")
         self.path = Path(path)
         self.every_n_steps = every_n_steps or float("inf")
         self.every_seconds = 60 * (every_minutes or float("inf"))
