@@ -79,8 +79,8 @@ class SegmentationDataModule(LightningDataModule):
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if self.batch_size % processes:
             raise DatasetError(
-                f"batch_size={self.batch_size}: is of all devices together and cannot be shared out to {processes}; "
-                f"set a multiple of {processes}, or other devices"
+                f"batch_size={self.batch_size}: cannot be shared out to {processes} devices; "
+                f"it is that of all devices together, so set a multiple of {processes}"
             )
         sampler = ResumableSampler(
             len(self.train_set), self.batch_size, self.seed, self.behind, rank=rank, processes=processes

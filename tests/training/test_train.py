@@ -149,7 +149,7 @@ def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(tmp_path):
 
 def test_a_batch_that_does_not_divide_and_a_grid_on_several_devices_are_refused(tmp_path):
     for sweep, overrides, said in (
-        ([], ["data.batch_size=3"], "data.batch_size=3 cannot be shared out to 2 devices"),
+        ([], ["data.batch_size=3"], "data.batch_size=3: cannot be shared out to 2 devices"),
         (["-m"], ["seed=0,1"], "several devices train one run at a time"),
     ):
         command = [sys.executable, "-m", "src.train", *sweep, *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}"]
