@@ -35,7 +35,7 @@ def prepare(config: DictConfig) -> None:
 
     if config.get("release") is None:
         raise UserError(
-            "this dataset has no release to fetch; dataset=voc12, voc12_aug, camvid, ade20k and cityscapes have. "
+            "no release of this data set is known (--help lists those that are); "
             "verify=true looks at the data that is there"
         )
     instantiate(config.release).prepare(Path(config.dataset.root), Path(config.downloads))

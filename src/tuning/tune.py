@@ -88,7 +88,7 @@ def build_crf(values: dict[str, Any]) -> DenseCRF:
     try:
         return DenseCRF(**values)
     except (TypeError, ValueError) as error:
-        raise UserError(f"crf: {error}") from error
+        raise UserError(str(error)) from error
 
 
 def base_of(config: DictConfig) -> dict[str, Any]:

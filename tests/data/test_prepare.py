@@ -122,5 +122,7 @@ def test_a_mirror_of_ones_own(tmp_path):
 def test_nothing_to_fetch_is_said(tmp_path):
     done = run(tmp_path, "dataset=folder")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: this dataset has no release to fetch; dataset=voc12, voc12_aug,")
+    assert done.stderr.startswith(
+        "error: no release of this data set is known (--help lists those that are); verify=true"
+    )
     assert len(done.stderr.splitlines()) == 1

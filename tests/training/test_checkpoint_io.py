@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.cli.compose import compose
 from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous
-from src.runs.history import find_last, note_run
+from src.runs.history import find_best, find_last, note_run
 from src.training.checkpoint_io import SafeCheckpointIO
 
 
@@ -85,3 +86,17 @@ def test_last_is_the_newest_runs(path: Path, tmp_path: Path) -> None:
     assert find_last(tmp_path) == path
     with pytest.raises(UserError, match=r"no run below .* has a checkpoint"):
         find_last(tmp_path / "nowhere")
+
+
+def test_last_of_an_evaluation_is_the_best_of_the_newest_run(path: Path, tmp_path: Path) -> None:
+    assert find_best(tmp_path) == path  # no validation yet
+    best = path.with_name("best.ckpt")
+    SafeCheckpointIO().save_checkpoint({"step": 1}, best)
+    SafeCheckpointIO().save_checkpoint({"step": 0}, tmp_path / "older/checkpoints/last.ckpt")
+    note_run(tmp_path, tmp_path / "older")
+    note_run(tmp_path, path.parents[1])
+    for command in ("evaluate", "predict", "export", "tune_crf"):
+        config = compose(command, "ckpt=last", f"paths.log_dir={tmp_path}", output_dir=tmp_path / "out")
+        assert Path(config.ckpt) == best
+    os.rename(best, previous(best))  # killed between two renames
+    assert find_best(tmp_path) == previous(best)

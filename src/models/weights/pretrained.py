@@ -122,7 +122,7 @@ def load_trained(model: DeepLab, path: str) -> str:
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
+        raise UserError(f"{path}: another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
     if any(not torch.equal(state[f"backbone.{name}"], own[f"backbone.{name}"]) for name in ("mean", "std")):
         raise UserError(
             f"{path}: was trained on another normalisation; give the backbone its weights (or mean, std and bgr)"
