@@ -26,7 +26,8 @@ class ColourTable:
         colours = [*palette, *([] if void is None else [void])]
         codes = codes_of(np.array(colours))
         if len(set(codes.tolist())) < len(colours):
-            raise DatasetError(f"palette={[list(c) for c in palette]} with void={void}: one colour is there twice")
+            given = f"palette={[list(colour) for colour in palette]}" + ("" if void is None else f" with void={void}")
+            raise DatasetError(f"{given}: one colour is there twice")
         order = np.argsort(codes)
         self.codes = codes[order]
         self.classes = np.array([*range(len(palette)), VOID], np.uint8)[order]
