@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from src.cli.check_structure import check_structure, compose_groups, key_of
@@ -260,3 +263,30 @@ def messages() -> Iterator[str]:
                 yield "".join(map(str, parts)).replace("\n", " ")
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value.replace("\n", " ")
+
+
+SLOW_FIGURES = {"crf_parameters.png"}  # 24 refinements
+
+
+def test_figures_are_drawn() -> None:
+    check_figures(figures().keys() - SLOW_FIGURES)
+
+
+@pytest.mark.slow
+def test_slow_figures_are_drawn() -> None:
+    check_figures(SLOW_FIGURES)
+
+
+def figures() -> dict[str, Callable[[], Figure]]:
+    """What docs/figures.py draws, by name of the file."""
+    return runpy.run_path(str(REPO / "docs" / "figures.py"))["FIGURES"]
+
+
+def check_figures(names: Set[str]) -> None:
+    """Draw figures; each must be in docs/images and have panels."""
+    draw = figures()
+    for name in sorted(names):
+        assert (REPO / "docs" / "images" / name).is_file()
+        figure = draw[name]()
+        assert figure.axes
+        plt.close(figure)
