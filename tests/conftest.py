@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 from tests import typechecking
+from tests.commands import REPO
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores already
@@ -22,7 +23,6 @@ settings.register_profile("few", max_examples=12, derandomize=True, database=Non
 settings.register_profile("long", max_examples=1000, **slow_is_fine)
 settings.load_profile("few")
 
-REPO = Path(__file__).parents[1]
 DATA = Path(os.environ.get("DEEPLAB_DATA", REPO.parent / "shared" / "data"))
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,14 +13,14 @@ from omegaconf import OmegaConf
 
 from src.cli.sweep import resume, stops
 from tests.cli.test_conf import compose
+from tests.commands import run_command
 from tests.conftest import REPO
 from tests.models.networks import composed
-from tests.training.test_train import SMALL, losses
+from tests.trainings import SMALL, losses
 
 
 def multirun(folder: Path, *overrides: str, command: str = "train") -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", f"src.{command}", "-m", *overrides, f"hydra.sweep.dir={folder}"]
-    return subprocess.run(arguments, cwd=REPO, capture_output=True, text=True, timeout=600)
+    return run_command(command, "-m", *overrides, f"hydra.sweep.dir={folder}")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

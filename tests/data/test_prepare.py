@@ -1,28 +1,19 @@
 """The prepare command as a user meets it."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPO
+from tests.commands import run_command
 from tests.data.release.server import serving
 from tests.data.release.test_release import png, tar
 
 
 def run(folder: Path, *arguments: str, command: str = "prepare") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"src.{command}", *arguments, f"paths.log_dir={folder / 'logs'}"],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "120"},
-        timeout=300,
-    )
+    return run_command(command, *arguments, f"paths.log_dir={folder / 'logs'}", environment={"COLUMNS": "120"})
 
 
 @pytest.fixture

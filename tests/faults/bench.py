@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.runs.checkpoint_files import fault_of
-from tests.faults.commands import Command, content, differences, runs, trained
+from tests.faults.commands import Training, content, differences, runs, trained
 
 
 class Outcome(NamedTuple):
@@ -37,7 +37,7 @@ class Bench:
         duration = folder / "seconds"
         timer = f"+callbacks.time={{_target_:tests.faults.accidents.TimeTraining,path:{duration}}}"
         whole = trained(folder / "whole", timer)
-        if whole.ended():
+        if whole.wait():
             raise RuntimeError(whole.text)
         (self.reference,) = runs(folder / "whole")
         self.seconds = float(duration.read_text())
@@ -45,21 +45,21 @@ class Bench:
 
     def stopped(
         self, name: str, *overrides: str, status: int | None = None, before: Callable[[], None] | None = None
-    ) -> Command:
+    ) -> Training:
         """A training that is to end with a status."""
         command = trained(self.folder / name, *overrides, before=before)
-        if command.ended() != status and status is not None:
+        if command.wait() != status and status is not None:
             raise RuntimeError(f"exit status {command.process.exitcode}, not {status}:\n{command.text}")
         return command
 
     def gone_on(
         self, name: str, *overrides: str, before: Callable[[], None] | None = None
-    ) -> tuple[Command, list[str]]:
+    ) -> tuple[Training, list[str]]:
         """The training resumed (``ckpt=last``, or begun anew where nothing was there), and what is wrong with it."""
         folder = self.folder / name
         there = [path for path in folder.rglob("last.ckpt*") if path.suffix != ".part"]
         command = trained(folder, *(["ckpt=last"] if there else []), *overrides, before=before)
-        if status := command.ended():
+        if status := command.wait():
             return command, [f"exit status {status}: {command.text}"]
         return command, differences(self.reference, runs(folder))
 

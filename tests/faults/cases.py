@@ -77,7 +77,7 @@ def read_only(bench: Bench) -> Iterator[Outcome]:
             command = bench.stopped("readonly", status=2)
     except PermissionError:
         command = trained(bench.folder / "proc", "paths.log_dir=/proc/nowhere")
-        command.ended()
+        command.wait()
     begun = ["training began"] if command.line("Parameter groups") else []
     yield Outcome("read-only output folder", "nothing: refused at the start", command.line("error:"), begun)
 
@@ -106,9 +106,9 @@ def two_runs(bench: Bench) -> Iterator[Outcome]:
     one = trained(bench.folder / "two", here, happening("wait", 5, pipe))
     pipe.with_name("pipe.there").read_text()  # until it has come to the step
     other = trained(bench.folder / "two", here)
-    wrong = [] if other.ended() == 2 else ["the second was not refused"]
+    wrong = [] if other.wait() == 2 else ["the second was not refused"]
     pipe.write_text("")
-    if one.ended():
+    if one.wait():
         wrong.append(f"exit status {one.process.exitcode}: {one.text}")
     else:
         wrong += differences(bench.reference, runs(bench.folder / "two"))
@@ -122,9 +122,9 @@ def folder_again(bench: Bench) -> Iterator[Outcome]:
     lost = 13 - bench.step("same")
     (run,) = runs(bench.folder / "same")
     anew = trained(bench.folder / "same", here)
-    wrong = [] if anew.ended() == 2 else ["its checkpoints were overwritten"]
+    wrong = [] if anew.wait() == 2 else ["its checkpoints were overwritten"]
     again = trained(bench.folder / "same", here, f"ckpt={run}/checkpoints/last.ckpt")
-    wrong += [again.text] if again.ended() else differences(bench.reference, [run])
+    wrong += [again.text] if again.wait() else differences(bench.reference, [run])
     yield Outcome("a killed run's folder again", f"{lost} iterations", anew.line("error:"), wrong)
 
 
@@ -134,7 +134,7 @@ def requeued(bench: Bench) -> Iterator[Outcome]:
     bench.stopped("requeued", here, happening("terminate", 11), status=143)
     lost = 11 - bench.step("requeued")
     again = trained(bench.folder / "requeued", here, before=queued_again)
-    wrong = [again.text] if again.ended() else differences(bench.reference, runs(bench.folder / "requeued"))
+    wrong = [again.text] if again.wait() else differences(bench.reference, runs(bench.folder / "requeued"))
     yield Outcome(
         "SLURM job queued again", f"{lost} iterations" if lost else NOTHING, again.line("SLURM queued"), wrong
     )

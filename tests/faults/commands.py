@@ -1,26 +1,15 @@
-"""Commands as the user types them, in processes that begin with everything imported: seconds saved for each."""
+"""A short training that accidents happen to, and what it must have in common with one that was never disturbed."""
 
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
-import runpy
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from tests.conftest import REPO
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([
-    "albumentations", "hydra", "lightning.pytorch", "matplotlib.pyplot", "torch.utils.tensorboard", "torchmetrics",
-    "src.data", "src.training.callbacks", "src.training.checkpoint_io", "src.training.segmenter",
-    "src.training.trainer",
-])  # fmt: skip
+from tests.commands import Command
 
 STEPS, EVERY, VALIDATION = 24, 2, 8  # iterations; between checkpoints; between validations
 SHAPES = ("dataset.size=65", "dataset.samples={train: 10, val: 3}")  # epochs of five iterations
@@ -38,59 +27,36 @@ TRAINING = (
 )
 
 
-class Command:
-    """``python -m src.train OVERRIDES``, under way.
+class Training(Command):
+    """``python -m src.train OVERRIDES``, running.
 
     Args:
-        folder: paths.log_dir; what it says goes to files beside.
-        before: done in its process first.
+        folder: paths.log_dir; what the command prints goes to a file beside it.
+        before: called in its process first.
     """
 
     def __init__(self, folder: Path, *overrides: str, before: Callable[[], None] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder.with_name(f"{folder.name}_said")
+        beside = folder.with_name(f"{folder.name}_output")
         beside.mkdir(exist_ok=True)
-        number = len(list(beside.iterdir()))
-        self.said = beside / f"{number}.txt"
-        arguments = ("src.train", *overrides, f"paths.log_dir={folder}")
-        self.process = CONTEXT.Process(target=perform, args=(arguments, self.said, before))
-        self.process.start()
-
-    def ended(self, timeout: float = 900) -> int:
-        """Its exit status, as subprocess has it; one that hangs is killed and an error."""
-        self.process.join(timeout)
-        if self.process.exitcode is None:
-            self.process.kill()
-            raise TimeoutError(f"still running after {timeout} s\n{self.text}")
-        return self.process.exitcode
+        output = beside / f"{len(list(beside.iterdir()))}.txt"
+        super().__init__("train", *overrides, f"paths.log_dir={folder}", output=output, before=before)
 
     @property
     def text(self) -> str:
-        return self.said.read_text()
+        """What it has printed."""
+        return self.output.read_text()
 
     def line(self, *parts: str) -> str:
-        """The first line of its output that holds all parts; empty if there is none."""
+        """Return the first line of its output that holds all parts; empty if there is none."""
         return next((line for line in self.text.splitlines() if all(part in line for part in parts)), "")
-
-
-def perform(arguments: Iterable[str], said: Path, before: Callable[[], None] | None) -> None:
-    """In the command's own process."""
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
-    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
-    os.chdir(REPO)
-    sys.argv = list(arguments)
-    if before:
-        before()
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def trained(
     folder: Path, *overrides: str, before: Callable[[], None] | None = None, data: Iterable[str] = SHAPES
-) -> Command:
-    """The short training, under way."""
-    return Command(folder, *TRAINING, *data, *overrides, before=before)
+) -> Training:
+    """Start the short training."""
+    return Training(folder, *TRAINING, *data, *overrides, before=before)
 
 
 def runs(folder: Path) -> list[Path]:

@@ -44,7 +44,7 @@ def damaged_cache(bench: Bench) -> Iterator[Outcome]:
     cache = f"dataset.cache={bench.folder}/cache"
     for name, *overrides in (("files",), ("cached", cache)):
         command = trained(bench.folder / name, *overrides, data=data)
-        if command.ended():
+        if command.wait():
             raise RuntimeError(command.text)
     (reference,) = runs(bench.folder / "files")
     for damage in ("bytes flipped", "cut short"):
@@ -54,7 +54,7 @@ def damaged_cache(bench: Bench) -> Iterator[Outcome]:
             pack.write_bytes(packed if damage == "bytes flipped" else packed[: len(packed) // 2])
         name = f"cache_{damage.replace(' ', '_')}"
         command = trained(bench.folder / name, cache, data=data)
-        wrong = [command.text] if command.ended() else differences(reference, runs(bench.folder / name))
+        wrong = [command.text] if command.wait() else differences(reference, runs(bench.folder / name))
         said = command.line("is damaged") or command.line("building it again")
         yield Outcome(f"cache damaged: {damage}", "nothing", said, wrong)
 

@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import select
-import subprocess
-import sys
+import resource
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.conftest import REPO
+from tests.commands import run_command
 
-LIMIT = 300  # seconds; the machine may be busy
+MEMORY = 12 << 30  # bytes of addresses: what a slip asks for must not take the machine down
 
 
-class Worker:
-    """The process of tests.fuzz.worker, started again where a command took it down."""
+def limit_and_shorten() -> None:
+    """Limit the memory of this process, and let a training end with its first step."""
+    from lightning import Callback
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.count = 0
-        self.process: subprocess.Popen[bytes] | None = None
+    import src.training.fit
 
-    def ask(self, command: str, overrides: Sequence[str]) -> dict[str, Any]:
-        """Exit code, traceback, out, error, and the figures that it wrote."""
-        if self.process is None or self.process.poll() is not None:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            start = [sys.executable, "-m", "tests.fuzz.worker"]
-            self.process = subprocess.Popen(
-                start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPO,
-                env=environment,
-            )  # fmt: skip
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.count += 1
-        logs = self.folder / str(self.count)
-        self.process.stdin.write(json.dumps([command, [*overrides, f"paths.log_dir={logs}"]]).encode() + b"\n")
-        self.process.stdin.flush()
-        assert select.select([self.process.stdout], [], [], LIMIT)[0], f"{command} hangs: {overrides}"
-        line = self.process.stdout.readline()
-        assert line, f"{command} took the process down ({self.process.wait()}): {overrides}"
-        written = [json.loads(path.read_text()) for path in logs.rglob("metrics.json")]
-        return {**json.loads(line), "metrics": written[0] if written else None}
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    build = src.training.fit.build_trainer
 
-    def close(self) -> None:
-        if self.process is not None and self.process.stdin is not None:
-            self.process.stdin.close()
-            self.process.wait(LIMIT)
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = True
+            trainer.fit_loop.epoch_loop.max_steps = trainer.global_step
+
+    def build_short(config: Any, callbacks: Any = (), **options: Any) -> Any:
+        return build(config, callbacks=[*callbacks, Stop()], **options)
+
+    src.training.fit.build_trainer = build_short
+
+
+def outcome(command: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Run a command; return its exit status (code), out, error, and the metrics that it wrote."""
+    with TemporaryDirectory() as logs:
+        done = run_command(command, *overrides, f"paths.log_dir={logs}", before=limit_and_shorten, timeout=300)
+        written = [json.loads(path.read_text()) for path in Path(logs).rglob("metrics.json")]
+    return {
+        "code": done.returncode, "out": done.stdout, "error": done.stderr, "metrics": written[0] if written else None
+    }  # fmt: skip
 
 
 def check(answer: dict[str, Any], odd: Sequence[str]) -> None:
@@ -58,7 +51,7 @@ def check(answer: dict[str, Any], odd: Sequence[str]) -> None:
     Args:
         odd: the overrides that are not the test's own; a refusal names one of them, by key or by value.
     """
-    assert not answer["traceback"], f"{odd}\n{answer['traceback'][-3000:]}"
+    assert "Traceback" not in answer["error"], f"{odd}\n{answer['error'][-3000:]}"
     assert answer["code"] in (0, 2), (odd, answer["code"], answer["error"])
     if answer["code"] == 2:
         lines = [line for line in answer["error"].splitlines() if line.startswith("error: ")]

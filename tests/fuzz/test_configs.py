@@ -14,7 +14,7 @@ from PIL import Image
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.cli.test_conf import groups
 from tests.conftest import REPO
-from tests.fuzz.commands import Worker, check
+from tests.fuzz.commands import check, outcome
 from tests.models.networks import composed
 from tests.reporting.test_report import write_run
 
@@ -120,11 +120,9 @@ RARE = ("describe", "export", "prepare", "report")  # they build little from a c
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] if c in RARE else []) for c in TINY])
 @given(data=st.data())
-def test_any_override_ends_well_or_in_one_line(
-    command: str, data: st.DataObject, worker: Worker, given_files: Path
-) -> None:
+def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject, given_files: Path) -> None:
     odd = data.draw(overrides(command))
-    check(worker.ask(command, [*own(command, given_files, [odd]), odd]), [odd])
+    check(outcome(command, [*own(command, given_files, [odd]), odd]), [odd])
 
 
 @pytest.mark.parametrize(
@@ -167,8 +165,8 @@ def test_any_override_ends_well_or_in_one_line(
         ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
     ],
 )
-def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, worker: Worker, given_files: Path) -> None:
-    answer = worker.ask(command, [*own(command, given_files, [odd]), odd])
+def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_files: Path) -> None:
+    answer = outcome(command, [*own(command, given_files, [odd]), odd])
     assert answer["code"] == 2
     check(answer, [odd])
     assert said in answer["error"]

@@ -1,7 +1,5 @@
 """The .caffemodel reader against files written by the protobuf library."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from src.errors import UserError
 from src.models import DeepLab
 from src.models.weights.caffemodel import read_caffemodel
 from src.models.weights.pretrained import load_pretrained
-from tests.conftest import REPO
+from tests.commands import run_command
 from tests.models.networks import composed
 
 LEGACY = ("num", "channels", "height", "width")
@@ -169,10 +167,10 @@ def test_a_released_network_is_evaluated_as_it_is(tmp_path: Path) -> None:
     model = instantiate(composed("backbone=vgg16", "head=largefov", "backbone.width=0.0625").model, num_classes=classes)
     layers = layers_of(model, np.random.default_rng(1))
     write(released, layers)
-    command = ["src.train", "backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={released}", "crf=none",
+    command = ["train", "backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={released}", "crf=none",
                "dataset=shapes", "dataset.size=65", "dataset.samples={train: 2, val: 2}", "trainer.max_steps=0",
                "trainer.accelerator=cpu", "logger=none", f"paths.log_dir={tmp_path}"]  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", *command], cwd=REPO, capture_output=True, text=True, timeout=300)
+    done = run_command(*command)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.rglob("last.ckpt")
     state = torch.load(path, weights_only=True)["state_dict"]

@@ -21,6 +21,7 @@ from src.prediction.outputs import WriteError
 from src.prediction.predict import predict
 from src.training.segmenter import Segmenter
 from tests.checkpoints import write_checkpoint
+from tests.commands import run_command
 from tests.conftest import REPO
 from tests.models.networks import composed
 
@@ -195,11 +196,8 @@ def test_bad_files_do_not_stop_the_rest(ckpt: Path, tmp_path: Path) -> None:
     """As a user meets it: a line for each at the end, exit status 1, and the rest is done."""
     expected = broken_and_odd(tmp_path / "in")
     Image.new("RGB", (1, 1), "red").save(tmp_path / "in" / "pixel.png")
-    command = [
-        sys.executable, "-m", "src.predict", f"ckpt={ckpt}", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}",
-        f"paths.log_dir={tmp_path / 'logs'}", "accelerator=cpu",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=300, check=False)
+    files = (f"ckpt={ckpt}", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}")
+    done = run_command("predict", *files, f"paths.log_dir={tmp_path / 'logs'}", "accelerator=cpu")
     assert done.returncode == 1, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(expected)

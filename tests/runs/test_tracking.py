@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -27,8 +25,9 @@ from src.runs.provenance import shareable
 from src.training.callbacks import Rates, rates
 from src.training.fit import build_loggers
 from tests.cli.test_conf import compose
+from tests.commands import run_command
 from tests.conftest import REPO
-from tests.training.test_train import SMALL
+from tests.trainings import SMALL
 from tests.wandb_file import OfflineRun
 
 CLASSES = ["background", "disk", "box", "triangle", "star", "ring", "tree"]
@@ -42,13 +41,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = folder / "home" / "alice"
     home.mkdir(parents=True)
     own = {"HOME": str(home), "USER": "alice", "LOGNAME": "alice", "MY_SECRET": SECRET, "DEEPLAB_DATA": DATA_FOLDER}
-    fonts = {"MPLCONFIGDIR": matplotlib.get_cachedir()}  # else built anew for every home
     command = [
-        *(sys.executable, "-m", "src.train", "-m", *SMALL, "logger=[csv,tensorboard,wandb,mlflow]"),
+        *("train", "-m", *SMALL, "logger=[csv,tensorboard,wandb,mlflow]"),
         *("logger.wandb.offline=true", "logger.wandb.tags=[mine]", "optimizer.lr=0.05,1e30", f"+note={home}/notes"),
         *("+told=${oc.env:MY_SECRET}", f"paths.log_dir={folder / 'logs'}", f"hydra.sweep.dir={folder / 'sweep'}"),
     ]
-    done = subprocess.run(command, cwd=REPO, env={**os.environ, **own, **fonts}, capture_output=True, text=True)
+    done = run_command(*command, environment=own)
     assert done.returncode == 1, done.stderr  # one of them fails
     assert "1 of 2 jobs done" in done.stdout, done.stdout + done.stderr
     return folder / "sweep"

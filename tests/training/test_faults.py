@@ -14,14 +14,14 @@ import torch
 from src.training.segmenter import Segmenter
 from tests.faults.accidents import SmallFiles, happening, queued_again
 from tests.faults.bench import small_disk
-from tests.faults.commands import Command, curve, runs, trained
+from tests.faults.commands import Training, curve, runs, trained
 
 SHORT = ("trainer.max_steps=4", "trainer.val_check_interval=2")
 
 
-def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, Command]:
+def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, Training]:
     command = trained(folder, *SHORT, *overrides, **options)  # type: ignore[arg-type]
-    return command.ended(), command
+    return command.wait(), command
 
 
 def last(folder: Path) -> Path:
@@ -33,7 +33,7 @@ def step(checkpoint: Path) -> int:
     return torch.load(checkpoint, weights_only=True)["global_step"]
 
 
-def assert_one_line(command: Command, *parts: str) -> None:
+def assert_one_line(command: Training, *parts: str) -> None:
     errors = [line for line in command.text.splitlines() if line.startswith("error:")]
     assert len(errors) == 1, command.text
     assert "Traceback" not in command.text
@@ -95,7 +95,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     assert status == 2, other.text
     assert_one_line(other, f"{tmp_path}/logs/run: another run (process {one.process.pid} on ", "choose another folder")
     pipe.write_text("")
-    assert one.ended() == 0, one.text
+    assert one.wait() == 0, one.text
 
 
 def test_a_killed_runs_folder_is_free_at_once_but_its_checkpoints_are_not(tmp_path: Path) -> None:

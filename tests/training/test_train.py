@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,43 +10,9 @@ import torch
 import yaml
 
 from src.training.segmenter import Segmenter
-from tests.conftest import REPO
+from tests.commands import run_command
 from tests.faults.accidents import happening
-
-SMALL = [
-    "dataset.size=65",
-    "dataset.samples={train: 8, val: 3}",
-    "backbone.width=0.0625",
-    "data.batch_size=4",
-    "data.num_workers=0",
-    "trainer.max_steps=4",
-    "trainer.val_check_interval=2",
-    "trainer.accelerator=cpu",
-    "trainer.log_every_n_steps=1",
-]
-
-
-def train(folder: Path, *overrides: str, small: bool = True, multirun: bool = False) -> list[Path]:
-    """Run the command; the run folders it made."""
-    folder.mkdir(exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "src.train",
-        *(["-m"] if multirun else []),
-        *(SMALL if small else []),
-        *overrides,
-        f"paths.log_dir={folder}",
-    ]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    (folder / "stdout.txt").write_text(done.stdout)
-    return sorted(path.parent for path in folder.rglob("metrics.json"))
-
-
-def losses(run: Path) -> list[float]:
-    with open(run / "csv" / "metrics.csv") as file:
-        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+from tests.trainings import SMALL, losses, train
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +101,8 @@ def test_two_processes_train_as_one(tmp_path):
 def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(tmp_path):
     """From where both go on, each step once."""
     whole = train(tmp_path / "whole", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true")[0]
-    command = [sys.executable, "-m", "src.train", *SMALL, "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true"]
     stop = [happening("terminate", 3), f"hydra.run.dir={tmp_path}/stopped"]
-    done = subprocess.run([*command, *stop], cwd=REPO, capture_output=True, text=True, timeout=300)
+    done = run_command("train", *SMALL, "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true", *stop)
     assert done.returncode == 143, done.stderr
     last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
     assert f"SIGTERM at step 3; go on with ckpt={last}" in done.stdout + done.stderr
@@ -152,8 +115,7 @@ def test_a_batch_that_does_not_divide_and_a_grid_on_several_devices_are_refused(
         ([], ["data.batch_size=3"], "data.batch_size=3: cannot be shared out to 2 devices"),
         (["-m"], ["seed=0,1"], "several devices train one run at a time"),
     ):
-        command = [sys.executable, "-m", "src.train", *sweep, *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}"]
-        done = subprocess.run([*command, *overrides], cwd=REPO, capture_output=True, text=True, timeout=300)
+        done = run_command("train", *sweep, *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", *overrides)
         assert done.returncode != 0
         assert said in done.stdout + done.stderr  # a sweep says it in its table
 
@@ -170,9 +132,7 @@ def test_seed_zero_repeats_and_seed_one_differs(run, tmp_path):
 
 
 def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
-    runs = train(
-        tmp_path, "head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]", multirun=True
-    )
+    runs = train(tmp_path, "-m", "head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]")
     assert len(runs) == 3
     heads = [yaml.safe_load((run / "config.yaml").read_text())["head"] for run in runs]
     assert [(head["kernel"], head["rate"]) for head in heads] == [(4, 4), (3, 4), (3, 12)]
@@ -194,8 +154,7 @@ def test_the_last_iterations_are_validated_and_kept(tmp_path, steps, validated):
 
 
 def test_training_that_diverges_says_so(tmp_path):
-    command = [sys.executable, "-m", "src.train", *SMALL, "optimizer.lr=1e30", f"paths.log_dir={tmp_path}"]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
+    done = run_command("train", *SMALL, "optimizer.lr=1e30", f"paths.log_dir={tmp_path}")
     assert done.returncode == 2
     error = done.stderr.strip().splitlines()[-1]
     assert error.startswith("error: the loss is nan at step ") or error.startswith("error: validation after ")

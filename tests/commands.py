@@ -1,0 +1,104 @@
+"""Run the commands as users type them, in processes that are forked with everything imported: seconds saved for each.
+
+Each command has a process of its own, its arguments, its environment and its exit status. The type checks of the
+tests, which users do not have, are not active in it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+REPO = Path(__file__).parents[1]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.preloaded"])
+
+
+class Command:
+    """``python -m src.NAME ARGUMENTS``, running.
+
+    Args:
+        arguments: name and overrides.
+        output: file to which standard output is appended.
+        errors: file for standard error; by default the same.
+        folder: the working directory.
+        environment: variables besides those of the tests.
+        before: called in the process first.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        output: Path,
+        errors: Path | None = None,
+        folder: Path = REPO,
+        environment: dict[str, str] | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        variables = {**os.environ, **(environment or {})}
+        self.output = output
+        files = (output, errors or output)
+        self.process = FORKS.Process(target=perform, args=(arguments, files, folder, variables, before))
+        self.process.start()
+
+    def wait(self, timeout: float = 900) -> int:
+        """Return the exit status, as ``subprocess`` has it.
+
+        Raises:
+            TimeoutError: if the command hangs; it is killed.
+        """
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise TimeoutError(f"still running after {timeout} s\n{self.output.read_text()}")
+        return self.process.exitcode
+
+
+def perform(
+    arguments: Sequence[str],
+    files: tuple[Path, Path],
+    folder: Path,
+    variables: dict[str, str],
+    before: Callable[[], None] | None,
+) -> None:
+    """Run a command in this process, and what Python does at its exit."""
+    for descriptor, file in enumerate(files, start=1):
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(folder)
+    multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]  # the default again
+    sys.argv = [f"src.{arguments[0]}", *arguments[1:]]
+    if before:
+        before()
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # which processes of multiprocessing leave out
+
+
+def run_command(
+    *arguments: str,
+    folder: Path = REPO,
+    environment: dict[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+    timeout: float = 600,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m src.NAME ARGUMENTS`` to its end; return its exit status and what it printed."""
+    with TemporaryDirectory() as place:
+        output, errors = Path(place, "output"), Path(place, "errors")
+        command = Command(
+            *arguments, output=output, errors=errors, folder=folder, environment=environment, before=before
+        )
+        status = command.wait(timeout)
+        return subprocess.CompletedProcess(arguments, status, output.read_text(), errors.read_text())

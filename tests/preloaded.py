@@ -1,0 +1,22 @@
+"""What commands import, for the process that all commands of the tests are forked from."""
+
+import gc
+
+import albumentations  # noqa: F401
+import hydra  # noqa: F401
+import lightning.pytorch  # noqa: F401
+import matplotlib.pyplot  # noqa: F401
+import torch.utils.tensorboard  # noqa: F401
+import torchmetrics  # noqa: F401
+import wandb  # noqa: F401
+
+import src.cli.command
+import src.data
+import src.evaluation.evaluate
+import src.prediction.predict
+import src.reporting.report
+import src.training.callbacks
+import src.training.fit
+import src.tuning.tune  # noqa: F401
+
+gc.freeze()  # the memory stays shared with the forked processes
