@@ -51,6 +51,7 @@ def text(notebook: NotebookNode) -> str:
     return "\n".join(said)
 
 
+@pytest.mark.slow
 def test_tour_trains_and_refines(tmp_path: Path) -> None:
     parameters = {"ITERATIONS": 2, "SIDE": 65, "OUTPUT": str(tmp_path), "MORE": SMALL[1:3] + SMALL[4:6]}
     notebook = executed("tour", parameters)
@@ -70,6 +71,7 @@ print("SLIDERS", json.dumps([names, as_it_comes, float((panel.result == unrefine
 """
 
 
+@pytest.mark.slow
 def test_sliders_of_the_crf_redraw() -> None:
     """As they stand at first, they are the preset; without iterations the CRF is the network, but for rounding."""
     notebook = executed("crf_parameters", {"STEPS": 1}, SLIDE)
@@ -83,6 +85,7 @@ def test_sliders_of_the_crf_redraw() -> None:
     assert drawn[0].startswith("CRF: ")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_read(tmp_path: Path) -> None:
     jobs = ["head=vanilla,largefov", "seed=0,1", *SMALL]
     notebook = executed("reading_a_sweep", {"JOBS": jobs, "OUTPUT": str(tmp_path)})

@@ -29,17 +29,24 @@ def test_help_lists_the_commands_own_keys_groups_and_choices(command):
         assert isinstance(config[key], dict) or f"{key}=" in page
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_and_config_errors_load_nothing_heavy(command):
+def test_help_and_config_errors_load_nothing_heavy():
     script = (
-        "import runpy, sys, atexit\n"
+        "import runpy, sys\n"
         "heavy = {'torch', 'lightning', 'albumentations', 'wandb', 'matplotlib', 'onnx'}\n"
-        "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules))))\n"
-        f"sys.argv = ['{command}', '--help']\n"
-        f"runpy.run_module('src.{command}', run_name='__main__')\n"
+        "for command in sys.argv[1:]:\n"
+        "    for argument, status in (('--help', None), ('absent=1', 2)):\n"
+        "        sys.argv = [command, argument]\n"
+        "        try:\n"
+        "            runpy.run_module(f'src.{command}', run_name='__main__')\n"
+        "        except SystemExit as end:\n"
+        "            assert end.code == status, (command, argument, end.code)\n"
+        "    print('loaded by', command, sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("heavy: []")
+    done = subprocess.run([sys.executable, "-c", script, *COMMANDS], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("loaded by")] == [
+        f"loaded by {command} []" for command in COMMANDS
+    ]
 
 
 @pytest.mark.parametrize(

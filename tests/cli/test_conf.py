@@ -1,5 +1,7 @@
 """Every YAML composes, and every ``_target_`` in it is built."""
 
+import copy
+import functools
 from pathlib import Path
 
 import hydra
@@ -36,11 +38,16 @@ CHOICES = [
 
 
 def compose(*overrides: str, command: str = "train") -> DictConfig:
-    register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose(command, [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
+    config = copy.deepcopy(compose_once(command, overrides))
     HydraConfig.instance().set_config(config)
     return config
+
+
+@functools.cache
+def compose_once(command: str, overrides: tuple[str, ...]) -> DictConfig:
+    register_resolvers()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(command, [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
 
 
 def test_every_group_belongs_to_a_command():

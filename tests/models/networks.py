@@ -1,5 +1,7 @@
 """Networks of the configurations, for the tests of this folder."""
 
+import copy
+import functools
 from pathlib import Path
 
 import torch
@@ -15,12 +17,17 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def composed(*overrides: str, name: str = "train", resolve: bool = True) -> DictConfig:
-    """A configuration as the command line would compose it."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, overrides=["paths.output_dir=.", *overrides])
+    """Return a configuration as the command line would compose it."""
+    config = copy.deepcopy(composed_once(name, overrides))
     if resolve:
         OmegaConf.resolve(config)
     return config
+
+
+@functools.cache  # a tenth of a second each
+def composed_once(name: str, overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, overrides=["paths.output_dir=.", *overrides])
 
 
 def network(device: str, *overrides: str, classes: int = 21) -> DeepLab:

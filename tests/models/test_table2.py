@@ -1,11 +1,15 @@
 """Table 2 of the paper: parameters, fields of view and sizes of every row, from the configurations as they are."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
 
 from src.models import MSc
-from tests.models.networks import network
+from tests.models.networks import network as built
+
+network = functools.cache(built)
 
 MILLIONS = {"kernel7x7": 134.35, "vanilla": 65.14, "kernel4x4": 65.14, "largefov": 20.51}
 FIELD_OF_VIEW = {"kernel7x7": 224, "vanilla": 128, "kernel4x4": 224, "largefov": 224, "largefov_r4": 96}

@@ -1,8 +1,6 @@
 """Exported files give PyTorch's scores at sizes that the export itself did not try."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from src.prediction.formats import FORMATS
 from src.training.segmenter import Segmenter
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
-from tests.conftest import REPO
+from tests.commands import run_command
 from tests.models.networks import composed
 
 SIZES = [(1, 3, 33, 50), (2, 3, 64, 57), (1, 3, 9, 90), (1, 3, 2, 2), (1, 3, 161, 130)]
@@ -52,6 +50,18 @@ def loaded(path: Path):
     return lambda image: module(image).detach().numpy()
 
 
+def class_names(path: Path) -> dict[str, list]:
+    """Return what a file says of its classes, as its users read it."""
+    found = {"classes": "", "palette": ""}
+    if path.suffix == ".onnx":
+        found = {entry.key: entry.value for entry in pytest.importorskip("onnx").load(path).metadata_props}
+    elif path.suffix == ".pt":
+        torch.jit.load(path, _extra_files=found)
+    else:
+        torch.export.load(path, extra_files=found)
+    return {key: json.loads(value) for key, value in found.items()}
+
+
 SLOW = pytest.mark.slow
 
 
@@ -66,12 +76,13 @@ SLOW = pytest.mark.slow
         pytest.param("pt2", "float32", marks=SLOW),
     ],
 )
-def test_scores_at_any_size(format_: str, dtype: str, tmp_path: Path) -> None:
+def test_scores_at_any_size_and_class_names(format_: str, dtype: str, tmp_path: Path) -> None:
     if format_ == "onnx":
         pytest.importorskip("onnxscript")
     module = write_checkpoint(tmp_path / "net.ckpt")
     path = run(tmp_path / "net.ckpt", tmp_path, f"format={format_}", f"input={dtype}")
     assert path == tmp_path / f"network{FORMATS[format_].ending}"
+    assert class_names(path) == {"classes": list(Shapes.classes), "palette": Shapes.palette.tolist()}
     network = loaded(path)
     for shape in SIZES:
         image = torch.randint(0, 256, shape, dtype=torch.uint8)
@@ -90,20 +101,6 @@ def test_heads_at_full_resolution(format_: str, head: dict, tmp_path: Path, monk
     for shape in SIZES[:3]:
         image = torch.randint(0, 256, shape, dtype=torch.uint8)
         np.testing.assert_allclose(network(image), scores(module, image), rtol=1e-3, atol=1e-3)
-
-
-def test_class_names_travel_with_the_network(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    write_checkpoint(tmp_path / "net.ckpt")
-    model = onnx.load(run(tmp_path / "net.ckpt", tmp_path))
-    notes = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-    extra = {"classes": "", "palette": ""}
-    torch.jit.load(run(tmp_path / "net.ckpt", tmp_path, "format=torchscript"), _extra_files=extra)
-    pt2 = {"classes": "", "palette": ""}
-    torch.export.load(run(tmp_path / "net.ckpt", tmp_path, "format=pt2"), extra_files=pt2)
-    for found in (notes, *({k: json.loads(v) for k, v in files.items()} for files in (extra, pt2))):
-        assert found == {"classes": list(Shapes.classes), "palette": Shapes.palette.tolist()}
 
 
 def test_a_file_with_other_scores_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,17 +140,15 @@ def test_slips_of_the_hand(overrides: list[str], said: str, tmp_path: Path) -> N
         run(tmp_path / "net.ckpt", tmp_path, *overrides)
 
 
+def hide_onnx() -> None:
+    import src.prediction.export as module
+
+    find = module.find_spec
+    module.find_spec = lambda name: None if name.startswith("onnx") else find(name)
+
+
 def test_missing_extra_is_named(tmp_path: Path) -> None:
     """As a user meets it who installed the project without extras."""
-    script = (
-        "import importlib.util as util, runpy, sys\n"
-        "find = util.find_spec\n"
-        "util.find_spec = lambda name, *a: None if name.startswith('onnx') else find(name, *a)\n"
-        "sys.argv = ['export', 'ckpt=x', 'paths.log_dir=' + sys.argv[1]]\n"
-        "runpy.run_module('src.export', run_name='__main__')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], cwd=REPO, capture_output=True, text=True, check=False
-    )
+    done = run_command("export", "ckpt=x", f"paths.log_dir={tmp_path}", before=hide_onnx)
     assert done.returncode == 2
     assert done.stderr == ('error: format=onnx needs onnx, onnxscript, onnxruntime: pip install "deeplab-v1[export]"\n')
