@@ -1,4 +1,7 @@
-"""What commands import, for the process that all commands of the tests are forked from."""
+"""What commands import, for the process that all commands of the tests are forked from.
+
+W&B is not among it: at its exit, the first command would delete the folder that W&B makes on import.
+"""
 
 import gc
 
@@ -8,7 +11,6 @@ import lightning.pytorch  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
 import torch.utils.tensorboard  # noqa: F401
 import torchmetrics  # noqa: F401
-import wandb  # noqa: F401
 
 import src.cli.command
 import src.data
