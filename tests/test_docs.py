@@ -7,8 +7,6 @@ import inspect
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Set
 from functools import cache
 from importlib import import_module
@@ -25,6 +23,7 @@ from src.cli.check_structure import check_structure, compose_groups, key_of
 from src.cli.check_values import check_values
 from src.cli.compose import compose
 from src.errors import UserError
+from tests.commands import run_command
 from tests.conftest import REPO
 
 CONF = REPO / "conf"
@@ -148,12 +147,10 @@ def test_other_commands_exist() -> None:
             assert words[0] in OTHER_PROGRAMS, line
 
 
-@pytest.mark.parametrize("arguments", [["src.train", "--help"], ["src.describe", "backbone=slim", "measure=false"]])
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["describe", "backbone=slim", "measure=false"]])
 def test_command_runs(arguments: list[str], tmp_path: Path) -> None:
     logs = [f"paths.log_dir={tmp_path}"] if "--help" not in arguments else []
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments, *logs], cwd=REPO, capture_output=True, text=True, timeout=60
-    )
+    done = run_command(*arguments, *logs)
     assert done.returncode == 0, done.stderr
     assert "DeepLab V1" in done.stdout or "receptive field" in done.stdout
 

@@ -1,12 +1,13 @@
 import logging
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from src.data import Folder, Shapes, train_transform
+from src.data import DatasetError, Folder, Shapes, train_transform
 from src.data.parallel import over_cores
 from src.training.datamodule import SegmentationDataModule
 
@@ -42,6 +43,13 @@ def test_training_samples_stay_uint8_through_workers():
     batch = next(iter(module(8, 4, workers=1).train_dataloader()))
     assert batch["image"].numel() * batch["image"].element_size() == 4 * 33 * 33 * 3
     assert batch["label"].numel() * batch["label"].element_size() == 4 * 33 * 33
+
+
+def test_a_batch_that_does_not_divide_among_the_devices_is_refused():
+    datamodule = module(8, 3)
+    datamodule.trainer = SimpleNamespace(global_rank=0, world_size=2)
+    with pytest.raises(DatasetError, match="batch_size=3: cannot be shared out to 2 devices"):
+        datamodule.train_dataloader()
 
 
 def test_bad_samples_are_skipped_aloud_and_the_rest_is_cached(tmp_path, caplog):

@@ -44,7 +44,7 @@ def figures(folder: Path, processes: int, fit: bool) -> dict[str, float]:
     trainer = L.Trainer(
         accelerator="cpu",
         devices=processes,
-        strategy="ddp_spawn" if processes > 1 else "auto",
+        strategy="ddp_fork" if processes > 1 else "auto",
         max_steps=1,
         val_check_interval=1,
         num_sanity_val_steps=0,

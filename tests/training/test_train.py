@@ -87,37 +87,48 @@ def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
             assert max(losses(after)) < losses(run)[0]  # the weights came along
 
 
-def test_two_processes_train_as_one(tmp_path):
-    """The same global batches; without dropout, whose masks are each process's own, and with BatchNorm at rest."""
-    same = ["head.dropout=0", "model.frozen_norm=true", "trainer.precision=32-true"]
-    (one,) = train(tmp_path / "one", "trainer=cpu", *same)
-    (two,) = train(tmp_path / "two", "trainer=ddp_cpu", *same)
+# Without dropout, whose masks are each process's own, and with BatchNorm at rest.
+SAME_ON_MORE_PROCESSES = ["head.dropout=0", "model.frozen_norm=true", "trainer.precision=32-true"]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """A run of two processes."""
+    return train(tmp_path_factory.mktemp("two"), "trainer=ddp_cpu", *SAME_ON_MORE_PROCESSES)[0]
+
+
+def test_two_processes_train_as_one(two, tmp_path):
+    """On the same global batches."""
+    (one,) = train(tmp_path, "trainer=cpu", *SAME_ON_MORE_PROCESSES)
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)  # sums in another order
     assert (two / "metrics.json").read_text() == (one / "metrics.json").read_text()
     for pattern in ("checkpoints/*", "pictures/*", "csv/*", "*.json", "config.yaml"):
         assert sorted(p.name for p in two.glob(pattern)) == sorted(p.name for p in one.glob(pattern))
 
 
-def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(tmp_path):
+def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(two, tmp_path):
     """From where both go on, each step once."""
-    whole = train(tmp_path / "whole", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true")[0]
+    settings = ["trainer=ddp_cpu", "crf=none", *SAME_ON_MORE_PROCESSES]
     stop = [happening("terminate", 3), f"hydra.run.dir={tmp_path}/stopped"]
-    done = run_command("train", *SMALL, "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true", *stop)
+    done = run_command("train", *SMALL, *settings, *stop)
     assert done.returncode == 143, done.stderr
     last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
     assert f"SIGTERM at step 3; go on with ckpt={last}" in done.stdout + done.stderr
-    (after,) = train(tmp_path / "after", "trainer=ddp_cpu", "crf=none", "trainer.precision=32-true", f"ckpt={last}")
-    assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(losses(whole), rel=1e-5)
+    (after,) = train(tmp_path / "after", *settings, f"ckpt={last}")
+    assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(losses(two), rel=1e-5)
 
 
-def test_a_batch_that_does_not_divide_and_a_grid_on_several_devices_are_refused(tmp_path):
-    for sweep, overrides, said in (
-        ([], ["data.batch_size=3"], "data.batch_size=3: cannot be shared out to 2 devices"),
-        (["-m"], ["seed=0,1"], "several devices train one run at a time"),
-    ):
-        done = run_command("train", *sweep, *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", *overrides)
-        assert done.returncode != 0
-        assert said in done.stdout + done.stderr  # a sweep says it in its table
+@pytest.mark.slow  # tests/training/test_datamodule.py has the refusal itself
+def test_a_batch_that_does_not_divide_ends_both_processes(tmp_path):
+    done = run_command("train", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", "data.batch_size=3")
+    assert done.returncode != 0
+    assert "data.batch_size=3: cannot be shared out to 2 devices" in done.stderr
+
+
+def test_a_grid_on_several_devices_is_refused(tmp_path):
+    done = run_command("train", "-m", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", "seed=0,1")
+    assert done.returncode != 0
+    assert "several devices train one run at a time" in done.stdout + done.stderr  # a sweep says it in its table
 
 
 def test_paths_can_be_pasted_into_overrides(run):
@@ -125,8 +136,8 @@ def test_paths_can_be_pasted_into_overrides(run):
 
 
 def test_seed_zero_repeats_and_seed_one_differs(run, tmp_path):
-    (again,) = train(tmp_path / "again", "scheduler=step", "seed=0")
-    (other,) = train(tmp_path / "other", "scheduler=step", "seed=1")
+    (again,) = train(tmp_path / "again", "scheduler=step", "seed=0", "crf=none", "logger=csv")
+    (other,) = train(tmp_path / "other", "scheduler=step", "seed=1", "crf=none", "logger=csv")
     assert losses(again) == losses(run)
     assert losses(other) != losses(run)
 
