@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := $(VENV)-lowest
 LOWEST_TESTS := tests/cli/test_conf.py tests/crf/test_crf_inputs.py tests/crf/test_crf_module.py tests/data tests/metrics \
-  tests/models/test_every_network.py tests/prediction/test_export.py tests/runs tests/training/test_train.py tests/tuning
+  tests/models/test_every_network.py tests/prediction/test_export.py tests/runs tests/integration/test_train.py tests/tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-lowest lint docs bench faults sanitize clean
+.PHONY: help setup train test test-all test-lowest lint docs bench faults sanitize clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,11 @@ $(READY): pyproject.toml constraints.txt setup.py $(wildcard src/crf/native/*.?p
 train: $(READY) ## train on generated figures, with CRF; a few minutes on two cores
 	$(BIN)/python -m src.train
 
-test: $(READY) ## all tests but the slow ones
+test: $(READY) ## the tests, in minutes; without those marked slow, which repeat others on more cases
 	$(BIN)/python -m pytest
+
+test-all: $(READY) ## every test, the slow ones too
+	$(BIN)/python -m pytest -m ""
 
 # The lowest versions that pyproject.toml allows (constraints-lowest.txt), in an environment of their own, on Python 3.11:
 # several of them have no wheel for a later one. torch alone is that of constraints.txt, since its old wheels are for GPUs.

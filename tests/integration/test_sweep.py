@@ -54,7 +54,7 @@ def test_killed_sweep_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
         "crf=none",
         "logger=csv",
         "seed=0,1,2",
-        f"+callbacks.kill={{_target_:tests.killing.KillOnce,{kill}}}",
+        f"+callbacks.kill={{_target_:tests.integration.sweep_faults.KillOnce,{kill}}}",
     ]
     assert multirun(tmp_path / "sweep", *jobs).returncode == -signal.SIGKILL
     first = next((tmp_path / "sweep").glob("0_*"))
@@ -81,7 +81,10 @@ def test_numbers_that_are_none_and_other_errors_do_not_stop_the_sweep(tmp_path: 
 
 def test_jobs_that_run_out_of_memory_say_what_to_turn_and_the_next_ones_run(tmp_path: Path) -> None:
     kinds = ["gpu", "cpu", "python", "validation", "none"]
-    fault = ["+callbacks.fault._target_=tests.killing.OutOfMemory", f"+callbacks.fault.kind={','.join(kinds)}"]
+    fault = [
+        "+callbacks.fault._target_=tests.integration.sweep_faults.OutOfMemory",
+        f"+callbacks.fault.kind={','.join(kinds)}",
+    ]
     done = multirun(tmp_path, *SMALL, "crf=none", "logger=csv", "trainer.max_steps=2", *fault)
     assert done.returncode == 1
     table = rows(tmp_path)

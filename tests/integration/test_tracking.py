@@ -27,8 +27,8 @@ from src.training.fit import build_loggers
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
+from tests.integration.wandb_file import OfflineRun
 from tests.trainings import SMALL
-from tests.wandb_file import OfflineRun
 
 CLASSES = ["background", "disk", "box", "triangle", "star", "ring", "tree"]
 SECRET, DATA_FOLDER = "s3cr3t-0123456789", "/mnt/h1dden"
