@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from itertools import zip_longest
 from pathlib import Path
 
 import hydra
@@ -29,12 +30,18 @@ def groups(command: str) -> set[str]:
     return names - {"hydra", "paths", "release"}
 
 
-CHOICES = [
-    (command, f"{path.parent.name}={path.stem}")
-    for command in COMMANDS
-    for path in sorted(CONF.glob("*/[!_]*.yaml"))
-    if path.parent.name in groups(command)
-]
+RECIPES = {"experiment", "sweep", "debug"}  # their choices set other groups
+
+
+def choices_at_once(command: str) -> list[tuple[str, ...]]:
+    """Return every choice of a command: those of recipes alone, of the other groups one of each at a time."""
+    names = sorted(groups(command))
+    choices = {name: [f"{name}={path.stem}" for path in sorted((CONF / name).glob("[!_]*.yaml"))] for name in names}
+    alone = [(choice,) for name in names if name in RECIPES for choice in choices.pop(name)]
+    return alone + [tuple(filter(None, row)) for row in zip_longest(*choices.values())]
+
+
+CHOICES = [(command, choices) for command in COMMANDS for choices in choices_at_once(command)]
 
 
 def compose(*overrides: str, command: str = "train") -> DictConfig:
@@ -55,15 +62,15 @@ def test_every_group_belongs_to_a_command():
     assert folders == set.union(*map(groups, COMMANDS))
 
 
-@pytest.mark.parametrize(("command", "choice"), CHOICES)
-def test_every_choice_composes_with_all_references_resolved(command, choice):
-    config = compose(choice, command=command)
+@pytest.mark.parametrize(("command", "choices"), CHOICES)
+def test_every_choice_composes_with_all_references_resolved(command, choices):
+    config = compose(*choices, command=command)
     del config.hydra
     OmegaConf.resolve(config)
-    group, name = choice.split("=")
     assert OmegaConf.missing_keys(config) == set()
-    if (CONF / group / f"{name}.yaml").read_text().strip().splitlines()[0] != "# @package _global_":
-        assert group in config or name == "none"
+    for group, name in (choice.split("=") for choice in choices):
+        if (CONF / group / f"{name}.yaml").read_text().strip().splitlines()[0] != "# @package _global_":
+            assert group in config or name == "none"
 
 
 @pytest.mark.parametrize("group", ["backbone", "head", "loss", "optimizer", "scheduler", "augmentation", "crf"])

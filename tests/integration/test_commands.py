@@ -34,7 +34,7 @@ def test_help_and_config_errors_load_nothing_heavy():
         "import runpy, sys\n"
         "heavy = {'torch', 'lightning', 'albumentations', 'wandb', 'matplotlib', 'onnx'}\n"
         "for command in sys.argv[1:]:\n"
-        "    for argument, status in (('--help', None), ('absent=1', 2)):\n"
+        "    for argument, status in (('--help', 0), ('absent=1', 2)):\n"
         "        sys.argv = [command, argument]\n"
         "        try:\n"
         "            runpy.run_module(f'src.{command}', run_name='__main__')\n"
