@@ -18,10 +18,11 @@ SMALL = [
 ]
 
 
-def train(folder: Path, *overrides: str, small: bool = True) -> list[Path]:
+def train(folder: Path, *overrides: str, small: bool = True, multirun: bool = False) -> list[Path]:
     """Run ``python -m src.train`` and return the folders of its runs; what it printed is in stdout.txt."""
     folder.mkdir(exist_ok=True)
-    done = run_command("train", *(SMALL if small else []), *overrides, f"paths.log_dir={folder}")
+    arguments = [*(["-m"] if multirun else []), *(SMALL if small else []), *overrides]
+    done = run_command("train", *arguments, f"paths.log_dir={folder}")
     assert done.returncode == 0, done.stderr
     (folder / "stdout.txt").write_text(done.stdout)
     return sorted(path.parent for path in folder.rglob("metrics.json"))

@@ -143,7 +143,8 @@ def test_seed_zero_repeats_and_seed_one_differs(run, tmp_path):
 
 
 def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
-    runs = train(tmp_path, "-m", "head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]")
+    jobs = ["head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]"]
+    runs = train(tmp_path, *jobs, multirun=True)
     assert len(runs) == 3
     heads = [yaml.safe_load((run / "config.yaml").read_text())["head"] for run in runs]
     assert [(head["kernel"], head["rate"]) for head in heads] == [(4, 4), (3, 4), (3, 12)]
