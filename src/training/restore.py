@@ -89,14 +89,16 @@ def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segmenta
         UserError: if the checkpoint does not know its data set, or the classes differ.
     """
 
-    config = {key: value for key, value in chosen.items() if value is not None}
-    if "_target_" not in config:
-        if not segmenter.hparams.get("dataset"):
-            raise UserError(
-                "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
-            )
-        with open_dict(chosen):
-            chosen.update({**segmenter.hparams["dataset"], **config})
+    with open_dict(chosen):
+        if "_target_" not in chosen:
+            if not segmenter.hparams.get("dataset"):
+                raise UserError(
+                    "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
+                )
+            changes = {key: value for key, value in chosen.items() if value is not None}
+            chosen.update({**segmenter.hparams["dataset"], **changes})
+        if "root" in chosen and chosen.root is None:  # of conf/evaluate.yaml; generated data has no folder
+            del chosen["root"]
     try:
         dataset = instantiate(chosen)(split=split)
     except (TypeError, ValueError) as error:
