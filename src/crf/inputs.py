@@ -121,6 +121,7 @@ def upsample(
 
     Before cropping, the result has stride * (rows - 1) + 1 rows and stride * (columns - 1) + 1 columns.
     """
+    # src.models.geometry does the same; the CRF is a library of its own and does not import it.
     reach = [(cells - 1) * stride + 1 for cells in score_map.shape[-2:]]
     full = functional.interpolate(score_map[None], reach, mode="bilinear", align_corners=True)[0]
     return full[:, : size[0], : size[1]].contiguous()

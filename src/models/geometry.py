@@ -72,15 +72,21 @@ def shrink_label(
     return pad_to_grid(label, VOID, stride)[..., ::stride, ::stride]
 
 
+def resize_aligned(
+    maps: Float[Tensor, "batch channels _ _"], size: Sequence[int]
+) -> Float[Tensor, "batch channels _ _"]:
+    """Return maps at ``size`` (height, width): bilinear with aligned corners; themselves where they have this size."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=True)
+
+
 def upsample_scores(
     scores: Float[Tensor, "batch classes rows columns"], size: tuple[int, int] | torch.Size
 ) -> Float[Tensor, "batch classes height width"]:
-    """Bilinear scores for every pixel of an image of ``size`` (height, width); the padding is cropped away.
+    """Return the scores of every pixel of an image of ``size`` (height, width), without those of the padding.
 
     Scores that are at full resolution already (MSc at test, the tutorial's network) are cropped only.
     """
     height, width = size
-    full = (padded_side(height), padded_side(width))
-    if tuple(scores.shape[-2:]) != full:
-        scores = F.interpolate(scores, size=full, mode="bilinear", align_corners=True)
-    return scores[..., :height, :width]
+    return resize_aligned(scores, (padded_side(height), padded_side(width)))[..., :height, :width]

@@ -3,10 +3,9 @@
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from src.models.deeplab import DeepLab
-from src.models.geometry import padded_side
+from src.models.geometry import padded_side, resize_aligned
 
 
 class ImageToScores(nn.Module):
@@ -23,10 +22,7 @@ class ImageToScores(nn.Module):
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
         """Logits of every pixel; ``image`` is RGB in 0..255, uint8 or float."""
         height, width = image.shape[-2:]
-        full = (padded_side(height), padded_side(width))
-        scores = self.network(image).float()
-        if tuple(scores.shape[-2:]) != full:
-            scores = F.interpolate(scores, size=full, mode="bilinear", align_corners=True)
+        scores = resize_aligned(self.network(image).float(), (padded_side(height), padded_side(width)))
         # A slice would tie the graph to sizes that need padding, or to those that need none.
         rows, columns = (torch.arange(side, device=scores.device) for side in (height, width))
         return scores.index_select(2, rows).index_select(3, columns)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from src.models.geometry import padded_side, upsample_scores
+from src.models.geometry import padded_side, resize_aligned, upsample_scores
 
 Network = Callable[[Tensor], Tensor]
 
@@ -57,12 +57,13 @@ class Inference:
         height, width = size = image.shape[-2:]
         if self.scales == (1.0,) and not self.flip and self.covers(height, width):
             return network(image).float()
+        image = image.float()
         total: Tensor | float = 0.0
         for scale in self.scales:
-            scaled = resize(image, [round(scale * (side - 1)) + 1 for side in size])
-            total = total + resize(self.look(network, scaled), size)
+            scaled = resize_aligned(image, [round(scale * (side - 1)) + 1 for side in size])
+            total = total + resize_aligned(self.look(network, scaled), size)
             if self.flip:
-                total = total + resize(self.look(network, scaled.flip(-1)).flip(-1), size)
+                total = total + resize_aligned(self.look(network, scaled.flip(-1)).flip(-1), size)
         mean = torch.as_tensor(total) / (len(self.scales) * (1 + self.flip))
         log = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
         return F.pad(log, (0, padded_side(width) - width, 0, padded_side(height) - height), mode="replicate")
@@ -102,10 +103,3 @@ def probabilities(
     network: Network, image: Shaped[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch classes height width"]:
     return upsample_scores(network(image).float(), image.shape[-2:]).softmax(dim=1)
-
-
-def resize(x: Shaped[Tensor, "batch channels _ _"], size: Sequence[int]) -> Shaped[Tensor, "batch channels _ _"]:
-    """Bilinear with aligned corners, as scores are resized, so that pixels of all scales lie on one another."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x.float(), size=tuple(size), mode="bilinear", align_corners=True)

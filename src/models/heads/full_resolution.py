@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from src.models.dropout import Dropout
-from src.models.geometry import STRIDE
+from src.models.geometry import STRIDE, resize_aligned
 from src.models.heads.head import Head
 
 
@@ -67,4 +66,4 @@ class FullResolutionHead(Head):
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
         x = self.dropout(self.layers(features[-1]))
         size = [STRIDE * (side - 1) + 1 for side in x.shape[-2:]]
-        return self.score(F.interpolate(x, size=size, mode="bilinear", align_corners=True))
+        return self.score(resize_aligned(x, size))

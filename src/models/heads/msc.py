@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.models.dropout import Dropout
-from src.models.geometry import grid_stride
+from src.models.geometry import grid_stride, resize_aligned
 from src.models.heads.head import Head
 
 
@@ -78,9 +78,9 @@ class MSc(Head):
                 scores = scores + branch(finer, stride=grid_stride(scores.shape[-2:], finer.shape[-2:]))
             return scores
         size = features[0].shape[-2:]
-        scores = grow(scores, size)
+        scores = resize_aligned(scores, size)
         for branch, finer in zip(self.branches, features, strict=False):
-            scores = scores + grow(branch(finer, stride=1), size)
+            scores = scores + resize_aligned(branch(finer, stride=1), size)
         return scores
 
 
@@ -112,12 +112,3 @@ class Branch(nn.Module):
         x = self.dropout(F.relu(self.conv1(x, stride)))
         x = self.dropout(F.relu(self.conv2(x)))
         return self.score(x)
-
-
-def grow(
-    scores: Float[Tensor, "batch classes rows columns"], size: Sequence[int]
-) -> Float[Tensor, "batch classes height width"]:
-    """Bilinear to ``size`` (height, width) with aligned corners."""
-    if tuple(scores.shape[-2:]) == tuple(size):
-        return scores
-    return F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=True)
