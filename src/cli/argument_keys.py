@@ -13,6 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.system.nested import walk
+
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to set
 
 
@@ -34,7 +36,7 @@ def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[s
 
 def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:
     """Keys of the nodes whose objects raised the error, innermost first."""
-    nodes = {key: node["_target_"] for key, node in entries(content) if isinstance(node, dict) and "_target_" in node}
+    nodes = {key: node["_target_"] for key, node in walk(content) if isinstance(node, dict) and "_target_" in node}
     built = node_of_hydra(error, content, nodes)
     for package, name in callers(error):
         matches = [k for k, target in nodes.items() if re.fullmatch(rf"{package}\.([\w.]+\.)?{name}", str(target))]
@@ -102,11 +104,3 @@ def select(content: Any, key: str) -> Any:
         else:
             return None
     return content
-
-
-def entries(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested mappings and lists, the mappings themselves included."""
-    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-        yield f"{prefix}{key}", value
-        if isinstance(value, (dict, list)):
-            yield from entries(value, f"{prefix}{key}.")

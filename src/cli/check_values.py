@@ -12,10 +12,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.cli.argument_keys import entries
 from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
 from src.runs.checkpoint_files import previous
+from src.system.nested import walk
 
 Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what fits in words
 
@@ -117,7 +117,7 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
         if expected := expected_type(key, default, value):
             raise UserError(f"{key}={as_written(value)}: {key} {expected}")
     content: Any = OmegaConf.to_container(config, resolve=True)
-    for key, value in entries(content):
+    for key, value in walk(content):
         if is_number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # nor nan
             raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
         fits, words = TARGET if key.endswith("_target_") else RULES.get(key, (None, ""))

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.runs.moved_names import with_new_names
+from src.system.nested import flattened
 
 Curve = list[tuple[float, float]]  # (step, value)
 
@@ -78,7 +79,7 @@ class Run:
         resumed = ("ckpt",) if self.config.get("command") == "train" else ()  # gives the figures of a run in one go
         return {
             key: value
-            for key, value in flat(self.config)
+            for key, value in flattened(self.config)
             if is_below(key, DECISIVE) and not is_below(key, (*NOT_DECISIVE, *resumed))
         }
 
@@ -86,15 +87,6 @@ class Run:
 def is_below(key: str, others: Sequence[str]) -> bool:
     """Whether a dotted key is one of the others or lies below one."""
     return any(f"{key}.".startswith(f"{other}.") for other in others)
-
-
-def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested mappings."""
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def find_folders(patterns: Sequence[str]) -> list[Path]:

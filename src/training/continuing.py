@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
 from src.runs.checkpoint_files import newest_intact, previous
 from src.runs.moved_names import with_new_names
+from src.system.nested import flattened
 from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
     ]
     unlike = {name.partition(".")[0] for name, _ in states[0].items() ^ states[1].items()}  # model, loss
     before, now = (
-        dict(leaves(settings)) for settings in (with_new_names(content["hyper_parameters"]), segmenter.hparams)
+        dict(flattened(settings)) for settings in (with_new_names(content["hyper_parameters"]), segmenter.hparams)
     )
     changed = [
         f"{key.removeprefix('model.')}={before.get(key)} (now {now.get(key)})"
@@ -84,12 +83,3 @@ def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
             f"ckpt={checkpoint} is of a run with {', '.join(changed) or 'a network of other code'}: go on with "
             "its own overrides, or leave ckpt out (init_from= begins with the weights, where the network is the same)"
         )
-
-
-def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of what is no mapping itself."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -1,0 +1,26 @@
+"""Nested mappings, as configs are, by dotted key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def flattened(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every value that is no mapping, or an empty one: {a: {b: 1}} gives ("a.b", 1)."""
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def walk(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of everything in nested dicts and lists, which come before what they hold.
+
+    {a: [1, 2]} gives ("a", [1, 2]), ("a.0", 1), ("a.1", 2).
+    """
+    for key, value in nested.items() if isinstance(nested, dict) else enumerate(nested):
+        yield f"{prefix}{key}", value
+        if isinstance(value, (dict, list)):
+            yield from walk(value, f"{prefix}{key}.")

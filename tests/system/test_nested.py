@@ -1,0 +1,19 @@
+"""Dotted keys of nested mappings, by hand."""
+
+from src.system.nested import flattened, walk
+
+
+def test_leaves_by_dotted_key() -> None:
+    nested = {"a": {"b": 1, "c": {"d": None}}, "e": [1, {"f": 2}], "g": {}}
+    assert list(flattened(nested)) == [("a.b", 1), ("a.c.d", None), ("e", [1, {"f": 2}]), ("g", {})]
+
+
+def test_everything_by_dotted_key() -> None:
+    assert list(walk({"a": {"b": 1}, "e": [1, {"f": 2}]})) == [
+        ("a", {"b": 1}),
+        ("a.b", 1),
+        ("e", [1, {"f": 2}]),
+        ("e.0", 1),
+        ("e.1", {"f": 2}),
+        ("e.1.f", 2),
+    ]
