@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
-from src.runs.checkpoint_files import previous
+from src.runs.checkpoint_files import previous_path
 from src.system.nested import walk
 
 Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what fits in words
@@ -150,7 +150,7 @@ def check_checkpoints(content: dict[str, Any]) -> None:
     ckpt, init_from = content.get("ckpt"), content.get("init_from")
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a job that goes on with its own checkpoint
         return
-    if ckpt and ckpt != "last" and not (Path(ckpt).is_file() or previous(Path(ckpt)).is_file()):
+    if ckpt and ckpt != "last" and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file()):
         raise UserError(f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, or last for the newest")
     if init_from and not ckpt and not Path(init_from).is_file():
         raise UserError(f"init_from={init_from}: no such file; give the checkpoint of a trained network")

@@ -29,7 +29,7 @@ from src.cli.search_path import register_search_path
 from src.cli.sweep import attempt
 from src.cli.sweep_results import summarised
 from src.errors import UserError
-from src.runs.folder import alone_in
+from src.runs.folder import exclusive_folder
 from src.runs.provenance import save_record
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
@@ -81,9 +81,9 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         begun = True
         folder = Path(HydraConfig.get().runtime.output_dir)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            with alone_in(folder):
+            with exclusive_folder(folder):
                 return attempt(config, work, functools.partial(described, name=name, config=config))
-        with one_line_errors(config), alone_in(folder):
+        with one_line_errors(config), exclusive_folder(folder):
             return work(config)
 
     job.__module__ = f"src.{name}"  # from which Hydra takes the job's name

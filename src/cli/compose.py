@@ -15,7 +15,7 @@ from src.cli.explain import explain
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
-from src.runs.history import find_best
+from src.runs.history import find_best_checkpoint
 
 
 def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
@@ -53,4 +53,4 @@ def use_newest_run(config: DictConfig) -> None:
         UserError: if no run has a checkpoint.
     """
     if config.get("ckpt") == "last" and config.command != "train":
-        config.ckpt = str(find_best(config.paths.log_dir))
+        config.ckpt = str(find_best_checkpoint(config.paths.log_dir))

@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 
 from src.cli.resolvers import register_resolvers
 from src.errors import UserError
-from src.runs.checkpoint_files import newest_intact, previous
-from src.runs.folder import alone_in
+from src.runs.checkpoint_files import newest_intact, previous_path
+from src.runs.folder import exclusive_folder
 from src.system.files import write_text
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         try:
-            Sweep.lock.enter_context(alone_in(folder))
+            Sweep.lock.enter_context(exclusive_folder(folder))
         except UserError as error:  # Hydra would turn it into a warning
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
@@ -101,7 +101,9 @@ def resume(config: DictConfig, folder: Path) -> None:
         return
 
     last = folder / "checkpoints" / "last.ckpt"
-    there = [path for path in (last, previous(last)) if path.is_file()]  # only the latter after a kill between renames
+    there = [
+        path for path in (last, previous_path(last)) if path.is_file()
+    ]  # only the latter after a kill between renames
     if not there:
         return
     try:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.cli.sweep import RECORD, Sweep, read_record
-from src.runs.figures import METHODS, column, figure_name
+from src.runs.figures import METHODS, column_name, metric_name
 from src.system.files import replacing
 
 
@@ -41,7 +41,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
         metrics = path.parent / "metrics.json"
         figures = json.loads(metrics.read_text()) if record["status"] == "done" and metrics.is_file() else {}
         row = {"job": path.parent.name, "overrides": " ".join(record["overrides"]), "status": record["status"]}
-        row |= {column("miou", method): figures.get(figure_name("miou", method)) for method in METHODS}
+        row |= {column_name("miou", method): figures.get(metric_name("miou", method)) for method in METHODS}
         rows.append({**row, "seconds": record["seconds"], "error": record["error"]})
     return rows
 
@@ -66,7 +66,7 @@ def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         own = " ".join(part for part in row["overrides"].split() if part not in common)
-        mious = [row[column("miou", method)] for method in METHODS]
+        mious = [row[column_name("miou", method)] for method in METHODS]
         cells = ("-" if miou is None else f"{100 * miou:.1f}" for miou in mious)
         style = "red" if row["status"] == "failed" else None
         minutes, seconds = divmod(round(row["seconds"]), 60)

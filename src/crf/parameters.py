@@ -64,10 +64,12 @@ class Parameters:
 
     @property
     def sy(self) -> float:
+        """The vertical width of the bilateral kernel in pixels."""
         return self.sxy[0] if isinstance(self.sxy, Sequence) else self.sxy
 
     @property
     def sx(self) -> float:
+        """The horizontal width of the bilateral kernel in pixels."""
         return self.sxy[1] if isinstance(self.sxy, Sequence) else self.sxy
 
     def prune_below(self, classes: int) -> float:

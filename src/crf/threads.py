@@ -35,11 +35,18 @@ class DaemonThreads(Executor):
     def submit(
         self, function: Callable[Parameters, Result], /, *arguments: Parameters.args, **options: Parameters.kwargs
     ) -> Future[Result]:
+        """Return a future of ``function(*arguments, **options)``."""
         future: Future[Result] = Future()
         self._tasks.put((future, partial(function, *arguments, **options)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads after all submitted tasks.
+
+        Args:
+            wait: wait until the threads have ended.
+            cancel_futures: cancel the tasks that no thread has begun.
+        """
         while cancel_futures and not self._tasks.empty():
             if task := self._tasks.get():
                 task[0].cancel()

@@ -1,4 +1,4 @@
-"""Pictures of predictions."""
+"""Draw label maps, overlays and comparison sheets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,18 +16,19 @@ MARGIN, LINE = 8, 20
 
 
 def colourise(label: LabelMap, palette: UInt8[np.ndarray, "classes 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    """The colour of every pixel's class; void is white."""
+    """Return the colour of every pixel's class; void is white."""
     return colour_table(palette)[label]
 
 
 def colour_table(palette: UInt8[np.ndarray, "classes 3"]) -> UInt8[np.ndarray, "256 3"]:
+    """Return the colours of all label values; those without a class are white."""
     table = np.full((256, 3), VOID_COLOUR, np.uint8)
     table[: len(palette)] = palette
     return table
 
 
 def indexed_image(label: LabelMap, palette: UInt8[np.ndarray, "classes 3"]) -> Image.Image:
-    """A palette image, as VOC's annotations are: the pixels are class indices, viewers show the colours."""
+    """Return a palette image as in VOC's annotations: pixels are class indices, and viewers show the colours."""
     image = Image.fromarray(label)
     image.putpalette(colour_table(palette).tobytes())
     return image
@@ -39,7 +40,7 @@ def overlay(
     palette: UInt8[np.ndarray, "classes 3"],
     opacity: float = 0.5,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The classes' colours over the image, and the boundaries between them in white."""
+    """Return the image blended with the classes' colours, with the boundaries between classes in white."""
     blend = (1 - opacity) * image + opacity * colourise(label, palette)
     edge = np.zeros(label.shape, bool)
     edge[:-1] |= label[:-1] != label[1:]
@@ -51,10 +52,10 @@ def overlay(
 def comparison_sheet(
     rows: Sequence[tuple[str, Mapping[str, Picture]]], classes: Sequence[str], palette: UInt8[np.ndarray, "classes 3"]
 ) -> Image.Image:
-    """Pictures side by side, one row a sample, titles above, names of the samples and a legend of classes below.
+    """Return a sheet of pictures: a row for each sample, titles above, and a legend of the classes below.
 
     Args:
-        rows: caption of each row and its pictures by title; all rows have the same titles.
+        rows: caption of each row, and its pictures by title; all rows have the same titles.
         classes, palette: for the legend.
     """
     font = ImageFont.load_default(13)
@@ -87,7 +88,7 @@ def comparison_sheet(
 def legend_lines(
     classes: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
 ) -> list[list[tuple[float, int]]]:
-    """Where each class stands in the legend: lines of (x, class), wrapped at ``width``."""
+    """Return the legend's lines as lists of (x in pixels, class index), wrapped at ``width``."""
     lines: list[list[tuple[float, int]]] = [[]]
     x = 0.0
     for index, name in enumerate(classes):

@@ -1,4 +1,4 @@
-"""Plots of an evaluation."""
+"""Plots of evaluations and of CRF searches."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 Curves = Mapping[str, Float[np.ndarray, "widths"]]
 
 
-def trimap_figure(miou: Curves, pixel_accuracy: Curves) -> Figure:
-    """Two panels, a line for each method: the curves by the band's width in pixels (the paper's figure 5).
+def plot_trimap(miou: Curves, pixel_accuracy: Curves) -> Figure:
+    """Return a plot of the trimap curves: two panels with a line for each method (paper, figure 5).
 
     Args:
-        miou, pixel_accuracy: by method, in 0..1, of the widths 1, 2, ...; nan leaves a gap.
+        miou, pixel_accuracy: curves by method, in 0..1, for bands of 1, 2, ... pixels; NaN leaves a gap.
     """
     from matplotlib.figure import Figure
 
@@ -36,10 +36,10 @@ def trimap_figure(miou: Curves, pixel_accuracy: Curves) -> Figure:
     return figure
 
 
-def confusion_figure(
+def plot_confusion(
     confusion: Integer[np.ndarray, "classes classes"], classes: Sequence[str], title: str = ""
 ) -> Figure:
-    """How much of every true class (row) is taken for each class (column), in %; a class without pixels is grey."""
+    """Return a plot of how the pixels of each true class (row) were predicted (column), in %; grey if absent."""
     from matplotlib.figure import Figure
 
     pixels = confusion.sum(1, keepdims=True)
@@ -55,7 +55,7 @@ def confusion_figure(
     axes.set_xlabel("predicted")
     axes.set_ylabel("truth")
     axes.set_title(title, fontsize=11)
-    if len(classes) <= 40:  # beyond, numbers would not be legible
+    if len(classes) <= 40:  # with more classes, numbers would not be legible
         for row, column in np.argwhere(share >= 0.5):
             colour = "white" if share[row, column] > 55 else "black"
             axes.text(column, row, f"{share[row, column]:.0f}", color=colour, ha="center", va="center", fontsize=8)
@@ -63,30 +63,31 @@ def confusion_figure(
     return figure
 
 
-def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
-    """Heat maps of a search, srgb over sxy: one for each w1 of the coarse grid, then the finer points at the best w1.
+def plot_search(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
+    """Return heat maps of a search over sxy and srgb: one for each w1 of the coarse grid, and one of the finer points.
 
-    Without a grid: every point in a panel for each parameter.
+    The finer points are those at the best w1. If the points do not form a grid, each parameter has a panel with all
+    points.
 
     Args:
-        points: parameters, mean IoU in %, and the round (0 is the coarse grid). Of several points that differ in other
-            parameters only, the best is shown.
+        points: parameters, mean IoU in %, and the round (0 is the coarse grid). Of points that differ in other
+            parameters only, the best one is shown.
     """
     from matplotlib.figure import Figure
 
     best, highest, _ = max(points, key=lambda point: point[1])
     scale: dict[str, Any] = {"vmin": min(miou for _, miou, _ in points), "vmax": highest, "cmap": "viridis"}
-    coarse = best_by_place(points, finer=False)
-    finer = {(x, y): miou for (w1, x, y), miou in best_by_place(points, True).items() if w1 == best.get("w1", 0.0)}
-    weights, columns, rows = (np.unique([place[axis] for place in coarse]) for axis in range(3))
+    coarse = best_by_point(points, finer=False)
+    finer = {(x, y): miou for (w1, x, y), miou in best_by_point(points, True).items() if w1 == best.get("w1", 0.0)}
+    weights, columns, rows = (np.unique([point_values[axis] for point_values in coarse]) for axis in range(3))
     if len(weights) * len(columns) * len(rows) != len(coarse):
-        return scatter_figure(points)
+        return plot_scatter(points)
     count = len(weights) + bool(finer)
     figure = Figure(figsize=(1.6 + count * (1.3 + 0.6 * len(columns)), 2.4 + 0.42 * len(rows)), layout="constrained")
     panels = figure.subplots(1, count, squeeze=False)[0]
     for weight, panel in zip(weights, panels, strict=False):
         table = np.array([[coarse[weight, column, row] for column in columns] for row in rows])
-        mesh = panel.pcolormesh(edges(columns), edges(rows), table, **scale)
+        mesh = panel.pcolormesh(cell_edges(columns), cell_edges(rows), table, **scale)
         for (row, column), miou in np.ndenumerate(table):
             colour = "black" if miou > (scale["vmin"] + highest) / 2 else "white"
             panel.text(columns[column], rows[row], f"{miou:.1f}", color=colour, ha="center", va="center", fontsize=8)
@@ -107,8 +108,8 @@ def search_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> F
     return figure
 
 
-def scatter_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
-    """Mean IoU over each parameter, and srgb over sxy coloured by it; later trials are darker in the former."""
+def plot_scatter(points: Sequence[tuple[Mapping[str, float], float, int]]) -> Figure:
+    """Return a plot of mean IoU over each parameter (later trials are darker), and coloured over srgb and sxy."""
     from matplotlib.figure import Figure
 
     best, highest, _ = max(points, key=lambda point: point[1])
@@ -119,7 +120,7 @@ def scatter_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> 
     figure = Figure(figsize=(1 + 3.2 * count, 3.4), layout="constrained")
     panels = figure.subplots(1, count, squeeze=False)[0]
     for name, panel in zip(names, panels, strict=False):
-        values = [place[name] for place, *_ in points]
+        values = [point_values[name] for point_values, *_ in points]
         shade: dict[str, Any] = {"c": np.arange(len(points)), "cmap": "Blues", "vmin": -len(points) / 2}
         panel.scatter(values, mious, s=28, edgecolors="0.6", linewidths=0.4, **shade)
         panel.plot(best[name], highest, "*", color="red", markersize=11)
@@ -127,7 +128,7 @@ def scatter_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> 
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("mean IoU, %; later trials are darker")
     if len(plane) == 2:
-        sides = [[place[name] for place, *_ in points] for name in plane]
+        sides = [[point_values[name] for point_values, *_ in points] for name in plane]
         spots = panels[-1].scatter(*sides, c=mious, cmap="viridis", s=40)
         panels[-1].plot(best["sxy"], best["srgb"], "*", color="red", markersize=11)
         panels[-1].set_xlabel("sxy, pixels")
@@ -140,21 +141,21 @@ def scatter_figure(points: Sequence[tuple[Mapping[str, float], float, int]]) -> 
     return figure
 
 
-def best_by_place(
+def best_by_point(
     points: Sequence[tuple[Mapping[str, float], float, int]], finer: bool
 ) -> dict[tuple[float, ...], float]:
-    """The highest mean IoU at every (w1, sxy, srgb), of the coarse grid alone or of the finer ones too."""
+    """Return the highest mean IoU at every (w1, sxy, srgb), of the coarse grid or also of the finer points."""
     highest: dict[tuple[float, ...], float] = {}
     if not finer or any(round for *_, round in points):
         for values, miou, round in points:
-            place = tuple(values.get(name, 0.0) for name in ("w1", "sxy", "srgb"))
+            point_values = tuple(values.get(name, 0.0) for name in ("w1", "sxy", "srgb"))
             if finer or round == 0:
-                highest[place] = max(miou, highest.get(place, miou))
+                highest[point_values] = max(miou, highest.get(point_values, miou))
     return highest
 
 
-def edges(centres: np.ndarray) -> np.ndarray:
-    """Of cells around ascending centres: half way between neighbours."""
+def cell_edges(centres: np.ndarray) -> np.ndarray:
+    """Return the edges of cells around ascending centres, half way between neighbours."""
     if len(centres) == 1:
         return centres[0] + np.array([-0.5, 0.5])
     middle = (centres[1:] + centres[:-1]) / 2

@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan
@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 def print_parameter_groups(groups: Sequence[Mapping[str, Any]]) -> None:
-    """What the optimiser holds (its ``param_groups``), one line a group."""
+    """Print the optimiser's ``param_groups``, a line for each group."""
     table = Table(title="Parameter groups", title_justify="left")
     for column in ("group", "tensors", "parameters", "learning rate", "weight decay"):
         table.add_column(column, justify="left" if column == "group" else "right")
@@ -29,14 +29,15 @@ def print_results(
     contents: Sequence[str],
     split: str = "val",
 ) -> None:
-    """Print IoU class by class without and with CRF, the means, and where everything lies.
+    """Print IoU by class with and without CRF, the means, and the files that were written.
 
     Args:
-        results: the network's figures, and those with CRF where one ran: by name, as ``ratios`` of the confusion
-            matrix gives them, in 0..1; nan is a class that is absent.
+        results: the metrics of the network, and those with CRF if it ran, as ``ratios`` returns them; NaN for an absent
+            class.
+        classes: names of the classes.
         folder: of the run.
-        contents: what in it is worth opening.
-        split: that was validated on.
+        contents: names of the files and folders in it to list.
+        split: the split that was evaluated.
     """
     console = Console()
     if not isnan(results[0]["miou"]):
@@ -55,20 +56,21 @@ def results_table(results: Sequence[Mapping[str, Any]], classes: Sequence[str], 
         table.add_column(heading, justify="right")
 
     def row(heading: str, values: Sequence[float], style: str | None = None) -> None:
-        cells = [percent(value) for value in values]
+        cells = [format_percent(value) for value in values]
         if len(values) > 1:
             gain = 100 * (values[1] - values[0])
             cells.append("" if isnan(gain) else f"{gain:+.1f}")
         table.add_row(heading, *cells, style=style)
 
-    for heading, *values in zip(classes, *(figures["iou"] for figures in results), strict=True):
+    for heading, *values in zip(classes, *(metrics["iou"] for metrics in results), strict=True):
         row(escape(heading), [float(value) for value in values])
     table.add_section()
-    row("mean IoU", [float(figures["miou"]) for figures in results], "bold")
-    for figure in ("pixel_accuracy", "mean_accuracy"):
-        row(figure.replace("_", " "), [float(figures[figure]) for figures in results])
+    row("mean IoU", [float(metrics["miou"]) for metrics in results], "bold")
+    for metric in ("pixel_accuracy", "mean_accuracy"):
+        row(metric.replace("_", " "), [float(metrics[metric]) for metrics in results])
     return table
 
 
-def percent(value: float) -> str:
+def format_percent(value: float) -> str:
+    """Format a value of 0..1 as a percentage; a dash for NaN."""
     return "-" if isnan(value) else f"{100 * value:.1f}"

@@ -1,1 +1,1 @@
-"""Score a trained network on a data set, with and without CRF."""
+"""Evaluation: compute the metrics of a trained network on a data set, with and without CRF."""

@@ -1,4 +1,4 @@
-"""What a trained network is worth, with and without CRF in one pass: python -m src.evaluate ckpt=CHECKPOINT."""
+"""Evaluate a trained network, with and without CRF in one pass: python -m src.evaluate ckpt=CHECKPOINT."""
 
 from __future__ import annotations
 
@@ -12,63 +12,70 @@ from omegaconf import DictConfig
 from src.data import FileDataset, SegmentationDataset
 from src.data.sets.unannotated import Unannotated
 from src.drawing.tables import print_results
-from src.evaluation.results import draw, write_tables
+from src.evaluation.results import write_plots, write_tables
 from src.runs.figures import NETWORK
 from src.runs.record import write_json
-from src.training.accidents import plain_accidents
+from src.training.accidents import explain_accidents
 from src.training.datamodule import SegmentationDataModule
-from src.training.restore import dataset_of, load_segmenter
+from src.training.restore import build_dataset, load_segmenter
 from src.training.trainer import build_trainer
-from src.training.validation import figures_of, has_trimap
+from src.training.validation import collect_metrics, has_trimap
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> dict[str, float]:
-    """Validate a checkpoint as training does, and write down more of it; returns the figures of metrics.json."""
+    """Evaluate a checkpoint, and write metrics.json, tables, plots and pictures to the run's folder.
+
+    Returns:
+        The metrics by name, in 0..1; NaN if there are no annotations.
+
+    Raises:
+        UserError: if the checkpoint or the data set cannot be used.
+    """
     segmenter = load_segmenter(config.ckpt)
 
     segmenter.inference = instantiate(config.inference)
     segmenter.validation.trimap = config.trimap
-    dataset = annotated_or_not(dataset_of(segmenter, config.dataset, config.split), config.split)
+    dataset = allow_missing_masks(build_dataset(segmenter, config.dataset, config.split), config.split)
     dataset.check()
     callbacks = build_callbacks(config)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
-    # Validation is all that is run, so that one split stands in both places.
+    # Only the validation runs, so both splits of the data module are the one to evaluate.
     datamodule = SegmentationDataModule(lambda split: dataset, None, batch_size=1, num_workers=config.num_workers)
-    with plain_accidents(trainer):
+    with explain_accidents(trainer):
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
     results = segmenter.validation.results
-    figures = figures_of(results, segmenter.classes, config.split, by_class=("iou", "accuracy"))
+    metrics = collect_metrics(results, segmenter.classes, config.split, by_class=("iou", "accuracy"))
     if trainer.is_global_zero:
         folder = Path(config.paths.output_dir)
         if results[NETWORK]["confusion"].any():
-            write_json(folder / "metrics.json", figures)
+            write_json(folder / "metrics.json", metrics)
             write_tables(folder, results, segmenter.classes)
-            draw(folder, results, segmenter.classes)
+            write_plots(folder, results, segmenter.classes)
             if not has_trimap(results):
-                log.info("no trimap: the annotation has no void pixels")
+                log.info("no trimap curves: the annotation has no void pixels")
         names = ["metrics.json", "classes.csv", "confusion.png", "trimap.png", "pictures.png", "archive"]
         print_results(
             list(results.values()), segmenter.classes, folder, [n for n in names if (folder / n).exists()], config.split
         )
-    return figures
+    return metrics
 
 
-def annotated_or_not(dataset: SegmentationDataset, split: str) -> SegmentationDataset:
-    """The data set; where a test split has no masks at all, only its images."""
+def allow_missing_masks(dataset: SegmentationDataset, split: str) -> SegmentationDataset:
+    """Return the data set, or only its images if a test split has no masks at all."""
 
     if split == "test" and isinstance(dataset, FileDataset) and not any(mask.is_file() for *_, mask in dataset.pairs):
-        log.info("%d images without masks: nothing to compare with, predictions only", len(dataset))
+        log.info("%d images have no masks: only predictions are written", len(dataset))
         return Unannotated(dataset)
     return dataset
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
-    """The config's callbacks that have something to do: the CRF where there is one, the archive where it is wanted."""
+    """Build the callbacks of the config, the CRF and the archive only if they are asked for."""
 
-    wanted = {"crf": bool(config.crf), "archive": bool(config.archive) or config.split == "test"}
+    enabled = {"crf": bool(config.crf), "archive": bool(config.archive) or config.split == "test"}
     options = {"archive": {"competition": config.archive or "comp6"}}
-    chosen = {key: value for key, value in config.callbacks.items() if value and wanted.get(key, True)}
+    chosen = {key: value for key, value in config.callbacks.items() if value and enabled.get(key, True)}
     return [instantiate(value, **options.get(key, {})) for key, value in chosen.items()]

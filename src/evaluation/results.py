@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: JSON, CSV and plots."""
+"""Write the tables and plots of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 
 import numpy as np
 
-from src.drawing.plots import confusion_figure, trimap_figure
-from src.runs.figures import NETWORK, column
+from src.drawing.plots import plot_confusion, plot_trimap
+from src.runs.figures import NETWORK, column_name
 from src.runs.record import write_csv
 from src.training.validation import Results, has_trimap
 
 
 def write_tables(folder: Path, results: Results, classes: Sequence[str]) -> None:
-    """classes.csv, trimap.csv and a confusion matrix for each method: pixels, a row for every true class."""
+    """Write classes.csv, trimap.csv and a confusion matrix for each method (in pixels, a row for every true class)."""
     pixels = results[NETWORK]["confusion"].sum(1).tolist()
     columns: dict[str, Any] = {"class": classes, "pixels": pixels}
     for method, values in results.items():
-        columns |= {column(name, method): values[name].tolist() for name in ("iou", "accuracy")}
+        columns |= {column_name(name, method): values[name].tolist() for name in ("iou", "accuracy")}
     write_csv(folder / "classes.csv", columns)
 
     columns = {"width": range(1, len(results[NETWORK]["trimap_miou"]) + 1)}
     for method, values in results.items():
-        columns |= {column(name, method): values[f"trimap_{name}"].tolist() for name in ("miou", "pixel_accuracy")}
+        columns |= {column_name(name, method): values[f"trimap_{name}"].tolist() for name in ("miou", "pixel_accuracy")}
     write_csv(folder / "trimap.csv", columns)
 
     for method, values in results.items():
         counts = zip(classes, values["confusion"].T.tolist(), strict=True)
-        write_csv(folder / f"{column('confusion', method)}.csv", {"truth": classes, **dict(counts)})
+        write_csv(folder / f"{column_name('confusion', method)}.csv", {"truth": classes, **dict(counts)})
 
 
-def draw(folder: Path, results: Results, classes: Sequence[str]) -> None:
-    """trimap.png, where the data set has void pixels, and a confusion matrix for each method."""
+def write_plots(folder: Path, results: Results, classes: Sequence[str]) -> None:
+    """Write trimap.png, if the data set has void pixels, and a plot of the confusion matrix for each method."""
 
     curves: dict[str, dict[str, np.ndarray]] = {
         name: {method.title: values[f"trimap_{name}"].numpy() for method, values in results.items()}
         for name in ("miou", "pixel_accuracy")
     }
     if has_trimap(results):
-        trimap_figure(**curves).savefig(folder / "trimap.png", dpi=150)
+        plot_trimap(**curves).savefig(folder / "trimap.png", dpi=150)
     for method, values in results.items():
-        figure = confusion_figure(values["confusion"].numpy(), classes, method.title)
-        figure.savefig(folder / f"{column('confusion', method)}.png", dpi=110)
+        figure = plot_confusion(values["confusion"].numpy(), classes, method.title)
+        figure.savefig(folder / f"{column_name('confusion', method)}.png", dpi=110)

@@ -1,4 +1,4 @@
-"""Evaluation as the field does it; plain torchmetrics, usable without the rest."""
+"""Metrics of semantic segmentation, as torchmetrics; they can be used without the rest of the project."""
 
 from src.metrics.confusion import SegmentationMetrics
 from src.metrics.trimap import TrimapMetrics

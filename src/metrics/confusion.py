@@ -1,4 +1,4 @@
-"""Mean IoU, IoU by class and pixel accuracy from one additive confusion matrix."""
+"""Mean IoU, IoU by class and pixel accuracy, computed from one confusion matrix."""
 
 import torch
 from jaxtyping import Integer, Num
@@ -9,13 +9,14 @@ from src.labels import MAX_CLASSES, VOID
 
 
 class SegmentationMetrics(Metric):
-    """Counts of (truth, prediction) pairs over the whole set; ratios are taken at the end (PASCAL VOC's definition).
+    """Counts pairs of true and predicted labels over a whole data set; the ratios are computed at the end (PASCAL VOC).
 
-    Void pixels do not count. A class that neither truth nor prediction ever holds has IoU nan and is left out of the
-    mean. Counts add over batches and devices, so the result does not depend on how images were shared out.
+    Void pixels do not count. A class that occurs neither in the true nor in the predicted labels has IoU NaN and is
+    left out of the mean. Counts add up over batches and devices, so the result does not depend on how images are
+    distributed.
 
     Args:
-        num_classes: background included.
+        num_classes: number of classes, background included.
 
     Raises:
         ValueError: if there are more classes than a label map can hold.
@@ -35,16 +36,24 @@ class SegmentationMetrics(Metric):
         self.add_state("confusion", counts, dist_reduce_fx="sum")
 
     def update(self, prediction: Integer[Tensor, "*pixels"], truth: Integer[Tensor, "*pixels"]) -> None:
-        """Count labels of any shape; both integer (uint8 is fine)."""
+        """Count the labels of one or more images; both tensors have the same shape and an integer dtype.
+
+        Raises:
+            ValueError: if a true label is neither a class nor void.
+        """
         self.confusion += confusion_matrix(prediction, truth, self.num_classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """The confusion matrix itself, as ``confusion``, and its ``ratios``."""
+        """Return the confusion matrix as ``confusion``, and its ``ratios``."""
         return {"confusion": self.confusion.clone(), **ratios(self.confusion)}
 
 
 def ratios(confusion: Num[Tensor, "*sets classes classes"]) -> dict[str, Tensor]:
-    """miou, pixel_accuracy, mean_accuracy, and by class iou and accuracy (recall); all in 0..1, nan for 0 / 0."""
+    """Return miou, pixel_accuracy, mean_accuracy and, by class, iou and accuracy (recall), in 0..1; NaN for 0 / 0.
+
+    Args:
+        confusion: pixels by true class (rows) and predicted class (columns); leading dimensions are kept.
+    """
     counts = confusion.double()
     hits, truth, prediction = counts.diagonal(dim1=-2, dim2=-1), counts.sum(-1), counts.sum(-2)
     iou = hits / (truth + prediction - hits)
@@ -61,12 +70,12 @@ def ratios(confusion: Num[Tensor, "*sets classes classes"]) -> dict[str, Tensor]
 def confusion_matrix(
     prediction: Integer[Tensor, "*pixels"], truth: Integer[Tensor, "*pixels"], num_classes: int
 ) -> Integer[Tensor, "classes classes"]:
-    """Pixels by true class (row) and predicted class (column), void left out.
+    """Return the number of pixels by true class (row) and predicted class (column), without void pixels.
 
     Raises:
-        ValueError: if a label is neither a class nor void.
+        ValueError: if a true label is neither a class nor void.
     """
-    # One bin for every value that a byte can have: void and strangers are told apart by where they fall.
+    # There is a bin for every value that a byte can have, which separates void from invalid labels.
     index = truth.to(torch.int32) * num_classes + prediction.to(torch.int32)
     counts = torch.bincount(index.flatten(), minlength=(VOID + 1) * num_classes).view(-1, num_classes)
     by_label = counts.sum(1)

@@ -11,14 +11,17 @@ from src.metrics.confusion import SegmentationMetrics, ratios
 
 
 class TrimapMetrics(SegmentationMetrics):
-    """``SegmentationMetrics``, and the same inside bands around the void pixels, which follow the objects' boundaries.
+    """``SegmentationMetrics``, also within bands around the void pixels, which follow the boundaries of objects.
 
-    The band of width w holds what a square of 2 w + 1 pixels dilates void by, without void itself. A band is the sum
-    of rings of one pixel, so one count serves all widths.
+    The band of width w holds the pixels that a dilation of void by a square of 2 w + 1 pixels adds. A band is a union
+    of rings that are one pixel wide, so one count serves all widths.
 
     Args:
-        num_classes: background included.
-        widths: bands of 1 to so many pixels.
+        num_classes: number of classes, background included.
+        widths: width in pixels of the widest band; there is a band for each width from 1.
+
+    Raises:
+        ValueError: if ``widths`` is not positive.
     """
 
     rings: Tensor
@@ -34,15 +37,19 @@ class TrimapMetrics(SegmentationMetrics):
     def update(
         self, prediction: Integer[Tensor, "*batch height width"], truth: Integer[Tensor, "*batch height width"]
     ) -> None:
+        """Count the labels of one or more images; both tensors have the same shape and an integer dtype."""
         super().update(prediction, truth)
         distance = distance_to_void(truth)
         near = (distance > 0) & (distance <= self.widths)
-        ring, label, found = (distance[near] - 1).long(), truth[near].long(), prediction[near].long()
-        index = (ring * self.num_classes + label) * self.num_classes + found
+        ring, true_label, predicted_label = (distance[near] - 1).long(), truth[near].long(), prediction[near].long()
+        index = (ring * self.num_classes + true_label) * self.num_classes + predicted_label
         self.rings += torch.bincount(index, minlength=self.rings.numel()).view_as(self.rings)
 
     def compute(self) -> dict[str, Tensor]:
-        """As ``SegmentationMetrics``; trimap_miou and trimap_pixel_accuracy by width, nan where a band is empty."""
+        """Return what ``SegmentationMetrics`` computes, and trimap_miou and trimap_pixel_accuracy.
+
+        Both are curves by width of the band, from 1 pixel; NaN where a band is empty.
+        """
         bands = ratios(self.rings.cumsum(0))
         return {
             **super().compute(),
@@ -52,7 +59,10 @@ class TrimapMetrics(SegmentationMetrics):
 
 
 def distance_to_void(truth: Integer[Tensor, "*batch height width"]) -> Integer[Tensor, "*batch height width"]:
-    """Chebyshev distance in pixels to the nearest void pixel, 255 at most: the width of the first band that has it."""
+    """Return the Chebyshev distance in pixels to the nearest void pixel, at most 255.
+
+    It is the width of the narrowest band that holds the pixel.
+    """
     maps = [
         cv2.distanceTransform((image != VOID).astype(np.uint8), cv2.DIST_C, 3).clip(max=255)
         for image in truth.reshape(-1, *truth.shape[-2:]).cpu().numpy()

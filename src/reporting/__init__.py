@@ -1,1 +1,1 @@
-"""Finished runs side by side: read, compared, drawn on one page."""
+"""Reports: read finished runs, compare them and show them on one page."""

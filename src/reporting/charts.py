@@ -1,4 +1,4 @@
-"""Lines for the page: everything in % of the plot, so that a phone stretches the plot and not the letters."""
+"""Line charts of the report's page, in % of the plot, so that a narrow screen scales the plot and not the text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isfinite
 
 from src.reporting.runs import Curve, Run
 from src.reporting.table import Row, Table
-from src.runs.figures import CRF, METHODS, NETWORK, column, figure_name
+from src.runs.figures import CRF, METHODS, NETWORK, column_name, metric_name
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the template draws: ticks as (position in %, text), lines as (line, SVG points in 0..100)."""
+    """A chart as the template draws it: ticks as (position in %, text), lines as (line, SVG points in 0..100)."""
 
     title: str
     x_title: str
@@ -33,7 +33,7 @@ class Chart:
 
 
 def chart(title: str, x_title: str, lines: Sequence[Line]) -> Chart | None:
-    """Axes with round numbers around all points that are finite; None without any."""
+    """Return a chart whose axes have round numbers around all finite points; None if there is no such point."""
     finite = [Line(k.label, k.colour, [p for p in k.points if all(map(isfinite, p))], k.dashed) for k in lines]
     finite = [line for line in finite if line.points]
     if not finite:
@@ -42,23 +42,24 @@ def chart(title: str, x_title: str, lines: Sequence[Line]) -> Chart | None:
     x_ticks = [tick for tick in round_ticks([0, end]) if tick <= end]
     y_ticks = round_ticks([y for line in finite for _, y in line.points])
 
-    def place(value: float, ends: Sequence[float]) -> float:
+    def to_percent(value: float, ends: Sequence[float]) -> float:
         return round(100 * (value - ends[0]) / (ends[-1] - ends[0]), 2)
 
-    drawn = []
+    svg_lines = []
     for line in finite:
-        at = [f"{place(x, (0, end))},{round(100 - place(y, y_ticks), 2)}" for x, y in line.points]
-        drawn.append((line, " ".join(at)))
+        points = [f"{to_percent(x, (0, end))},{round(100 - to_percent(y, y_ticks), 2)}" for x, y in line.points]
+        svg_lines.append((line, " ".join(points)))
     return Chart(
         title,
         x_title,
-        [(place(t, (0, end)), f"{t:,g}") for t in x_ticks],
-        [(100 - place(t, y_ticks), f"{t:,g}") for t in y_ticks],
-        drawn,
+        [(to_percent(t, (0, end)), f"{t:,g}") for t in x_ticks],
+        [(100 - to_percent(t, y_ticks), f"{t:,g}") for t in y_ticks],
+        svg_lines,
     )
 
 
 def round_ticks(values: Sequence[float]) -> list[float]:
+    """Return ticks with round numbers that enclose all values."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = min(values), max(values)
@@ -68,53 +69,57 @@ def round_ticks(values: Sequence[float]) -> list[float]:
 
 
 def training_charts(table: Table) -> list[Chart]:
-    """Loss and mean IoU by the iteration, a line for each seed."""
-    mious = {figure_name("miou"): "mean IoU, %", figure_name("miou", CRF): "mean IoU with CRF, %"}
-    named = {"train/loss": "training loss", **mious}
+    """Return charts of loss and mean IoU by step, with a line for each seed."""
+    mious = {metric_name("miou"): "mean IoU, %", metric_name("miou", CRF): "mean IoU with CRF, %"}
+    titles = {"train/loss": "training loss", **mious}
     charts = []
-    for key, title in named.items():
+    for key, title in titles.items():
         scale = 1 if key == "train/loss" else 100
         lines = [
-            Line(f"{row.label}, seed {run.config.get('seed')}", colour, trained(run.curves[key], run, scale))
+            Line(f"{row.label}, seed {run.config.get('seed')}", colour, training_curve(run.curves[key], run, scale))
             for colour, row in enumerate(table.rows)
             for run in row.runs
             if key in run.curves
         ]
-        charts.append(chart(title, "iteration", lines))
+        charts.append(chart(title, "step", lines))
     return [c for c in charts if c]
 
 
 def trimap_charts(table: Table) -> list[Chart]:
-    """Mean IoU and pixel accuracy in bands around void; dashed: the network, solid: with CRF."""
+    """Return charts of mean IoU and pixel accuracy in bands around void; dashed without CRF, solid with it."""
     charts = []
     for key, title in (("miou", "mean IoU in the band, %"), ("pixel_accuracy", "pixel accuracy in the band, %")):
         lines = [
             Line(
                 row.label + (", with CRF" if method is CRF else ""),
                 colour,
-                percent(row.trimap[column(key, method)]),
+                to_percent_curve(row.trimap[column_name(key, method)]),
                 dashed=method is NETWORK,
             )
             for colour, row in enumerate(table.rows)
             for method in METHODS
-            if column(key, method) in row.trimap
+            if column_name(key, method) in row.trimap
         ]
         charts.append(chart(title, "width of the band around void, pixels", lines))
     return [c for c in charts if c]
 
 
-def trained(curve: Curve, run: Run, factor: float) -> Curve:
-    """By iterations, which count from 1; without the last validation, which is of the best checkpoint, not the last."""
+def training_curve(curve: Curve, run: Run, factor: float) -> Curve:
+    """Return a curve over steps counted from 1, without the last validation.
+
+    That validation is of the best checkpoint, not of the last step.
+    """
     end = run.part("trainer").get("max_steps") or -1
     return [(step + 1, factor * y) for step, y in curve if end < 0 or step < end]
 
 
-def percent(curve: Curve) -> Curve:
+def to_percent_curve(curve: Curve) -> Curve:
+    """Return a curve with its values in %."""
     return [(x, 100 * y) for x, y in curve]
 
 
 def summary_axis(rows: Sequence[Row]) -> list[float]:
-    """Ticks that hold the means of all rows, their seeds, and their spread."""
+    """Return ticks that enclose the means of all rows, their seeds and their spread."""
     values: list[float] = []
     for row in rows:
         for method in METHODS:

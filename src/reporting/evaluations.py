@@ -1,4 +1,4 @@
-"""Evaluations among the runs: of a run's own checkpoint, or of one from elsewhere, which is then a row by itself."""
+"""Attach evaluations to the runs whose checkpoints they evaluate; other evaluations are rows of their own."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from src.reporting.runs import Run
 
 
 def attach_evaluations(runs: Sequence[Run], more: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Runs that stand for themselves, and evaluations of their checkpoints.
+    """Separate the runs that are rows of their own from the evaluations of these runs' checkpoints.
 
     Args:
-        runs: as the user chose them, trainings and evaluations.
-        more: other evaluations, which count only if they are of one of the runs.
+        runs: trainings and evaluations that the user chose.
+        more: other evaluations, which are used only if they are of one of the runs.
+
+    Returns:
+        The rows' runs, and the evaluations of their checkpoints.
     """
     folders = {run.folder.resolve() for run in runs if run.config.get("command") != "evaluate"}
-    of_runs = [run for run in (*more, *runs) if evaluated(run) in folders and not run.fault]
-    return [run for run in runs if run.fault or evaluated(run) not in folders], of_runs
+    of_runs = [run for run in (*more, *runs) if evaluated_folder(run) in folders and not run.fault]
+    return [run for run in runs if run.fault or evaluated_folder(run) not in folders], of_runs
 
 
-def evaluated(run: Run) -> Path | None:
-    """The folder of the training whose checkpoint an evaluation took."""
+def evaluated_folder(run: Run) -> Path | None:
+    """Return the folder of the run whose checkpoint an evaluation used; None for a training."""
     ckpt = run.config.get("ckpt") if run.config.get("command") == "evaluate" else None
     return Path(ckpt).resolve().parent.parent if ckpt else None
 
 
-def from_checkpoint(run: Run) -> Run:
-    """An evaluation with the head, backbone and data set of its checkpoint, where that can be read."""
+def add_checkpoint_config(run: Run) -> Run:
+    """Return an evaluation with the head, backbone and data set of its checkpoint, if that can be read."""
 
     if run.config.get("command") != "evaluate" or run.fault:
         return run
     try:
         ckpt = Path(str(run.config.get("ckpt")))
         if not ckpt.is_file():
-            raise UserError(f"ckpt={ckpt}: no such file, so its head is not known")
+            raise UserError(f"ckpt={ckpt}: no such file, so its head is unknown")
         parts = read_state(ckpt).get("hyper_parameters") or {}
     except UserError as error:
         return replace(run, notes=(*run.notes, str(error)))

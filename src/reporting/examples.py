@@ -1,4 +1,4 @@
-"""The same images under every run, raw and with CRF: the best and the worst of a spread of the validation set."""
+"""Choose images, the best and the worst of a sample, and show the predictions of every run for them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from src.labels import VOID, LabelMap
 from src.models.geometry import upsample_scores
 from src.prediction.predictor import Predictor
 from src.reporting.table import Row, Table
-from src.training.restore import dataset_of, load_segmenter, untrusted
+from src.training.restore import build_dataset, find_untrusted, load_segmenter
 
 log = logging.getLogger(__name__)
 
-Picture = tuple[Row | None, str, str, float]  # row, title, data URI, the image's mean IoU in %; nan where it has none
-SIDE = 320  # pixels, of a picture on the page
+Picture = tuple[Row | None, str, str, float]  # row, title, data URI, the image's mean IoU in % (else NaN)
+SIDE = 320  # longest side of a picture on the page, in pixels
 
 
 @dataclass
 class Example:
-    """One image.
+    """One image with its pictures.
 
     Attributes:
-        pictures: image and truth, and then those of every row.
-        score: mean over rows of the image's own mean IoU, in %, with CRF where there is one.
+        pictures: the image and its true labels, followed by the predictions of every row.
+        score: the image's mean IoU averaged over rows, in %, with CRF if there is one.
     """
 
     id: str
@@ -45,11 +45,11 @@ class Example:
 
 @dataclass
 class Gallery:
-    """Of one table.
+    """The examples of one table.
 
     Attributes:
         faults: why rows are missing.
-        colours: by class, as CSS writes them.
+        colours: colours of the classes, in CSS notation.
     """
 
     best: list[Example]
@@ -59,11 +59,12 @@ class Gallery:
 
 
 def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
-    """Best and worst of the candidates.
+    """Return the best and worst of the candidate images.
 
     Args:
+        table: the rows to predict for.
         count: images to show; half of them the best.
-        candidates: images that are labelled to choose from, evenly spread over the validation set.
+        candidates: number of images to choose from, evenly spread over the validation set.
     """
     examples: dict[str, Example] = {}
     faults: list[str] = []
@@ -71,7 +72,7 @@ def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
     colours: dict[str, str] = {}
     for row in table.rows:
         try:
-            for id_, pictures, score in labelled(row, candidates, colours):
+            for id_, pictures, score in predict_candidates(row, candidates, colours):
                 examples.setdefault(id_, Example(id_, pictures[:2])).pictures += pictures[2:]
                 scores.setdefault(id_, []).append(score)
         except (UserError, TypeError, ValueError) as error:
@@ -84,23 +85,27 @@ def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
     return Gallery(best, worst, faults, colours)
 
 
-def labelled(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
-    """Pictures of every candidate under the row's first run; the colours of the classes are put into ``colours``."""
+def predict_candidates(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
+    """Return id, pictures and score of every candidate for the row's first run, and add the classes' colours."""
 
     run = row.runs[0]
     ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"
-    given = dict(run.part("dataset"))
-    if any(untrusted(given)):  # a folder from elsewhere: the checkpoint's data set, which is checked likewise
-        given = {"root": None if any(untrusted(given.get("root"))) else given.get("root")}
+    dataset_config = dict(run.part("dataset"))
+    if any(
+        find_untrusted(dataset_config)
+    ):  # the folder may be from elsewhere: use the checkpoint's data set, which is checked too
+        dataset_config = {
+            "root": None if any(find_untrusted(dataset_config.get("root"))) else dataset_config.get("root")
+        }
     split = run.config.get("split", "val")
-    dataset = dataset_of(load_segmenter(ckpt), OmegaConf.create(given), split)
+    dataset = build_dataset(load_segmenter(ckpt), OmegaConf.create(dataset_config), split)
     options = {k: v for k, v in run.part("crf").items() if k != "_target_"}
     predictor = Predictor(ckpt, crf=DenseCRF(**options) if options else None)
     colours.update(
         (c, "#{:02x}{:02x}{:02x}".format(*rgb)) for c, rgb in zip(predictor.classes, predictor.palette, strict=True)
     )
     log.info("%s: labels for %d images", row.label, min(candidates, len(dataset)))
-    found = []
+    examples = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, candidates).round().astype(int)):
         image, truth, id_ = dataset[int(index)]
         scores = predictor.scores(image)
@@ -108,41 +113,41 @@ def labelled(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[s
         labels = {"network": raw}
         if predictor.pool is not None:
             labels["network + CRF"] = predictor.refine(image, scores).label
-        pictures = pictures_of(row, predictor, image, truth, labels)
-        found.append((id_, pictures, pictures[-1][-1]))
-    return found
+        pictures = draw_pictures(row, predictor, image, truth, labels)
+        examples.append((id_, pictures, pictures[-1][-1]))
+    return examples
 
 
-def pictures_of(
+def draw_pictures(
     row: Row,
     predictor: Predictor,
     image: UInt8[np.ndarray, "height width 3"],
     truth: LabelMap,
     labels: dict[str, LabelMap],
 ) -> list[Picture]:
-    """Small ones, as data URIs: every so many pixels, so that labels keep their colours."""
+    """Return small pictures as data URIs, subsampled so that labels keep their colours."""
     step = max(1, -(-max(truth.shape) // SIDE))
 
-    def drawn(label: LabelMap) -> str:
+    def encode(label: LabelMap) -> str:
         return data_uri(indexed_image(np.ascontiguousarray(label[::step, ::step]), predictor.palette), "PNG")
 
     height, width = image.shape[:2]
     photo = Image.fromarray(image).resize((-(-width // step), -(-height // step)))
-    pictures: list[Picture] = [(None, "image", data_uri(photo, "JPEG"), nan), (None, "truth", drawn(truth), nan)]
+    pictures: list[Picture] = [(None, "image", data_uri(photo, "JPEG"), nan), (None, "truth", encode(truth), nan)]
     for title, label in labels.items():
-        pictures.append((row, title, drawn(label), 100 * image_miou(truth, label, len(predictor.classes))))
+        pictures.append((row, title, encode(label), 100 * image_miou(truth, label, len(predictor.classes))))
     return pictures
 
 
 def data_uri(picture: Image.Image, kind: str) -> str:
-    """The picture as part of a page."""
+    """Return a picture as a data URI."""
     buffer = io.BytesIO()
     picture.save(buffer, kind, quality=82, optimize=True)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def image_miou(truth: LabelMap, label: LabelMap, classes: int) -> float:
-    """Mean over the classes that are in the truth or the label; void does not count; nan where all is void."""
+    """Return the mean IoU over the classes in the true or predicted labels, without void; NaN if all is void."""
     counts = truth != VOID
     pair = np.bincount(classes * truth[counts].astype(int) + label[counts], minlength=classes**2)
     confusion = pair.reshape(classes, classes)

@@ -1,4 +1,4 @@
-"""The page: one HTML file that refers to nothing but itself."""
+"""Write the report as one HTML file that refers to no other file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from src.reporting.examples import Gallery
 from src.reporting.paper import PAPER
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
-from src.reporting.text import NOTE, LeftOut, figures, number, with_spread
-from src.runs.figures import CRF, METHODS, column
+from src.reporting.text import NOTE, LeftOut, number, row_values, with_spread
+from src.runs.figures import CRF, METHODS, column_name
 from src.system.files import write_text
 
 
 def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery | None], left_out: LeftOut) -> None:
-    """Fill in the template; every text in it is escaped."""
+    """Fill in the template; all text in it is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -29,7 +29,7 @@ def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery |
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "command": command, "bar": bar, "known": known}
+    environment.filters |= {"number": number, "command": command, "bar": bar, "is_known": is_known}
     environment.globals |= {"with_spread": with_spread, "CRF": CRF}
     sections = [section(table, chosen) for table, chosen in zip(tables, examples, strict=True)]
     runs = [run for table in tables for row in table.rows for run in row.runs]
@@ -38,17 +38,17 @@ def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery |
 
 
 def section(table: Table, chosen: Gallery | None) -> dict[str, Any]:
-    """What the template needs of one data set."""
+    """Return what the template needs for one data set."""
     axis = summary_axis(table.rows)
     pairs, reversed_pairs = table.order()
     heads = {row.head for row in table.rows}
     return {
         "table": table,
-        "figures": [figures(table, row) for row in table.rows],
+        "row_values": [row_values(table, row) for row in table.rows],
         "not_run": [row for head, row in PAPER.items() if head not in heads],
         "note": NOTE.format(baseline=table.baseline.label).replace("*", "“", 1).replace("*", "”", 1),
-        "axis": [(at(tick, axis), f"{tick:g}") for tick in axis],
-        "dots": [dots(row, axis) for row in table.rows],
+        "axis": [(to_percent(tick, axis), f"{tick:g}") for tick in axis],
+        "row_marks": [row_marks(row, axis) for row in table.rows],
         "pairs": pairs,
         "reversed": reversed_pairs,
         "classes": [class_bars(table, name) for name in table.classes],
@@ -58,26 +58,26 @@ def section(table: Table, chosen: Gallery | None) -> dict[str, Any]:
     }
 
 
-def at(value: float, axis: Sequence[float]) -> float:
-    """Where a value lies on an axis, in %."""
+def to_percent(value: float, axis: Sequence[float]) -> float:
+    """Return the position of a value on an axis, in %."""
     return round(100 * (value - axis[0]) / (axis[-1] - axis[0]), 2)
 
 
-def dots(row: Row, axis: Sequence[float]) -> list[dict[str, Any]]:
-    """Without and with CRF: the mean, one standard deviation to each side, and every seed."""
+def row_marks(row: Row, axis: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the marks of a row, without and with CRF: mean, one standard deviation to each side, and every seed."""
     marks = []
     for method in METHODS:
         if isnan(mean := row.mean("miou", method)):
             continue
         spread = 0.0 if isnan(row.spread("miou", method)) else row.spread("miou", method)
-        low, high = max(0.0, at(mean - spread, axis)), min(100.0, at(mean + spread, axis))
-        seeds = [at(value, axis) for value in row.values("miou", method)]
+        low, high = max(0.0, to_percent(mean - spread, axis)), min(100.0, to_percent(mean + spread, axis))
+        seeds = [to_percent(value, axis) for value in row.values("miou", method)]
         text = f"{method.title}: {with_spread(mean, row.spread('miou', method))}"
         marks.append(
             {
-                "name": column("miou", method),
+                "name": column_name("miou", method),
                 "text": text,
-                "at": at(mean, axis),
+                "mean": to_percent(mean, axis),
                 "low": low,
                 "high": high,
                 "seeds": seeds,
@@ -87,20 +87,21 @@ def dots(row: Row, axis: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def class_bars(table: Table, name: str) -> tuple[str, list[tuple[float, float]]]:
-    """A class, and for every row its mean IoU without and with CRF in %."""
+    """Return a class, and for every row its mean IoU without and with CRF, in %."""
     return name, [(row.mean("iou", class_=name), row.mean("iou", CRF, name)) for row in table.rows]
 
 
 def bar(value: float) -> float:
-    """The length of a bar in %; nan has none."""
+    """Return the length of a bar in %; 0 for NaN."""
     return 0.0 if isnan(value) else round(value, 1)
 
 
-def known(value: float | None) -> bool:
+def is_known(value: float | None) -> bool:
+    """Tell whether a value exists."""
     return value is not None and not isnan(value)
 
 
 def command(run: Run) -> str:
-    """What to type to make a run again."""
+    """Return the command that repeats a run."""
     program, *overrides = run.record.get("command") or [""]
     return f"{program} {shlex.join(map(str, overrides))}".strip()

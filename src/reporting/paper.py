@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of arXiv 1412.7062 (v4), and which of their rows a configuration is."""
+"""Tables 1 and 2 of arXiv 1412.7062 (v4), and the row that a configuration belongs to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class PaperRow(NamedTuple):
-    """Mean IoU in % on PASCAL VOC 2012, VGG-16 from ImageNet, trained on 10,582 images; None was not published."""
+    """Mean IoU in % on PASCAL VOC 2012 of VGG-16 from ImageNet, trained on 10,582 images; None if not published."""
 
     name: str
     val: float | None
@@ -16,7 +16,7 @@ class PaperRow(NamedTuple):
     source: str
 
 
-# By our head's name, in the paper's order. A row that stands in both tables has the same figures in both.
+# By the name of our head, in the paper's order. A row that is in both tables has the same numbers in both.
 PAPER: dict[str, PaperRow] = {
     "vanilla": PaperRow("DeepLab", 59.80, 63.74, 66.4, "Table 1; Table 2, kernel 4x4, stride 4"),
     "msc": PaperRow("DeepLab-MSc", 61.30, 65.21, 67.1, "Table 1"),
@@ -36,7 +36,7 @@ SHAPES: dict[tuple[Any, ...], str] = {  # of fc6: kernel, rate, channels
 
 
 def head_name(head: Mapping[str, Any]) -> str:
-    """What conf/head/ calls it, by its shape, whatever it was called when it ran; else its class and shape."""
+    """Return the name of a head in conf/head/, found by its shape; else its class and shape."""
     kind = str(head.get("_target_", "?")).rpartition(".")[2]
     if kind == "MSc":
         trunk = head_name(head.get("trunk") or {})

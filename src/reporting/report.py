@@ -1,4 +1,4 @@
-"""Runs side by side, beside the paper's tables, on one page: python -m src.report runs=GLOB."""
+"""Write a page that compares runs with each other and with the paper's tables: python -m src.report runs=GLOB."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from src.errors import UserError
-from src.reporting.evaluations import attach_evaluations, from_checkpoint
+from src.reporting.evaluations import add_checkpoint_config, attach_evaluations
 from src.reporting.examples import choose_examples
 from src.reporting.page import write_page
 from src.reporting.runs import find_folders, read_run
@@ -18,17 +18,24 @@ from src.reporting.text import write_csv, write_markdown
 
 
 def report(config: DictConfig) -> Path:
-    """Write report.html, table.md and table.csv; returns the page's path."""
+    """Write report.html, table.md and table.csv.
 
-    runs = [run for run in map(read_run, folders(config.runs)) if run.config.get("command", "") in COMMANDS]
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: if there are no runs, or no row is named like the baseline.
+    """
+
+    runs = [run for run in map(read_run, find_run_folders(config.runs)) if run.config.get("command", "") in COMMANDS]
     if not runs:
-        raise UserError(f"runs={config.runs}: no runs of python -m src.train or src.evaluate there")
+        raise UserError(f"runs={config.runs}: holds no runs of python -m src.train or src.evaluate")
     evaluations = [run for run in map(read_run, find_folders([config.evaluations])) if run.trimap and not run.fault]
     shown, evaluations = attach_evaluations(runs, evaluations)
-    tables, left_out = build_tables([from_checkpoint(run) for run in shown if not run.fault], config.baseline)
+    tables, left_out = build_tables([add_checkpoint_config(run) for run in shown if not run.fault], config.baseline)
     left_out += [(run, run.fault) for run in shown if run.fault]
     for table in tables:
-        table.take_trimaps(evaluations)
+        table.attach_trimaps(evaluations)
     examples = [choose_examples(table, config.images, config.candidates) if config.images else None for table in tables]
 
     folder = Path(config.paths.output_dir)
@@ -44,14 +51,14 @@ def report(config: DictConfig) -> Path:
     return folder / "report.html"
 
 
-COMMANDS = ("train", "evaluate", "")  # a run whose config is torn does not say
+COMMANDS = ("train", "evaluate", "")  # "" for a run whose config is damaged
 
 
-def folders(runs: str | Sequence[str] | None) -> list[Path]:
-    """Folders of runs for a pattern or several.
+def find_run_folders(runs: str | Sequence[str] | None) -> list[Path]:
+    """Return the folders of runs that match one or more patterns.
 
     Raises:
-        UserError: naming the pattern that finds none.
+        UserError: if there is no pattern, or one of them matches nothing; it names the pattern.
     """
 
     if not runs:
@@ -59,5 +66,5 @@ def folders(runs: str | Sequence[str] | None) -> list[Path]:
     patterns = list(runs) if isinstance(runs, (list, ListConfig)) else [str(runs)]
     for pattern in patterns:
         if not find_folders([pattern]):
-            raise UserError(f"runs={pattern}: finds no folder; in quotes, relative to {Path.cwd()}")
+            raise UserError(f"runs={pattern}: finds no folder; put the pattern in quotes, relative to {Path.cwd()}")
     return find_folders(patterns)

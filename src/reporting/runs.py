@@ -1,4 +1,4 @@
-"""What a run's folder holds, read without trust: a broken one is named, never fatal and never dropped."""
+"""Read the folders of runs; damaged ones are reported, and never fatal or dropped."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ NOT_DECISIVE = (
 
 @dataclass(frozen=True)
 class Run:
-    """One training, or an evaluation of a checkpoint.
+    """A training, or an evaluation of a checkpoint.
 
     Attributes:
-        metrics: figures of metrics.json in 0..1, nan where it says null; empty where the run has none.
-        record: of environment.json: command, commit, versions.
-        curves: of csv/metrics.csv, by the names that training logs.
-        trimap: columns of trimap.csv in 0..1, an evaluation's.
-        fault: why there are no figures; empty for a finished run.
+        metrics: content of metrics.json in 0..1, NaN for null; empty if the run has none.
+        record: content of environment.json: command, commit, versions.
+        curves: content of csv/metrics.csv, by the names that training logs.
+        trimap: columns of trimap.csv in 0..1, for an evaluation.
+        fault: why there are no metrics; empty for a finished run.
         notes: what else is missing.
     """
 
@@ -90,7 +90,7 @@ def is_below(key: str, others: Sequence[str]) -> bool:
 
 
 def find_folders(patterns: Sequence[str]) -> list[Path]:
-    """Folders of runs that match a pattern or lie beneath a match; matched folders that hold none come as they are."""
+    """Return the folders of runs that match a pattern or are below a match; a match without runs is returned itself."""
     found: dict[Path, None] = {}
     for pattern in patterns:
         for match in sorted(filter(os.path.isdir, glob(os.path.expanduser(pattern), recursive=True))):
@@ -100,6 +100,7 @@ def find_folders(patterns: Sequence[str]) -> list[Path]:
 
 
 def runs_beneath(top: Path) -> Iterator[Path]:
+    """Yield the folders of runs below a folder."""
     for folder, inner, files in os.walk(top):
         inner.sort()
         if ".hydra" in inner or any(sign in files for sign in SIGNS):
@@ -108,7 +109,7 @@ def runs_beneath(top: Path) -> Iterator[Path]:
 
 
 def read_run(folder: Path) -> Run:
-    """Whatever can be read of a run."""
+    """Read whatever can be read of a run."""
     config, fault = read_file(folder / "config.yaml")
     config = with_new_names(config)
     record, record_fault = read_file(folder / "environment.json")
@@ -119,29 +120,30 @@ def read_run(folder: Path) -> Run:
     if not fault:
         numbers, fault = read_file(folder / "metrics.json")
         if fault.endswith("is missing"):
-            fault = f"no figures: {fault}{progress(config, curves)}"
+            fault = f"no metrics: {fault}{describe_progress(config, curves)}"
         elif not fault and f"{config.get('split', 'val')}/miou" not in numbers:
             fault = "metrics.json holds no mean IoU"
         elif not fault and not all(value is None or isinstance(value, (int, float)) for value in numbers.values()):
-            fault = "metrics.json holds something that is no number"
+            fault = "metrics.json holds a value that is not a number"
         elif not fault:
             metrics = {key: nan if value is None else float(value) for key, value in numbers.items()}
     state, _ = read_file(folder / "status.json")  # of a sweep's job
     if state.get("status") == "failed":
         fault = f"failed: {state.get('error') or 'status.json does not say why'}"
-    said = (record_fault, trimap_fault if evaluation and "missing" not in trimap_fault else "")
-    notes = tuple(filter(None, (*said, "" if evaluation else curves_fault)))
+    faults = (record_fault, trimap_fault if evaluation and "missing" not in trimap_fault else "")
+    notes = tuple(filter(None, (*faults, "" if evaluation else curves_fault)))
     return Run(folder, config, metrics, record, curves, trimap, fault, notes)
 
 
-def progress(config: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
+def describe_progress(config: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
+    """Return the end of a message that tells how far a run came; empty if it has logged nothing."""
     steps = [step for curve in curves.values() for step, _ in curve]
     total = trainer.get("max_steps", "?") if isinstance(trainer := config.get("trainer"), dict) else "?"
-    return f"; the last iteration logged is {max(steps) + 1:.0f} of {total}" if steps else ""
+    return f"; the last step logged is {max(steps) + 1:.0f} of {total}" if steps else ""
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], str]:
-    """A mapping from YAML or JSON, and what is wrong with the file."""
+    """Return a mapping read from YAML or JSON, and what is wrong with the file; empty if nothing is."""
     if not path.is_file():
         return {}, f"{path.name} is missing"
     try:
@@ -150,12 +152,12 @@ def read_file(path: Path) -> tuple[dict[str, Any], str]:
         else:
             content = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, YAMLError, OmegaConfBaseException):
-        return {}, f"{path.name} cannot be read; it may be torn"
+        return {}, f"{path.name} cannot be read; it may be damaged"
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} holds no mapping")
 
 
 def read_columns(path: Path, index: str) -> tuple[dict[str, Curve], str]:
-    """The columns of a CSV over one of them, empty cells left out, and what is wrong with the file."""
+    """Return the columns of a CSV over its index column, without empty cells, and what is wrong with the file."""
     columns: dict[str, Curve] = {}
     name, broken = f"{path.parent.name}/{path.name}" if path.parent.name == "csv" else path.name, 0
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The table for other programs and for other texts."""
+"""Write the table as CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LeftOut = Sequence[tuple[Run, str]]
 
 NOTE = (
     "Mean IoU in %, of the checkpoint that was best on the validation set. ± is the sample standard deviation over "
-    "seeds. Δ: to the row *{baseline}*. The paper's figures are of PASCAL VOC 2012 val with a network from ImageNet: "
-    "elsewhere, compare the order and the steps, not the levels."
+    "seeds. Δ: difference to the row *{baseline}*. The paper's numbers are of PASCAL VOC 2012 val with a network from "
+    "ImageNet: on other data, compare the order and the differences, not the levels."
 )
 
 
-def figures(table: Table, row: Row) -> dict[str, Any]:
-    """One line of the CSV, in % and points; nan is what does not exist."""
+def row_values(table: Table, row: Row) -> dict[str, Any]:
+    """Return one row of the CSV, in % and percentage points; NaN for values that do not exist."""
     paper = row.paper
     return {
         "data": table.data,
@@ -51,30 +51,32 @@ def figures(table: Table, row: Row) -> dict[str, Any]:
 
 
 def write_csv(path: Path, tables: Sequence[Table], left_out: LeftOut) -> None:
-    """All rows, and then what is in none, with the reason as its status."""
-    rows = [figures(table, row) for table in tables for row in table.rows]
+    """Write all rows, followed by the runs that are in none, with the reason as their status."""
+    rows = [row_values(table, row) for table in tables for row in table.rows]
     rows += [{"status": reason, "folder": str(run.folder), "runs": 1} for run, reason in left_out]
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: plain(v) for k, v in row.items()})
+            writer.writerow({k: to_cell(v) for k, v in row.items()})
 
 
-def plain(value: Any) -> Any:
+def to_cell(value: Any) -> Any:
+    """Return a value as it is written to the CSV; empty if it does not exist."""
     if isinstance(value, float):
         return "" if isnan(value) else round(value, 6)
     return "" if value is None else value
 
 
 def write_markdown(path: Path, tables: Sequence[Table], left_out: LeftOut) -> None:
+    """Write a Markdown table for each data set, followed by the runs that are in none."""
     lines: list[str] = []
     head = "| | seeds | mIoU | + CRF | CRF gain | Δ mIoU | Δ + CRF | paper | paper + CRF | paper Δ + CRF | source |"
     for table in tables:
         lines += [f"## {table.data}", "", head, "|---|" + "---|" * 10]
         for row in table.rows:
-            f = figures(table, row)
+            f = row_values(table, row)
             cells = [
                 row.label,
                 f["seeds"],
@@ -93,7 +95,7 @@ def write_markdown(path: Path, tables: Sequence[Table], left_out: LeftOut) -> No
 
 
 def number(value: float | None, form: str = ".1f") -> str:
-    """With a true minus; a dash for what does not exist."""
+    """Format a number with a true minus sign; a dash if it does not exist."""
     if value is None or isnan(value):
         return "–"
     text = format(value, form)
@@ -101,4 +103,5 @@ def number(value: float | None, form: str = ".1f") -> str:
 
 
 def with_spread(mean: float, spread: float) -> str:
+    """Format a mean with its standard deviation, if there is one."""
     return number(mean) if isnan(spread) else f"{number(mean)} ± {number(spread)}"

@@ -1,1 +1,1 @@
-"""A run's folder: who may write to it, what it records, its checkpoint files and its loggers."""
+"""A run's folder: its lock, its records, its checkpoint files and its loggers."""

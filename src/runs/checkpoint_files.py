@@ -1,4 +1,4 @@
-"""A run's checkpoint files: the one before is kept beside each, and stands in where that is damaged."""
+"""A run's checkpoint files: the previous version of each is kept beside it, and replaces it if it is damaged."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from src.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def previous(path: Path) -> Path:
-    """Where the checkpoint before the one at ``path`` is kept."""
+def previous_path(path: Path) -> Path:
+    """Return the path of the previous version of a checkpoint."""
     return path.with_name(f"{path.name}.previous")
 
 
 def newest_intact(path: str | Path) -> Path:
-    """``path``, or the one before it where that is torn or was lost between two renames; says so.
+    """Return ``path``, or the path of its previous version if it is damaged or missing, which is logged.
 
     Raises:
         UserError: if neither can be read.
     """
     path = Path(path)
-    if fault := fault_of(path):
-        older = previous(path)
-        if fault_of(older):
-            raise UserError(f"ckpt={path}: {fault}, and there is no intact checkpoint before it")
-        log.warning("%s: %s; going on with the one before it, %s", path, fault, older)
+    if fault := find_fault(path):
+        older = previous_path(path)
+        if find_fault(older):
+            raise UserError(f"ckpt={path}: {fault}, and its previous version is not intact either")
+        log.warning("%s: %s; using the previous version, %s", path, fault, older)
         return older
     return path
 
 
-def fault_of(path: Path) -> str:
-    """Why a file is no intact checkpoint, or nothing: it is a zip archive, whose checksums torch.load skips."""
+def find_fault(path: Path) -> str:
+    """Return why a file is not an intact checkpoint; empty if it is intact.
+
+    A checkpoint is a zip archive, whose checksums ``torch.load`` does not check.
+    """
     if not path.is_file():
         return "no such file"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
-        return f"torn or no checkpoint ({error})"
+        return f"damaged, or not a checkpoint ({error})"
     return f"damaged in {damaged}" if damaged else ""

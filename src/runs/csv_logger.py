@@ -1,4 +1,4 @@
-"""Lightning's CSV logger, of which no kill takes what it has written."""
+"""A CSV logger that loses no written rows if the run is killed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from src.system.files import replacing
 
 
 class SafeCSVLogger(CSVLogger):
-    """Rows are appended, as Lightning does it. Where a new column asks for another header, Lightning empties
-    metrics.csv and writes it again; here that is done to a copy, which then takes the file's place."""
+    """Lightning's CSV logger, which appends rows to metrics.csv, made safe against kills.
+
+    When a new column needs another header, Lightning empties metrics.csv and writes it again. Here, that is done to a
+    copy, which then replaces the file.
+    """
 
     @rank_zero_only
     def save(self) -> None:
-        writer, known = self.experiment, set(self.experiment.metrics_keys)
+        """Write the rows that have been logged since the last call."""
+        writer, columns = self.experiment, set(self.experiment.metrics_keys)
         file = writer.metrics_file_path
-        if not os.path.exists(file) or all(known.issuperset(row) for row in writer.metrics):
+        if not os.path.exists(file) or all(columns.issuperset(row) for row in writer.metrics):
             super().save()
             return
         try:

@@ -1,7 +1,7 @@
-"""Names of figures, in metrics.json, in the loggers and in the report: the one place that makes them.
+"""The names of metrics in metrics.json, in the loggers and in reports.
 
-``val/miou`` is the network's and ``val/miou_crf`` that of the network with CRF; ``val/iou/CLASS`` and
-``val/iou_crf/CLASS`` are one class's.
+``val/miou`` is of the network and ``val/miou_crf`` of the network with CRF; ``val/iou/CLASS`` and
+``val/iou_crf/CLASS`` are of one class.
 """
 
 from __future__ import annotations
@@ -10,9 +10,14 @@ from typing import NamedTuple
 
 
 class Method(NamedTuple):
-    """A way to label images."""
+    """A method of predicting label maps.
 
-    suffix: str  # of the names of its figures
+    Attributes:
+        suffix: of the names of its metrics.
+        title: in tables and plots.
+    """
+
+    suffix: str
     title: str
 
 
@@ -21,16 +26,16 @@ CRF = Method("_crf", "network + CRF")
 METHODS = (NETWORK, CRF)
 
 
-def column(figure: str, method: Method = NETWORK) -> str:
-    """Return the name of a figure without its split: miou, miou_crf."""
-    return figure + method.suffix
+def column_name(metric: str, method: Method = NETWORK) -> str:
+    """Return the name of a metric without its split: miou, miou_crf."""
+    return metric + method.suffix
 
 
-def figure_name(figure: str, method: Method = NETWORK, split: str = "val", class_: str | None = None) -> str:
-    """Return the name of a figure: val/miou, val/miou_crf, val/iou/CLASS, val/iou_crf/CLASS."""
-    return f"{split}/{column(figure, method)}" + (f"/{class_}" if class_ is not None else "")
+def metric_name(metric: str, method: Method = NETWORK, split: str = "val", class_: str | None = None) -> str:
+    """Return the name of a metric: val/miou, val/miou_crf, val/iou/CLASS, val/iou_crf/CLASS."""
+    return f"{split}/{column_name(metric, method)}" + (f"/{class_}" if class_ is not None else "")
 
 
-def is_refined(name: str) -> bool:
-    """Tell whether a figure is of the network with CRF, by its name."""
+def is_crf_metric(name: str) -> bool:
+    """Tell from its name whether a metric is of the network with CRF."""
     return any(part.endswith(CRF.suffix) for part in name.split("/")[1:2])

@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time."""
+"""Give a run's folder to one process at a time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder for as long as this process lives.
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder, so that no other run writes to it until this process ends.
 
-    The lock is one of POSIX, which ends with the process that took it, however that ends. With flock, filelock's, data
-    workers that outlive a killed run by seconds would go on holding it.
+    The lock is a POSIX lock, which ends with the process that took it, however it ends. A lock by flock, which filelock
+    uses, would be held on by data workers that outlive a killed run for seconds.
 
     Raises:
-        UserError: if another process is at work there, or nothing can be written.
+        UserError: if another process has locked the folder, or it cannot be written to.
     """
-    if sys.platform == "win32" or not is_first_process():  # on Windows no run is kept out
+    if sys.platform == "win32" or not is_first_process():  # there are no locks on Windows
         yield
         return
     try:
@@ -42,10 +42,14 @@ def alone_in(folder: Path) -> Iterator[None]:
             file.seek(0)
             process = file.read().strip() or "unknown"
             raise UserError(
-                f"{folder}: another run (process {process}) is at work there; wait for it or choose another folder"
+                f"{folder}: another run (process {process}) uses this folder; wait for it or choose another folder"
             ) from None
         except OSError as error:
-            log.warning("%s: no locks on this file system (%s); let no other run write there", folder, error.strerror)
+            log.warning(
+                "%s: the file system has no locks (%s); make sure that no other run writes to this folder",
+                folder,
+                error.strerror,
+            )
         file.truncate(0)
         file.write(f"{os.getpid()} on {os.uname().nodename}\n")
         file.flush()
@@ -53,5 +57,5 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def is_first_process() -> bool:
-    """Of those that train together."""
+    """Tell whether this is the first of the processes that train together."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))

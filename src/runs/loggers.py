@@ -1,4 +1,4 @@
-"""Weights & Biases and MLflow without surprises; the other loggers are Lightning's as they are."""
+"""Build the Weights & Biases and MLflow loggers."""
 
 from __future__ import annotations
 
@@ -34,27 +34,31 @@ def wandb_logger(
     settings: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> WandbLogger:
-    """A W&B logger that never prompts: without a key it writes offline, for ``wandb sync`` to upload later.
+    """Return a W&B logger that never prompts.
+
+    Without an API key, the run is written offline, to upload with ``wandb sync``.
 
     Args:
         save_dir: folder of the run.
-        offline: None asks whether there is a key.
-        name: of the run; None for that of its folder.
-        group: of runs; None for the sweep in a multirun, and none elsewhere.
-        tags: of the run.
-        tagged_by: groups of conf/ whose choices are tags as well.
-        settings: keywords of ``wandb.Settings``.
-        options: of ``WandbLogger`` and ``wandb.init``.
+        offline: None to be offline if there is no API key.
+        name: name of the run; None for that of its folder.
+        group: group of runs; None for the name of the sweep in a multirun, and no group otherwise.
+        tags: tags of the run.
+        tagged_by: groups of conf/ whose choices are added to the tags.
+        settings: arguments of ``wandb.Settings``.
+        options: further arguments of ``WandbLogger`` and ``wandb.init``.
     """
     import wandb
 
     if offline is None:
-        offline = not has_key(wandb.Settings().base_url)
+        offline = not has_api_key(wandb.Settings().base_url)
         if offline:
-            log.warning("W&B: no API key, so the run stays offline; upload: wandb sync %s/wandb/offline-*", save_dir)
+            log.warning(
+                "W&B: no API key, so the run is offline; upload it with: wandb sync %s/wandb/offline-*", save_dir
+            )
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    if offline:  # tables wait for the upload in the run's folder, not in the user's own
+    if offline:  # keep tables in the run's folder until the upload, not in the home folder
         os.environ["WANDB_DATA_DIR"] = str(Path(save_dir, "wandb").absolute())
     choices = HydraConfig.get().runtime.choices
     return WandbLogger(
@@ -69,7 +73,7 @@ def wandb_logger(
 
 
 def sweep_name() -> str | None:
-    """DATE/TIME of a multirun, or the folder that it was given; None for a single run."""
+    """Return DATE/TIME of a multirun, or the name of its folder if that was set; None for a single run."""
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     folder = Path(HydraConfig.get().sweep.dir)
@@ -77,10 +81,10 @@ def sweep_name() -> str | None:
 
 
 @contextmanager
-def finished_wandb() -> Iterator[None]:
-    """Close the W&B run with the block: as failed where it failed, as preempted on SIGTERM.
+def closed_wandb() -> Iterator[None]:
+    """Close the W&B run at the end of the block: as failed after an error, as preempted after SIGTERM.
 
-    The jobs of a multirun would share one run otherwise.
+    Otherwise, the jobs of a multirun would share one run.
     """
     exit_code = 1
     try:
@@ -92,19 +96,19 @@ def finished_wandb() -> Iterator[None]:
     finally:
         run = sys.modules["wandb"].run if "wandb" in sys.modules else None
         if run is not None:
-            if exit_code == SIGTERM_EXIT:  # will be resumed, under the same id
+            if exit_code == SIGTERM_EXIT:  # the run will be resumed under the same id
                 run.mark_preempting()
             run.finish(exit_code=exit_code)
 
 
 def mlflow_logger(save_dir: str, tracking_uri: str, run_name: str | None = None, **options: Any) -> MLFlowLogger:
-    """An MLflow logger; a store in a file of SQLite gets its folder.
+    """Return an MLflow logger, and create the folder of a store in an SQLite file.
 
     Args:
         save_dir: folder of the run.
         tracking_uri: a server, or sqlite:///FILE.
-        run_name: None for that of its folder.
-        options: of ``MLFlowLogger``.
+        run_name: name of the run; None for that of its folder.
+        options: further arguments of ``MLFlowLogger``.
 
     Raises:
         UserError: if MLflow is not installed.
@@ -112,7 +116,7 @@ def mlflow_logger(save_dir: str, tracking_uri: str, run_name: str | None = None,
     scheme, _, path = tracking_uri.partition(":///")
     if scheme == "sqlite":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that it makes the experiment
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # hide that it creates the experiment
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         return MLFlowLogger(run_name=run_name or Path(save_dir).name, tracking_uri=tracking_uri, **options)
@@ -120,8 +124,8 @@ def mlflow_logger(save_dir: str, tracking_uri: str, run_name: str | None = None,
         raise UserError('logger=mlflow needs MLflow: pip install -e ".[mlflow]"') from error
 
 
-def has_key(server: str) -> bool:
-    """An API key from WANDB_API_KEY, or from ``wandb login``, which writes it to the netrc file."""
+def has_api_key(server: str) -> bool:
+    """Tell whether there is an API key in WANDB_API_KEY or the netrc file, where ``wandb login`` writes it."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

@@ -1,11 +1,11 @@
-"""Names of classes and functions that have moved since runs were saved with them."""
+"""New names of classes and functions that have moved, for configs of old runs."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-MOVED = {  # module before -> module now; conf/ and checkpoints name what they build by its module
+MOVED = {  # old module -> new module; configs and checkpoints name classes by their module
     "src.callbacks": "src.training.callbacks",
     "src.data.datamodule": "src.training.datamodule",
     "src.losses": "src.training.losses",
@@ -15,7 +15,7 @@ OLD_NAME = re.compile(rf"({'|'.join(map(re.escape, MOVED))})(?=\.)")
 
 
 def with_new_names(config: Any) -> Any:
-    """Return a config of nested dicts and lists whose every ``_target_`` is where it is now."""
+    """Return a config of nested dicts and lists in which every ``_target_`` has its current name."""
     if isinstance(config, dict):
         return {
             key: OLD_NAME.sub(lambda match: MOVED[match[1]], value)

@@ -1,4 +1,4 @@
-"""What it takes to make a run again, saved beside its results."""
+"""Record what is needed to repeat a run."""
 
 import json
 import os
@@ -28,53 +28,54 @@ def save_record(config: DictConfig) -> None:
         return
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_text(folder / "environment.json", json.dumps(record(config), indent=2) + "\n")
+    write_text(folder / "environment.json", json.dumps(make_record(config), indent=2) + "\n")
 
 
-def record(config: DictConfig) -> dict[str, Any]:
-    """Command, commit, changes to it, versions."""
+def make_record(config: DictConfig) -> dict[str, Any]:
+    """Return the command, commit, uncommitted changes and versions of this run."""
     return {
         "command": [f"python -m src.{config.command}", *HydraConfig.get().overrides.task],
-        "git_commit": git("rev-parse", "HEAD"),
-        "git_changes": git("status", "--porcelain").splitlines(),
+        "git_commit": run_git("rev-parse", "HEAD"),
+        "git_changes": run_git("status", "--porcelain").splitlines(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: installed_version(name) for name in PACKAGES},
     }
 
 
-def shareable(config: DictConfig) -> dict[str, Any]:
-    """The config, resolved, and its record under ``provenance``, as loggers may send them to a server.
+def shareable_config(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config, with the run's record under ``provenance``, in a form that may be sent to a server.
 
-    Paths of the home folder begin with ~; what the config reads from an environment variable is $NAME.
+    Paths in the home folder begin with ~. A value that the config reads from an environment variable becomes $NAME.
 
     Args:
-        config: not resolved yet.
+        config: a config that is not resolved yet.
     """
-    OmegaConf.register_new_resolver("oc.env", named, replace=True)
+    OmegaConf.register_new_resolver("oc.env", hide_variable, replace=True)
     try:
         resolved: Any = OmegaConf.to_container(config, resolve=True)
     finally:
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
-    return without_home({**resolved, "provenance": record(config)})
+    return hide_home({**resolved, "provenance": make_record(config)})
 
 
-def named(variable: str, *default: Any) -> Any:
+def hide_variable(variable: str, *default: Any) -> Any:
+    """Return $NAME if the environment variable is set, so that its value is not shared; else the default."""
     return f"${variable}" if variable in os.environ else oc.env(variable, *default)
 
 
-def without_home(value: Any) -> Any:
-    """Nested lists and dicts of strings, with ~ for the home folder wherever a path begins with it."""
+def hide_home(value: Any) -> Any:
+    """Return nested lists and dicts of strings with ~ for the home folder at the beginning of paths."""
     if isinstance(value, dict):
-        return {key: without_home(item) for key, item in value.items()}
+        return {key: hide_home(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [without_home(item) for item in value]
+        return [hide_home(item) for item in value]
     return HOME.sub("~", value) if isinstance(value, str) else value
 
 
 @cache
-def git(*arguments: str) -> str:
-    """What git says of the code's own checkout; empty outside one."""
+def run_git(*arguments: str) -> str:
+    """Return the output of git for the checkout that holds this code; empty outside of a checkout."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
@@ -84,7 +85,8 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A run's figures on disk: metrics.json and tables in CSV."""
+"""Write a run's metrics and tables as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from src.system.files import replacing, write_text
 
 
-def write_json(path: Path, figures: Mapping[str, float]) -> None:
-    """Figures by name; JSON knows no nan, so what is absent is null."""
-    finite = {name: None if isnan(value) else value for name, value in figures.items()}
+def write_json(path: Path, metrics: Mapping[str, float]) -> None:
+    """Write metrics by name; NaN becomes null, since JSON has no NaN."""
+    finite = {name: None if isnan(value) else value for name, value in metrics.items()}
     write_text(path, json.dumps(finite, indent=2) + "\n")
 
 
 def write_csv(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
-    """Columns by title; nan is an empty cell."""
+    """Write columns by title; NaN becomes an empty cell."""
     with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -1,1 +1,1 @@
-"""Train a network, go on with a run that stopped, rebuild a network from its checkpoint."""
+"""Training: fit a network, resume a stopped run, rebuild a network from its checkpoint."""

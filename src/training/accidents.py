@@ -1,4 +1,4 @@
-"""What may happen to a training, and the one line that says what to do."""
+"""Turn accidents during training, such as lack of memory, into one-line errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -16,57 +16,69 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.errors import UserError
-from src.runs.checkpoint_files import previous
+from src.runs.checkpoint_files import previous_path
 from src.runs.loggers import SIGTERM_EXIT
-from src.training.lightning_state import callbacks_of, loader_workers
+from src.training.lightning_state import get_callbacks, get_loader_workers
 
-BROKEN = (OSError, EOFError, UnpicklingError)  # of a data worker that died with a batch half handed over
+WORKER_ERRORS = (OSError, EOFError, UnpicklingError)  # errors of a data worker that died while it sent a batch
 
-NEEDS_LESS = (
+OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches, which keeps the effective one) "
     "or augmentation.crop_size, use trainer.precision=bf16-mixed, or a smaller backbone"
 )
 
 
 @contextmanager
-def memory_advice() -> Iterator[None]:
-    """Lack of memory, of whichever kind and wherever it shows, ends in a line that says what to turn."""
+def explain_lack_of_memory() -> Iterator[None]:
+    """Replace any out-of-memory error within the block by a ``UserError`` that names the settings to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if lacks_memory(error):
-            raise UserError(NEEDS_LESS) from error
+        if is_out_of_memory(error):
+            raise UserError(OUT_OF_MEMORY) from error
         raise
 
 
-def lacks_memory(error: BaseException) -> bool:
-    typed = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-    return typed or "DefaultCPUAllocator: can't allocate" in str(error)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that the CPU or the GPU has run out of memory."""
+    is_memory_error = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+    return is_memory_error or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 @contextmanager
-def plain_accidents(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM ends in exit status 143; lack of memory and a dead data worker in a line that says what to turn."""
+def explain_accidents(trainer: Trainer) -> Iterator[None]:
+    """Handle accidents within the block: exit with status 143 on SIGTERM, explain lack of memory and dead data workers.
+
+    Raises:
+        UserError: if memory runs out or a data worker dies.
+    """
     try:
         yield
     except SIGTERMException:
         sys.exit(SIGTERM_EXIT)
-    except (RuntimeError, MemoryError, *BROKEN) as error:
-        if lacks_memory(error):
-            raise UserError(NEEDS_LESS + go_on(trainer)) from error
-        workers = next(callback for callback in callbacks_of(trainer) if isinstance(callback, WorkerNames))
-        found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
-        if pids := [int(pid) for pid in found[1].split(",")] if found else workers.dead:
+    except (RuntimeError, MemoryError, *WORKER_ERRORS) as error:
+        if is_out_of_memory(error):
+            raise UserError(OUT_OF_MEMORY + resume_hint(trainer)) from error
+        workers = next(callback for callback in get_callbacks(trainer) if isinstance(callback, WorkerNames))
+        match = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
+        if pids := [int(pid) for pid in match[1].split(",")] if match else workers.dead:
             dead = ", ".join(workers.names.get(pid, f"with process {pid}") for pid in pids)
             raise UserError(
-                f"data worker {dead} died, most likely for lack of memory: lower num_workers or the batch size (both "
-                "of data, in training)" + go_on(trainer)
+                f"data worker {dead} died, most likely for lack of memory: lower num_workers or the batch "
+                "size (in training, data.num_workers and data.batch_size)" + resume_hint(trainer)
             ) from error
         raise
 
 
 class WorkerNames(Callback):
-    """Data workers by their processes when something happens; Lightning forgets them before it hands the error on."""
+    """Names the data workers by process id when an exception occurs.
+
+    Lightning discards the workers before it passes the exception on.
+
+    Attributes:
+        names: description of each data worker, by process id.
+        dead: process ids of the workers that a signal has killed.
+    """
 
     def __init__(self) -> None:
         self.names: dict[int, str] = {}
@@ -74,21 +86,21 @@ class WorkerNames(Callback):
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
-        found = {name: loader_workers(loader) for name, loader in loaders.items()}
-        ends = [worker.sentinel for workers in found.values() for worker in workers]
-        if ends and isinstance(exception, BROKEN):  # a worker's connection ends before it does
-            wait(ends, timeout=1)
-        for title, workers in found.items():
+        workers_by_loader = {title: get_loader_workers(loader) for title, loader in loaders.items()}
+        sentinels = [worker.sentinel for workers in workers_by_loader.values() for worker in workers]
+        if sentinels and isinstance(exception, WORKER_ERRORS):  # the connection breaks before the process has ended
+            wait(sentinels, timeout=1)
+        for title, workers in workers_by_loader.items():
             for number, worker in enumerate(workers):
                 code = worker.exitcode
-                how = ""
+                death = ""
                 if code is not None and code < 0:
-                    how = f", {signal.Signals(-code).name}"
+                    death = f", {signal.Signals(-code).name}"
                     self.dead.append(worker.pid)
-                self.names[worker.pid] = f"{number} of {title} (process {worker.pid}{how})"
+                self.names[worker.pid] = f"{number} of {title} (process {worker.pid}{death})"
 
 
-def go_on(trainer: Trainer) -> str:
-    """What an error message says where there is a checkpoint."""
+def resume_hint(trainer: Trainer) -> str:
+    """Return the end of an error message that tells how to resume; empty if there is no checkpoint."""
     last = Path(trainer.default_root_dir, "checkpoints", "last.ckpt")
-    return f"; go on with ckpt={last}" if last.is_file() or previous(last).is_file() else ""
+    return f"; resume with ckpt={last}" if last.is_file() or previous_path(last).is_file() else ""

@@ -1,4 +1,4 @@
-"""How Lightning writes and reads checkpoints here: whole or not at all, the one before kept beside."""
+"""Write checkpoints whole or not at all, and keep the previous version of each."""
 
 from __future__ import annotations
 
@@ -10,38 +10,41 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from src.errors import UserError
-from src.runs.checkpoint_files import newest_intact, previous
+from src.runs.checkpoint_files import newest_intact, previous_path
 from src.system.files import replacing
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Lightning's place for how checkpoints are written and read."""
+    """Lightning's plugin for checkpoint files, made safe against kills, full disks and find_untrusted files."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint, whole or not at all, and keep the one that stood there as PATH.previous.
+        """Write a checkpoint whole or not at all, and keep an older file at ``path`` as PATH.previous.
 
         Raises:
-            UserError: if it cannot be written; what stood at ``path`` is still there.
+            UserError: if it cannot be written; an older file at ``path`` is then still there.
         """
         path = Path(path)
         try:
-            with replacing(path, durable=True, keep=previous(path)) as part, part.open("wb") as file:
+            with replacing(path, durable=True, keep=previous_path(path)) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError at times
             if "DataLoader worker" in str(error):  # its death can be raised anywhere
                 raise
-            kept = " or ".join(str(file) for file in (path, previous(path)) if file.exists())
+            kept = " or ".join(str(file) for file in (path, previous_path(path)) if file.exists())
             cause: BaseException | None = error  # torch has its own words for a write that failed
             while cause is not None and not isinstance(cause, OSError):
                 cause = cause.__context__
             reason = (cause.strerror if cause else None) or str(error).splitlines()[0]
             raise UserError(
                 f"{path}: the checkpoint could not be written ({reason}); make room or choose another paths.log_dir"
-                + (f", then go on with ckpt={kept}" if kept else "")
+                + (f", then resume with ckpt={kept}" if kept else "")
             ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Callable | None = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """What ``path`` holds, or the one before where that is torn; never anything but tensors and plain values."""
+        """Return the content of ``path``, or of its previous version if it is damaged.
+
+        Only tensors and plain values are loaded, whatever ``weights_only`` is.
+        """
         return torch.load(newest_intact(path), map_location=map_location or "cpu", weights_only=True)

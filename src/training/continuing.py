@@ -1,4 +1,4 @@
-"""What a run has of the one before it that it goes on from, and of those that it must leave alone."""
+"""Checks and files of a run that is resumed, and protection of other runs' files."""
 
 from __future__ import annotations
 
@@ -9,62 +9,72 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
-from src.runs.checkpoint_files import newest_intact, previous
+from src.runs.checkpoint_files import newest_intact, previous_path
 from src.runs.moved_names import with_new_names
 from src.system.nested import flattened
 from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-RESTORED = ("classes", "optimizer", "scheduler")  # what a run goes on with, whatever the config says
+RESTORED = ("classes", "optimizer", "scheduler")  # settings that a checkpoint restores, whatever the config says
 
 
-def carry_best(checkpoint: Path, folder: Path) -> None:
-    """Bring the best checkpoint of the run that is resumed into the folder of the run that goes on."""
+def copy_best_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy the best checkpoint of the resumed run into the folder of the new run."""
     best = checkpoint.parent / "best.ckpt"
-    if best.parent.resolve() != folder.resolve() and (best.is_file() or previous(best).is_file()):
+    if best.parent.resolve() != folder.resolve() and (best.is_file() or previous_path(best).is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy2(newest_intact(best), folder / best.name)
 
 
-def of_requeued_job(folder: Path) -> str | None:
-    """The checkpoint that this job of SLURM wrote into ``folder`` before SLURM queued it again; None in other cases."""
+def requeued_checkpoint(folder: Path) -> str | None:
+    """Return the checkpoint that this SLURM job wrote into ``folder`` before it was requeued; None in other cases."""
     last = folder / "last.ckpt"
-    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" or not (last.is_file() or previous(last).is_file()):
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" or not (last.is_file() or previous_path(last).is_file()):
         return None
-    log.info("SLURM queued this job again: it goes on with ckpt=%s", last)
+    log.info("SLURM requeued this job: it resumes with ckpt=%s", last)
     return str(last)
 
 
 def refuse_to_overwrite(folder: Path, checkpoint: str | None) -> None:
-    """A training's checkpoints are not another's to replace; clocks set back give folders the same name.
+    """Check that a run does not replace the checkpoints of another run.
+
+    Two runs get folders of the same name if the clock is set back.
+
+    Args:
+        folder: checkpoints of the run that begins.
+        checkpoint: the checkpoint to resume from.
 
     Raises:
-        UserError: if ``folder`` holds some, and ``checkpoint`` is not the one to go on from.
+        UserError: if ``folder`` holds checkpoints, and ``checkpoint`` is not one of them.
     """
     last = folder / "last.ckpt"
-    here = checkpoint is not None and Path(checkpoint).parent.resolve() == folder.resolve()
-    if not here and (last.is_file() or previous(last).is_file()):
-        raise UserError(f"{folder.parent} holds a training already: go on with ckpt={last}, or choose another folder")
+    resumes_here = checkpoint is not None and Path(checkpoint).parent.resolve() == folder.resolve()
+    if not resumes_here and (last.is_file() or previous_path(last).is_file()):
+        raise UserError(
+            f"{folder.parent} already holds a training run: resume it with ckpt={last}, or choose another folder"
+        )
 
 
-def keep_curve(curve: Path) -> None:
-    """Put the curve of a run that goes on in its own folder aside; Lightning's logger begins a new file."""
+def set_curve_aside(curve: Path) -> None:
+    """Rename the curve of a run that is resumed in its own folder, because Lightning's logger begins a new file."""
     if curve.is_file():
         number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
         curve.rename(curve.with_name(f"metrics_before_{number}.csv"))
 
 
-def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
-    """A run goes on with the network, the classes, the optimiser and the schedule that it began with.
+def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
+    """Check that a resumed run keeps its network, classes, optimiser and schedule.
 
     Raises:
-        UserError: naming the settings, the checkpoint's and the run's.
+        UserError: if a setting differs; it names the checkpoint's and the run's value.
     """
 
     content = read_state(Path(checkpoint))
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"ckpt={checkpoint}: holds no training to go on with; init_from= takes weights alone")
+        raise UserError(
+            f"ckpt={checkpoint}: not a checkpoint that can be resumed; to load weights only, use init_from="
+        )
     states = [
         {name: getattr(value, "shape", None) for name, value in state.items()}
         for state in (content["state_dict"], segmenter.state_dict())
@@ -80,6 +90,6 @@ def refuse_another(checkpoint: str, segmenter: Segmenter) -> None:
     ]
     if changed or unlike:
         raise UserError(
-            f"ckpt={checkpoint} is of a run with {', '.join(changed) or 'a network of other code'}: go on with "
-            "its own overrides, or leave ckpt out (init_from= begins with the weights, where the network is the same)"
+            f"ckpt={checkpoint} belongs to a run with {', '.join(changed) or 'a network of other code'}: resume it "
+            "with the same overrides, or leave ckpt out (init_from= loads the weights only, if the network is the same)"
         )

@@ -1,4 +1,4 @@
-"""Loaders: augmented crops for training, whole images at their own size for validation."""
+"""Data loaders: augmented crops for training, whole images at their own size for validation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from src.data.dataset import DatasetError, SegmentationDataset
 from src.data.sampling import Draw, ResumableSampler
 from src.system.processes import cores, start_method
-from src.training.lightning_state import batches_begun
+from src.training.lightning_state import count_begun_batches
 
 if TYPE_CHECKING:
     from albumentations import BaseCompose
 
 
 class Batch(TypedDict):
-    """What the loaders give; uint8 is a quarter of the bytes on the way to the device."""
+    """A batch of samples; images stay uint8, which is a quarter of the bytes to send to the device."""
 
     image: UInt8[Tensor, "batch 3 height width"]  # RGB, laid out channels-last
     label: UInt8[Tensor, "batch height width"]
@@ -32,14 +32,17 @@ class Batch(TypedDict):
 
 
 class SegmentationDataModule(LightningDataModule):
-    """A dataset, split and batched.
+    """The loaders of a data set's training and validation splits.
 
     Args:
         dataset: called with ``split="train"`` and ``split="val"``.
-        augmentation: an albumentations pipeline, for training only.
-        batch_size: images a step, of all devices together.
-        num_workers: loader processes; "auto" is one for every core that is left beside the training process, 8 at most.
-        seed: of order and augmentation.
+        augmentation: an albumentations pipeline, for training only; None for none.
+        batch_size: images per batch, over all devices together.
+        num_workers: loader processes; "auto" takes one per core that the training process leaves free, at most 8.
+        seed: of the samples' order and augmentation.
+
+    Raises:
+        ValueError: if ``batch_size`` is not positive.
     """
 
     def __init__(
@@ -68,49 +71,55 @@ class SegmentationDataModule(LightningDataModule):
         self.val_set.check(self.num_workers)
 
     def setup(self, stage: str) -> None:
-        """Open the datasets' caches, in every process; whoever comes first builds them."""
+        """Open the data sets' caches in every process; the first process to come builds them."""
         self.val_set.open_cache(self.num_workers)
         if stage == "fit":
             self.train_set.open_cache(self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        # Lightning means loaders that keep no state of their own; ours needs none.
+        """Return the loader of augmented training samples, beginning after the batches that the run has behind it."""
+        # Lightning warns of loaders that save no state; ours needs none.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if self.batch_size % processes:
             raise DatasetError(
-                f"batch_size={self.batch_size}: cannot be shared out to {processes} devices; "
-                f"it is that of all devices together, so set a multiple of {processes}"
+                f"batch_size={self.batch_size}: cannot be divided among {processes} devices; "
+                f"it counts the images of all devices together, so set a multiple of {processes}"
             )
         sampler = ResumableSampler(
-            len(self.train_set), self.batch_size, self.seed, self.behind, rank=rank, processes=processes
+            len(self.train_set), self.batch_size, self.seed, self.batches_behind, rank=rank, processes=processes
         )
-        samples = Tensors(self.train_set, self.augmentation)
-        return self.loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
+        samples = AugmentedSamples(self.train_set, self.augmentation)
+        return self.make_loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
 
-    def behind(self) -> int:
-        """Return the batches that the run has behind it."""
-        return batches_begun(self.trainer) if self.trainer else 0
+    def batches_behind(self) -> int:
+        """Return the number of training batches that the run has behind it."""
+        return count_begun_batches(self.trainer) if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        # One image a batch: every image keeps its own size, and no result depends on its neighbours in a batch.
-        return self.loader(Tensors(self.val_set, None), batch_size=1, sampler=self.shard(self.val_set))
+        """Return the loader of validation samples, one image per batch."""
+        # One image per batch: every image keeps its own size, and no prediction depends on the other images of a batch.
+        return self.make_loader(AugmentedSamples(self.val_set, None), batch_size=1, sampler=self.shard(self.val_set))
 
     @staticmethod
     def shard(dataset: SegmentationDataset) -> Sampler[int] | None:
-        """This process's samples: over all processes every sample once, none twice to make even shares."""
+        """Return a sampler of this process's share of a data set, or None if there is one process only.
+
+        Over all processes every sample occurs once; none is repeated to make the shares even.
+        """
         if not distributed.is_available() or not distributed.is_initialized():
             return None
         if len(dataset) < (processes := distributed.get_world_size()):
             raise DatasetError(
-                f"{len(dataset)} validation images cannot be shared out to {processes} devices; take fewer devices"
+                f"{len(dataset)} validation images cannot be divided among {processes} devices; use fewer devices"
             )
-        # Lightning's warning is about samplers that do repeat samples.
+        # Lightning warns of samplers that repeat samples; this one does not.
         warnings.filterwarnings("ignore", "Using `DistributedSampler` with the dataloaders")
-        # Shares that differ by one cannot hang: DDP in evaluation talks at the first batch, metrics at the end.
+        # Shares of unequal size cannot hang: in evaluation, DDP communicates at the first batch and metrics at the end.
         return UnrepeatedDistributedSampler(dataset, shuffle=False)
 
-    def loader(self, dataset: Dataset, batch_size: int, **options: Any) -> DataLoader:
+    def make_loader(self, dataset: Dataset, batch_size: int, **options: Any) -> DataLoader:
+        """Return a loader with the settings that all loaders share."""
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -123,8 +132,8 @@ class SegmentationDataModule(LightningDataModule):
         )
 
 
-class Tensors(Dataset):
-    """Samples of a dataset, augmented, as tensors."""
+class AugmentedSamples(Dataset):
+    """Samples of a data set, augmented and converted to tensors."""
 
     def __init__(self, dataset: SegmentationDataset, transform: BaseCompose | None) -> None:
         self.dataset = dataset
@@ -144,11 +153,14 @@ class Tensors(Dataset):
 
 
 def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
-    """Stack; (batch, height, width, 3) seen as (batch, 3, height, width) is already channels-last."""
+    """Stack samples into a batch.
+
+    The arrays (batch, height, width, 3), seen as (batch, 3, height, width), are channels-last without a copy.
+    """
     images, labels, ids = zip(*samples, strict=True)
     return {"image": torch.stack(images).permute(0, 3, 1, 2), "label": torch.stack(labels), "id": list(ids)}
 
 
 def default_workers() -> int:
-    """Cores this process may use, less one for training; 8 at most."""
+    """Return the number of cores that this process may use, less one for training; at most 8."""
     return min(8, max(1, cores() - 1))

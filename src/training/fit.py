@@ -1,4 +1,4 @@
-"""Train a network, validate it with and without CRF, keep the best checkpoint: python -m src.train [OVERRIDES]."""
+"""Train a network, validate it with and without CRF, and keep the best checkpoint: python -m src.train [OVERRIDES]."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ from src.drawing.tables import print_results
 from src.errors import UserError
 from src.models.weights.pretrained import load_pretrained, load_trained, read_state
 from src.runs.checkpoint_files import newest_intact
-from src.runs.figures import CRF, figure_name
+from src.runs.figures import CRF, metric_name
 from src.runs.folder import is_first_process
-from src.runs.history import find_last, note_run
-from src.runs.loggers import finished_wandb
-from src.runs.provenance import shareable
+from src.runs.history import find_last_checkpoint, record_run
+from src.runs.loggers import closed_wandb
+from src.runs.provenance import shareable_config
 from src.runs.record import write_json
-from src.training.accidents import memory_advice, plain_accidents
+from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import exact_resume
-from src.training.continuing import carry_best, keep_curve, of_requeued_job, refuse_another, refuse_to_overwrite
+from src.training.continuing import (
+    check_same_run,
+    copy_best_checkpoint,
+    refuse_to_overwrite,
+    requeued_checkpoint,
+    set_curve_aside,
+)
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 
@@ -34,48 +40,59 @@ log = logging.getLogger(__name__)
 
 
 def main(config: DictConfig) -> float:
-    """The run's best val/miou (val/miou_crf where a CRF runs), for sweepers that look for a maximum."""
+    """Train, and return the best val/miou (val/miou_crf if a CRF runs), which sweepers maximise."""
 
-    with finished_wandb(), memory_advice():
+    with closed_wandb(), explain_lack_of_memory():
         metrics = train(config)
-    return metrics.get(figure_name("miou", CRF), metrics[figure_name("miou")])
+    return metrics.get(metric_name("miou", CRF), metrics[metric_name("miou")])
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """One run, from config to metrics.json; returns the figures of the best checkpoint."""
+    """Train and validate a network as the config says.
+
+    The run's folder gets checkpoints, logs, pictures and metrics.json.
+
+    Returns:
+        The metrics of the best checkpoint by name, in 0..1.
+
+    Raises:
+        UserError: if the config or the data is wrong, or the run cannot go on; the message names the remedy.
+    """
 
     output = Path(config.paths.output_dir)
-    config.ckpt = of_requeued_job(output / "checkpoints") or config.ckpt
+    config.ckpt = requeued_checkpoint(output / "checkpoints") or config.ckpt
     if config.ckpt:
-        config.ckpt = str(newest_intact(find_last(config.paths.log_dir) if config.ckpt == "last" else config.ckpt))
+        config.ckpt = str(
+            newest_intact(find_last_checkpoint(config.paths.log_dir) if config.ckpt == "last" else config.ckpt)
+        )
     if is_first_process():
         refuse_to_overwrite(output / "checkpoints", config.ckpt)
-        keep_curve(output / "csv" / "metrics.csv")
+        set_curve_aside(output / "csv" / "metrics.csv")
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
     if config.ckpt:
-        refuse_another(config.ckpt, segmenter)
-    start(segmenter, config)
+        check_same_run(config.ckpt, segmenter)
+    load_initial_weights(segmenter, config)
     loggers = build_loggers(config)
     trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)
     if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
     if not trainer.is_global_zero:
-        logging.getLogger().setLevel(logging.WARNING)  # each line once
+        logging.getLogger().setLevel(logging.WARNING)  # log each line only once
     if trainer.is_global_zero:
-        note_run(config.paths.log_dir, output)
+        record_run(config.paths.log_dir, output)
         if config.ckpt:
-            carry_best(Path(config.ckpt), output / "checkpoints")
-    with plain_accidents(trainer):
+            copy_best_checkpoint(Path(config.ckpt), output / "checkpoints")
+    with explain_accidents(trainer):
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
 
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         segmenter.load_state_dict(torch.load(newest_intact(best), weights_only=True, map_location="cpu")["state_dict"])
-    elif trainer.checkpoint_callback:  # trainer.max_steps=0: weights as they came, for evaluate, predict and export
+    elif trainer.checkpoint_callback:  # trainer.max_steps=0: save the initial weights, for evaluate, predict and export
         trainer.save_checkpoint(output / "checkpoints" / "last.ckpt")
-    with plain_accidents(trainer):
+    with explain_accidents(trainer):
         metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
         write_json(output / "metrics.json", metrics)
@@ -86,41 +103,43 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[int]]) -> Segmenter:
-    """The LightningModule of a config; it is given plain dicts, which its checkpoints can hold."""
+    """Build the LightningModule of a config from plain dicts, which a checkpoint can hold."""
 
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
     dataset: Any = OmegaConf.to_container(config.dataset, resolve=True)
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
 
 
-def start(segmenter: Segmenter, config: DictConfig) -> None:
-    """The weights that training begins with, and compilation.
+def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
+    """Load the weights that training begins with, and compile the network if the config asks for it.
 
-    A checkpoint to resume has all weights; else ``init_from`` goes before ``backbone.weights``.
+    A checkpoint to resume holds all weights. Otherwise ``init_from`` takes precedence over ``backbone.weights``.
     """
 
     model = segmenter.model
     if config.ckpt is None:
-        log.info("start: %s", load_trained(model, config.init_from) if config.init_from else load_pretrained(model))
+        log.info(
+            "initial weights: %s", load_trained(model, config.init_from) if config.init_from else load_pretrained(model)
+        )
     if config.compile:
-        model.compile()  # in place: the names of parameters stay, so checkpoints fit with and without
+        model.compile()  # in place: parameters keep their names, so checkpoints fit with and without compilation
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
-    """Build the config's callbacks, the CRF only where there is one, and those that make a resumed run the same run."""
+    """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact."""
 
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
     return [*(instantiate(value) for value in chosen.values()), *exact_resume(config.seed)]
 
 
 def build_loggers(config: DictConfig) -> list[Logger]:
-    """All loggers of the config, each told the whole resolved config and where the run comes from."""
+    """Build all loggers of the config, and log the resolved config with its provenance to each of them."""
 
-    told = shareable(config)
+    settings = shareable_config(config)
     chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
     if config.ckpt and "wandb" in chosen and (run := read_state(Path(config.ckpt)).get("wandb_id")):
-        chosen["wandb"].setdefault("id", run)  # the same curve goes on
+        chosen["wandb"].setdefault("id", run)  # continue the same curve
     loggers = [instantiate(value) for value in chosen.values()]
     for logger in loggers:
-        logger.log_hyperparams(told)
+        logger.log_hyperparams(settings)
     return loggers

@@ -1,4 +1,4 @@
-"""What training minimises: a criterion, and the grid on which it is taken."""
+"""The loss functions: criteria, and the grid on which a criterion is computed."""
 
 from math import ceil, log
 from typing import Literal
@@ -15,10 +15,13 @@ from src.models.geometry import score_stride, shrink_label, upsample_scores
 class CrossEntropy(nn.Module):
     """Mean cross-entropy over the positions that are not ``VOID`` (paper, section 3.2).
 
-    A batch without a single labelled position has loss 0, where torch.nn.CrossEntropyLoss gives nan.
+    If a batch has no labelled position, the loss is 0; ``torch.nn.CrossEntropyLoss`` would give NaN.
 
     Args:
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
+
+    Raises:
+        ValueError: if ``label_smoothing`` lies outside of 0..1.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -41,13 +44,16 @@ class CrossEntropy(nn.Module):
 
 
 class ClassBalancedCrossEntropy(nn.Module):
-    """Cross-entropy in which rare classes weigh more: each by the inverse of its effective number of positions.
+    """Cross-entropy weighted by class with the inverse of the class's effective number of positions.
 
-    A class with n positions in the batch has the effective number (1 - beta^n) / (1 - beta) (Cui et al., CVPR 2019):
-    beta 0 weighs all positions alike; towards 1 every class of the batch weighs the same.
+    A class with n positions in the batch has the effective number (1 - beta^n) / (1 - beta) (Cui et al., CVPR 2019), so
+    rare classes weigh more.
 
     Args:
-        beta: 0 <= beta < 1.
+        beta: 0 <= beta < 1. With 0, all positions weigh the same; towards 1, all classes of the batch weigh the same.
+
+    Raises:
+        ValueError: if ``beta`` is out of range.
     """
 
     def __init__(self, beta: float = 0.9999) -> None:
@@ -60,7 +66,7 @@ class ClassBalancedCrossEntropy(nn.Module):
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
         counts = mean_over_devices(torch.bincount(label[label != VOID], minlength=scores.shape[1]))
-        effective = (1 - self.beta ** (devices() * counts).clamp(min=1).double()) / (1 - self.beta)
+        effective = (1 - self.beta ** (count_devices() * counts).clamp(min=1).double()) / (1 - self.beta)
         weight = (1 / effective).to(scores.dtype)
         total = F.cross_entropy(scores, label, weight, ignore_index=VOID, reduction="sum")
         return total / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
@@ -69,14 +75,16 @@ class ClassBalancedCrossEntropy(nn.Module):
 class OHEMCrossEntropy(nn.Module):
     """Cross-entropy over the hard positions only (online hard example mining, Shrivastava et al., CVPR 2016).
 
-    Several devices each mine their own share of the batch.
-
-    Hard is where the true class has a probability below ``threshold``; where those are few, the hardest ones make up
-    ``least`` of all positions that are not void.
+    A position is hard if the probability of its true class is below ``threshold``. If there are too few of them, the
+    share ``least`` of all positions that are not void is taken, the hardest ones first. With several devices, each
+    mines its own share of the batch.
 
     Args:
-        threshold: probability, 0 < threshold <= 1; 1 counts every position.
-        least: share of the positions that always count, 0 < least <= 1.
+        threshold: probability, 0 < threshold <= 1; 1 takes every position.
+        least: smallest share of the positions to take, 0 < least <= 1.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, threshold: float = 0.7, least: float = 0.25) -> None:
@@ -99,14 +107,18 @@ class OHEMCrossEntropy(nn.Module):
 
 
 class SegmentationLoss(nn.Module):
-    """A criterion on the score map or on the image.
+    """Computes a criterion on the grid of the score map or of the image.
 
-    On the score map (the paper) labels shrink by eight: 64 times less softmax memory, and deterministic on CUDA, where
-    the backward pass of bilinear up-sampling is not. On the image, scores grow by eight, as later DeepLabs do.
+    On the score map (as in the paper), labels are shrunk by a factor of 8. The softmax takes 64 times less memory, and
+    the loss is deterministic on CUDA, where the backward pass of bilinear up-sampling is not. On the image, scores are
+    up-sampled by a factor of 8, as in later versions of DeepLab.
 
     Args:
-        criterion: takes scores and labels of the same grid.
+        criterion: takes scores and labels on the same grid.
         grid: "scores" or "image".
+
+    Raises:
+        ValueError: if ``grid`` is neither.
     """
 
     def __init__(self, criterion: nn.Module, grid: Literal["scores", "image"] = "scores") -> None:
@@ -119,9 +131,13 @@ class SegmentationLoss(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes rows columns"], label: Integer[Tensor, "batch height width"]
     ) -> Float[Tensor, ""]:
-        """``label`` has the image's size; integer of any width, ``VOID`` for void.
+        """Return the loss of a batch.
 
-        Scores at full resolution (the tutorial's network) meet every label, whatever ``grid`` says.
+        Scores at full resolution (the tutorial's network) are compared with every label, whatever ``grid`` is.
+
+        Args:
+            scores: output of the network.
+            label: labels at the image's size, of any integer dtype; ``VOID`` where there is no label.
         """
         scores, label = scores.float(), label.to(torch.int64)
         if self.grid == "scores" and score_stride(scores.shape[-2:], label.shape[-2:]) > 1:
@@ -129,15 +145,18 @@ class SegmentationLoss(nn.Module):
         return self.criterion(upsample_scores(scores, label.shape[-2:]), label)
 
 
-def devices() -> int:
-    """How many share a batch."""
+def count_devices() -> int:
+    """Return the number of devices that share a batch."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def mean_over_devices(count: Tensor) -> Tensor:
-    """Positions of the whole batch, per device: DDP takes the mean of gradients, so void on one must count on all."""
-    if devices() == 1:
+    """Return the count of positions in the whole batch, divided by the number of devices.
+
+    DDP averages the gradients of all devices, so void positions on one device must count on all of them.
+    """
+    if count_devices() == 1:
         return count
     count = count.float()
     distributed.all_reduce(count)
-    return count / devices()
+    return count / count_devices()

@@ -1,4 +1,4 @@
-"""The paper's optimiser: one learning rate and four multipliers, by what a parameter is."""
+"""The paper's optimiser: one learning rate, multiplied by a factor for each group of parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from src.models import DeepLab
 
-# Released prototxt: bias x2 without decay everywhere, classifier x10 / x20. The paper has no BatchNorm: x1, no decay.
-# Branches are what MSc adds to a trained network: x1 / x2, their scores included.
+# The released prototxt: x2 and no decay for biases, x10 / x20 for the classifier. The paper has no BatchNorm: we use x1
+# and no decay. The branches that MSc adds to a trained network, including their scores, have x1 / x2.
 PAPER_MULTIPLIERS = {
     "weight": 1,
     "bias": 2,
@@ -24,7 +24,7 @@ DECAYED = ("weight", "classifier_weight", "branch_weight")
 
 
 def named_parameters_by_group(model: DeepLab) -> dict[str, list[tuple[str, nn.Parameter]]]:
-    """Every trainable parameter once, under the name of its group; empty groups are left out."""
+    """Return the trainable parameters by group, each as (name, parameter); empty groups are left out."""
     classifier = {id(p) for p in model.head.classifier.parameters()}
     branches = {id(p) for module in model.head.branches for p in module.parameters()}
     norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -49,17 +49,20 @@ def grouped_optimizer(
     multipliers: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Optimizer:
-    """An optimiser over the paper's parameter groups.
+    """Return an optimiser over the paper's parameter groups.
+
+    Parameters of groups with multiplier 0 are frozen (``requires_grad`` is set to False).
 
     Args:
-        algorithm: name of a class of torch.optim.
+        model: network to train.
+        algorithm: name of an optimiser class in ``torch.optim``.
         lr: learning rate of the backbone's weights; the other groups multiply it.
-        weight_decay: for weights; biases and normalisation have none.
-        multipliers: changes to ``PAPER_MULTIPLIERS``, by group; 0 keeps a group's parameters as they are.
-        options: what else the algorithm takes (momentum, betas, ...).
+        weight_decay: for weights; biases and normalisation layers have none.
+        multipliers: changes to ``PAPER_MULTIPLIERS``, by group; 0 freezes a group.
+        options: further arguments of the algorithm (momentum, betas, ...).
 
     Raises:
-        ValueError: for an unknown algorithm or group, or where every group stands still.
+        ValueError: if the algorithm or a group is unknown, or all groups are frozen.
     """
     optimizer: Any = getattr(torch.optim, str(algorithm), None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
@@ -71,22 +74,22 @@ def grouped_optimizer(
             raise ValueError(f"multipliers.{name}={factor}: must be a number")
     factors: dict[str, float] = {**PAPER_MULTIPLIERS, **(multipliers or {})}
     groups = named_parameters_by_group(model)
-    frozen = [parameter for kind, named in groups.items() if factors[kind] == 0 for _, parameter in named]
+    frozen = [parameter for group, pairs in groups.items() if factors[group] == 0 for _, parameter in pairs]
     if len(frozen) == sum(map(len, groups.values())):
         zeros = ", ".join(f"multipliers.{group}=0" for group in groups)
         raise ValueError(f"{zeros}: leaves nothing to train; set one of them above 0")
     for parameter in frozen:
-        parameter.requires_grad_(False)  # what does not move needs no backward pass
-    build: Any = optimizer
-    return build(
+        parameter.requires_grad_(False)  # saves their backward pass
+    optimizer_class: Any = optimizer
+    return optimizer_class(
         [
             {
-                "name": kind,
-                "params": [parameter for _, parameter in named],
-                "lr": lr * factors[kind],
-                "weight_decay": weight_decay if kind in DECAYED else 0.0,
+                "name": group,
+                "params": [parameter for _, parameter in pairs],
+                "lr": lr * factors[group],
+                "weight_decay": weight_decay if group in DECAYED else 0.0,
             }
-            for kind, named in groups.items()
+            for group, pairs in groups.items()
         ],
         lr=lr,
         **options,

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: the trained network, its classes, and the data set it was trained on."""
+"""Rebuild a trained network, and the data set it was trained on, from a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ TRUSTED = re.compile(r"(src\.(?:models|training\.losses|data))\.([A-Z]\w*)")
 
 
 def load_segmenter(path: str | Path | None) -> Segmenter:
-    """The network of a checkpoint of ``python -m src.train``, rebuilt and ready for testing.
+    """Return the network of a checkpoint of ``python -m src.train``, in evaluation mode.
 
     Raises:
-        UserError: if there is no such file, or it is no such checkpoint, or names anything but our own classes.
+        UserError: if the file is missing, is not such a checkpoint, names classes that are not this project's, or holds
+            weights that are not finite.
     """
     if not path:
         raise UserError("ckpt=CHECKPOINT is needed, such as logs/train/runs/DATE/TIME_OVERRIDES/checkpoints/best.ckpt")
@@ -35,10 +36,10 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
 
     content = read_state(Path(path))
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"{path}: holds no network to rebuild; give a checkpoint that python -m src.train wrote")
-    # What trains is left out: it is not needed, and may be anybody's.
+        raise UserError(f"{path}: holds no network to rebuild; give a checkpoint of python -m src.train")
+    # The optimiser and the schedule are not needed, and may use classes that are not this project's.
     parts = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
-    if fault := next(untrusted(parts), ""):
+    if fault := next(find_untrusted(parts), ""):
         raise UserError(f"{path}: {fault}")
     try:
         segmenter = Segmenter(**parts)
@@ -52,19 +53,20 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     return segmenter.eval()
 
 
-def untrusted(config: Any) -> Iterator[str]:
-    """What a config from elsewhere must not hold, in words: the file must not choose what is called or looked up.
+def find_untrusted(config: Any) -> Iterator[str]:
+    """Yield a description of everything in a config that a file from elsewhere must not contain.
 
-    Calls may be of classes that src.models, src.training.losses or src.data define (not of what these import); all else
-    is numbers, texts, lists and mappings, without OmegaConf's references, which reach the environment.
+    The file must not choose what is called or looked up. ``_target_`` may name classes that src.models,
+    src.training.losses or src.data define (not classes that they import). All else must be numbers, strings, lists and
+    mappings without OmegaConf's references, which can read the environment.
     """
     if isinstance(config, dict):
-        if "_target_" in config and not is_ours(config["_target_"]):
+        if "_target_" in config and not is_own_class(config["_target_"]):
             yield f"names {config['_target_']}, which is no class of src.models, src.training.losses or src.data"
         config = [*config.keys(), *config.values()]
     if isinstance(config, (list, tuple)):
         for value in config:
-            yield from untrusted(value)
+            yield from find_untrusted(value)
     elif isinstance(config, str):
         if "${" in config:
             yield f"refers to {config}; a checkpoint's config holds values only"
@@ -72,21 +74,24 @@ def untrusted(config: Any) -> Iterator[str]:
         yield f"holds a {type(config).__name__} among its hyper-parameters"
 
 
-def is_ours(target: Any) -> bool:
+def is_own_class(target: Any) -> bool:
+    """Tell whether a ``_target_`` names a class that this project defines."""
     match = TRUSTED.fullmatch(target) if isinstance(target, str) else None
-    found = getattr(import_module(match[1]), match[2], None) if match else None
-    return isinstance(found, type) and found.__module__.startswith("src.")
+    value = getattr(import_module(match[1]), match[2], None) if match else None
+    return isinstance(value, type) and value.__module__.startswith("src.")
 
 
-def dataset_of(segmenter: Segmenter, chosen: DictConfig, split: str) -> SegmentationDataset:
-    """The split of the data set that the checkpoint was trained on, or of another one with the same classes.
+def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> SegmentationDataset:
+    """Return a split of the data set that the checkpoint was trained on, or of another one with the same classes.
 
     Args:
-        chosen: a whole configuration, or values that replace those of the checkpoint's; None leaves them as they are.
-            Holds the whole configuration afterwards, so that errors can be explained by it.
+        segmenter: the network of the checkpoint.
+        chosen: a whole configuration, or values that replace those of the checkpoint; None keeps the checkpoint's
+            value. It is completed in place, so that errors can refer to it.
+        split: name of the split.
 
     Raises:
-        UserError: if the checkpoint does not know its data set, or the classes differ.
+        UserError: if the checkpoint does not name a data set, or the classes differ.
     """
 
     with open_dict(chosen):

@@ -1,4 +1,4 @@
-"""The LightningModule: loss, metrics, optimiser. No architecture, no data."""
+"""The LightningModule that connects network, loss, metrics and optimiser."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,29 +14,29 @@ from src.drawing.tables import print_parameter_groups
 from src.errors import UserError
 from src.models import DeepLab, Inference
 from src.training.datamodule import Batch
-from src.training.validation import Validation, figures_of
+from src.training.validation import Validation, collect_metrics
 
 
 class Segmenter(LightningModule):
     """Trains and validates a segmentation network.
 
-    All arguments are plain dicts, lists and strings (configurations with ``_target_``), so a checkpoint holds what
-    it takes to rebuild the network and loads with ``weights_only=True``.
+    All arguments are plain dicts, lists and strings (configurations with ``_target_``). So a checkpoint holds all that
+    is needed to rebuild the network, and loads with ``weights_only=True``.
 
     Args:
         model: configuration of the network; called with ``num_classes``.
         loss: configuration of a module that takes scores (batch, classes, rows, columns) and labels (batch, height,
             width).
         optimizer: configuration of a callable that takes the network.
-        scheduler: configuration of a callable that takes the optimiser; stepped once an iteration. A ``total_iters`` of
-            None becomes the run's own length.
-        classes: their names.
+        scheduler: configuration of a callable that takes the optimiser; stepped at every optimiser step.
+            ``total_iters`` of None becomes the length of the run.
+        classes: names of the classes.
         palette: RGB in 0..255 for each class.
-        dataset: configuration of the data set it is trained on; only kept, for those who evaluate a checkpoint.
+        dataset: configuration of the data set; kept in checkpoints only, to evaluate them.
 
     Attributes:
-        inference: how validation looks at an image.
-        validation: what the last validation found.
+        inference: computes the scores of an image in validation.
+        validation: the results of the last validation.
     """
 
     CONFIGS = ("model", "loss", "optimizer", "scheduler")
@@ -54,7 +54,7 @@ class Segmenter(LightningModule):
         dataset: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)  # loggers have the whole config
+        self.save_hyperparameters(logger=False)  # loggers get the whole config
         self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
         self.loss = instantiate(loss)
         self.inference = Inference()
@@ -67,6 +67,7 @@ class Segmenter(LightningModule):
         return self.model(image)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the loss of a batch, and log it as ``train/loss``."""
         loss = self.loss(self(batch["image"]), batch["label"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]), sync_dist=True)
         return loss
@@ -75,23 +76,24 @@ class Segmenter(LightningModule):
         self.validation.begin(self.device, self.trainer.strategy.reduce_boolean_decision)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Hand the score maps of a batch to ``validation``."""
+        """Pass the score maps of a batch to ``validation``."""
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
             raise UserError(
-                f"validation after {self.trainer.global_step} iterations: the scores of {', '.join(batch['id'])} are "
+                f"validation after {self.trainer.global_step} steps: the scores of {', '.join(batch['id'])} are "
                 "not finite (NaN or infinity): training diverged; lower optimizer.lr, or find where with debug=find_nan"
             )
         self.validation.add(batch, scores)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/miou``, ``val/iou/CLASS`` and the like, and those with CRF where one refined."""
+        """Log ``val/miou``, ``val/iou/CLASS`` and the other metrics, with and without CRF."""
         if self.trainer.sanity_checking:
             return
-        for name, value in figures_of(self.validation.results, self.classes).items():
+        for name, value in collect_metrics(self.validation.results, self.classes).items():
             self.log(name, value, prog_bar=name == "val/miou")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build the optimiser and the schedule, and print the parameter groups."""
         optimizer = instantiate(self.optimizer_config, self.model)
         if self.trainer.is_global_zero:
             print_parameter_groups(optimizer.param_groups)
@@ -105,15 +107,15 @@ class Segmenter(LightningModule):
 
     @property
     def decay_length(self) -> int | None:
-        """Iterations over which the rate decays; None where the schedule has no end.
+        """The number of steps over which the learning rate decays; None if the schedule has no end.
 
         Raises:
-            UserError: if that is to be the length of a run that has none.
+            UserError: if the schedule should last as long as a run that has no end.
         """
         if "total_iters" not in self.scheduler_config:
             return None
         length = self.scheduler_config["total_iters"] or self.trainer.estimated_stepping_batches
         if length == float("inf"):
-            raise UserError("a run without end (trainer.max_steps=-1) has no length to decay over: set it, "
-                            "trainer.max_epochs or scheduler.total_iters")  # fmt: skip
+            raise UserError("the learning rate cannot decay over a run without end (trainer.max_steps=-1): set "
+                            "trainer.max_steps, trainer.max_epochs or scheduler.total_iters")  # fmt: skip
         return int(length)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer from its config, for training and evaluation alike."""
+"""Build Lightning's Trainer from its config, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ log = logging.getLogger(__name__)
 
 
 def build_trainer(config: DictConfig, **options: Any) -> Trainer:
-    """The Trainer of conf/trainer with callbacks, loggers and the like; ``precision=auto`` is settled here.
+    """Return the Trainer of a config of conf/trainer; ``precision=auto`` is resolved here.
+
+    Args:
+        config: of the trainer.
+        options: further arguments of the Trainer, such as callbacks and loggers.
 
     Raises:
-        UserError: if the machine has not what the config asks for.
+        UserError: if the machine lacks the hardware that the config asks for.
     """
     settings = dict(config)
     device = resolve_accelerator(settings.get("accelerator", "auto"))
     if settings.get("accelerator") == "gpu" and device == "cpu":
         raise UserError("trainer.accelerator=gpu: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu")
     if settings.get("sync_batchnorm") and device == "cpu":
-        raise UserError("trainer.sync_batchnorm=true: torch has it on GPUs only; set it to false, or trainer=ddp_cpu")
+        raise UserError(
+            "trainer.sync_batchnorm=true: torch supports it on GPUs only; set it to false, or choose trainer=ddp_cpu"
+        )
     if settings.setdefault("precision", "auto") == "auto":
         settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
         log.info("precision: %s (%s)", settings["precision"], reason)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings say what our own lines say better
-    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 on torch 2.13; nothing to act on
-    # Metrics add up their own counts over the processes before anything is logged.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hide its start-up lines, which repeat ours
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
+    # The metrics add up their counts over all processes before they are logged.
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
     plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
     callbacks = [*options.pop("callbacks", []), WorkerNames()]

@@ -1,10 +1,10 @@
-"""What a validation finds: the Segmenter feeds it, CRFRefinement refines for it, callbacks read it."""
+"""The results of a validation: the Segmenter adds batches, CRFRefinement refines their scores, callbacks read them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from concurrent.futures import TimeoutError as WaitedTooLong
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -14,48 +14,48 @@ from torch import Tensor
 
 from src.metrics import SegmentationMetrics, TrimapMetrics
 from src.models.geometry import upsample_scores
-from src.runs.figures import CRF, NETWORK, Method, figure_name
+from src.runs.figures import CRF, NETWORK, Method, metric_name
 from src.system.futures import OrderedFutures
 from src.training.datamodule import Batch
 
-Results = Mapping[Method, Mapping[str, Tensor]]  # by method: what SegmentationMetrics.compute gives, on the CPU
+Results = Mapping[Method, Mapping[str, Tensor]]  # by method: SegmentationMetrics.compute(), on the CPU
 
 
 class LabelledImage(NamedTuple):
-    """One image of a validation, its truth, and the label map that a method gave it."""
+    """One image of a validation, its true labels, and the prediction of a method."""
 
-    place: int  # in the order of this process, from 0
+    position: int  # counted from 0, in the order of this process
     id: str
     image: UInt8[Tensor, "3 height width"]
     truth: UInt8[Tensor, "height width"]
     method: Method
-    label: Tensor  # (height, width), integer
+    prediction: Tensor  # (height, width), integer
 
 
 class Refinement(Protocol):
-    """What refines score maps while the network goes on."""
+    """Refines score maps while the network computes the next ones."""
 
     time_limit: float
 
     def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor] | None:
-        """Return a future of the image's label map; None where it is not to be refined."""
+        """Return a future of the image's refined label map; None if the image is not to be refined."""
 
     def give_up(self, error: BaseException) -> None:
-        """Stop refining after a worker was lost; raises where a validation makes no sense without."""
+        """Stop refining after a worker was lost; raise an error if the validation is pointless without the CRF."""
 
 
 class Validation:
-    """Counts and label maps of one validation, by method.
+    """Counts and predictions of one validation, by method.
 
-    ``results`` waits for the images that the CRF is still refining, so that nothing depends on the order of callbacks.
+    ``results`` waits for the images that the CRF is still refining, so the order of callbacks does not matter.
 
     Args:
-        classes: their names.
+        classes: names of the classes.
 
     Attributes:
-        readers: functions that get every ``LabelledImage`` as soon as there is one.
-        refinement: refines the next validation's score maps; None for the network alone.
-        trimap: widest band around void to count in, in pixels; 0 for none.
+        readers: functions that are called with every ``LabelledImage`` as soon as it is predicted.
+        refinement: refines the score maps of the next validation; None for the network alone.
+        trimap: width in pixels of the widest band around void to count in; 0 for none.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -67,15 +67,15 @@ class Validation:
         self.waiting = OrderedFutures(self.count_refined)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Validation:
-        """A copy of a network, such as the average of its weights, has found nothing yet."""
+        """Return an empty validation: a copy of a network, such as the average of its weights, has no results yet."""
         return Validation(self.classes)
 
     def begin(self, device: torch.device, agree: Callable[[bool], bool] = bool) -> None:
-        """Start anew.
+        """Reset all counts.
 
         Args:
             device: of the predictions.
-            agree: whether something holds on all processes; called once, by the first reader of ``results``.
+            agree: tells whether a condition holds on all processes; called once, when ``results`` is first read.
         """
         self.agree = agree
         self.images = 0
@@ -85,30 +85,31 @@ class Validation:
         self.metrics = {method: self.new_metrics().to(device) for method in methods}
 
     def new_metrics(self) -> SegmentationMetrics:
+        """Return empty counts."""
         count = len(self.classes)
         return TrimapMetrics(count, self.trimap) if self.trimap else SegmentationMetrics(count)
 
     def add(self, batch: Batch, scores: Float[Tensor, "batch classes rows columns"]) -> None:
-        """Count a batch, and hand its score maps to the CRF."""
+        """Count the network's predictions of a batch, and submit its score maps to the CRF."""
         predictions = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
         self.metrics[NETWORK].update(predictions, batch["label"])
         images = zip(batch["id"], batch["image"], batch["label"], predictions, scores, strict=True)
-        for id_, image, truth, prediction, score_map in images:
-            found = LabelledImage(self.images, id_, image, truth, NETWORK, prediction)
+        for id_, pixels, truth, prediction, score_map in images:
+            image = LabelledImage(self.images, id_, pixels, truth, NETWORK, prediction)
             self.images += 1
-            self.publish(found)
-            with self.surviving_lost_workers():
-                if self.refinement is not None and (future := self.refinement.submit(image, score_map)) is not None:
-                    self.waiting.add(future, found._replace(method=CRF))
+            self.publish(image)
+            with self.survive_lost_workers():
+                if self.refinement is not None and (future := self.refinement.submit(pixels, score_map)) is not None:
+                    self.waiting.add(future, image._replace(method=CRF))
 
     def wait(self) -> None:
         """Wait for the images of this process that are still being refined."""
-        with self.surviving_lost_workers():
+        with self.survive_lost_workers():
             self.waiting.finish()
 
     @property
     def results(self) -> Results:
-        """What was counted on all processes, by method; without the CRF where any process has lost its workers."""
+        """The metrics over all processes by method; without the CRF if any process has lost its workers."""
         if self.computed is None:
             self.wait()
             if not self.agree(CRF in self.metrics):
@@ -119,23 +120,24 @@ class Validation:
             }
         return self.computed
 
-    def count_refined(self, future: Future[Tensor], found: LabelledImage) -> None:
-        """Count an image that has been refined, or is about to be."""
+    def count_refined(self, future: Future[Tensor], image: LabelledImage) -> None:
+        """Count an image that has been refined, waiting for it if necessary."""
         assert self.refinement is not None
-        label = future.result(self.refinement.time_limit).to(found.truth.device)
-        self.metrics[CRF].update(label, found.truth)
-        self.publish(found._replace(label=label))
+        prediction = future.result(self.refinement.time_limit).to(image.truth.device)
+        self.metrics[CRF].update(prediction, image.truth)
+        self.publish(image._replace(prediction=prediction))
 
-    def publish(self, found: LabelledImage) -> None:
+    def publish(self, image: LabelledImage) -> None:
+        """Pass an image to all readers."""
         for reader in self.readers:
-            reader(found)
+            reader(image)
 
     @contextmanager
-    def surviving_lost_workers(self) -> Iterator[None]:
-        """Go on without the CRF where one of its workers hangs or was killed."""
+    def survive_lost_workers(self) -> Iterator[None]:
+        """Continue without the CRF if one of its workers hangs or was killed within the block."""
         try:
             yield
-        except (WaitedTooLong, BrokenExecutor) as error:
+        except (FutureTimeout, BrokenExecutor) as error:
             refinement, self.refinement = self.refinement, None
             self.waiting.clear()
             self.metrics.pop(CRF, None)
@@ -143,18 +145,25 @@ class Validation:
             refinement.give_up(error)
 
 
-def figures_of(
+def collect_metrics(
     results: Results, classes: Sequence[str], split: str = "val", by_class: Sequence[str] = ("iou",)
 ) -> dict[str, float]:
-    """Return the figures of a validation by name: SPLIT/miou, SPLIT/miou_crf, SPLIT/iou/CLASS, ..."""
-    figures = {}
+    """Return the metrics of a validation by name: SPLIT/miou, SPLIT/miou_crf, SPLIT/iou/CLASS, ...
+
+    Args:
+        results: the metrics by method.
+        classes: names of the classes.
+        split: first part of every name.
+        by_class: the metrics to return for each class.
+    """
+    metrics = {}
     for method, values in results.items():
-        for figure in ("miou", "pixel_accuracy", "mean_accuracy"):
-            figures[figure_name(figure, method, split)] = float(values[figure])
-        for figure in by_class:
-            for class_, value in zip(classes, values[figure].tolist(), strict=True):
-                figures[figure_name(figure, method, split, class_)] = value
-    return figures
+        for metric in ("miou", "pixel_accuracy", "mean_accuracy"):
+            metrics[metric_name(metric, method, split)] = float(values[metric])
+        for metric in by_class:
+            for class_, value in zip(classes, values[metric].tolist(), strict=True):
+                metrics[metric_name(metric, method, split, class_)] = value
+    return metrics
 
 
 def has_trimap(results: Results) -> bool:

@@ -1,4 +1,4 @@
-"""The paper's search (section 4): a coarse grid, then finer ones around the best."""
+"""The paper's search (section 4): a coarse grid, then finer ones around the best point."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from src.errors import UserError
-from src.tuning.search import SEARCHED, Trial, Values, described
+from src.tuning.search import SEARCHED, Trial, Values, format_values
 
 log = logging.getLogger(__name__)
 
@@ -15,14 +15,14 @@ MOST_REFINED = 20  # finer grids; each halves the step
 
 
 class Grid:
-    """Every configuration of a grid, then in each round the best so far and its neighbours at half the step before.
+    """Proposes all points of a grid, then in each round the neighbours of the best point, at half the last step.
 
     Args:
-        grid: values by parameter. One that has a single value stays at it.
-        refine: rounds after the first.
+        grid: values by parameter. A parameter with a single value keeps it.
+        refine: number of finer rounds.
 
     Raises:
-        UserError: if there is no such grid.
+        UserError: if a value is not valid.
     """
 
     def __init__(self, grid: Mapping[str, Sequence[float]], refine: int) -> None:
@@ -40,21 +40,25 @@ class Grid:
         self.refine = refine
 
     def __call__(self, done: Sequence[Trial]) -> Iterator[tuple[Values, int]]:
-        asked: set[tuple[float, ...]] = set()
+        """Yield configurations and their round, 0 for the coarse grid."""
+        proposed: set[tuple[float, ...]] = set()
         steps = {name: smallest_step(values) for name, values in self.grid.items()}
         points = list(itertools.product(*self.grid.values()))
         for round in range(self.refine + 1):
             for point in points:
-                if point not in asked:
-                    asked.add(point)
+                if point not in proposed:
+                    proposed.add(point)
                     yield dict(zip(self.grid, point, strict=True)), round
             best = max(done, key=lambda trial: trial.miou)
-            log.info("%d configurations, best so far: %s, mean IoU %.2f", len(done), described(best), 100 * best.miou)
+            log.info(
+                "%d configurations, best so far: %s, mean IoU %.2f", len(done), format_values(best), 100 * best.miou
+            )
             steps = {name: step / 2 for name, step in steps.items()}
-            around = [dict.fromkeys(best.values[n] + sign * steps[n] for sign in (-1, 0, 1)) for n in self.grid]
-            points = list(itertools.product(*([value for value in values if value > 0] for values in around)))
+            neighbours = [dict.fromkeys(best.values[n] + sign * steps[n] for sign in (-1, 0, 1)) for n in self.grid]
+            points = list(itertools.product(*([value for value in values if value > 0] for values in neighbours)))
 
 
 def smallest_step(values: Sequence[float]) -> float:
+    """Return the smallest difference between two values; 0 if there is only one."""
     ordered = sorted(set(values))
     return min((high - low for low, high in itertools.pairwise(ordered)), default=0.0)

@@ -1,4 +1,4 @@
-"""What a search has counted, on disk: the same search goes on from it."""
+"""Keep the counts of a search on disk, so that the same search can be resumed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ import torch
 from src.tuning.search import Confusion, ScoredImage
 
 
-def digest_of(images: Sequence[ScoredImage]) -> str:
-    """Of their pixels and labels."""
-    found = hashlib.sha256()
-    for one in images:
-        for tensor in (one.image, one.label):
-            found.update(f"{tuple(tensor.shape)}".encode())
-            found.update(tensor.numpy().tobytes())
-    return found.hexdigest()[:16]
+def digest_images(images: Sequence[ScoredImage]) -> str:
+    """Return a digest of the pixels and labels of images."""
+    digest = hashlib.sha256()
+    for image in images:
+        for tensor in (image.image, image.label):
+            digest.update(f"{tuple(tensor.shape)}".encode())
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 class Journal:
-    """Confusion matrices on disk, a line of JSON each, written as soon as they are there: a search that is killed loses
-    the one it was at, and the next one goes on from there.
+    """Confusion matrices on disk, one line of JSON each, written as soon as they are counted.
+
+    A search that is killed loses only the configuration it was counting, and resumes after the last line.
 
     Args:
-        path: of the file; made where there is none.
+        path: file of the journal; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,12 +39,12 @@ class Journal:
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:  # the line that a kill cut off
+            except json.JSONDecodeError:  # a line that a kill has cut short
                 continue
             self.entries[json.dumps(entry["key"])] = torch.tensor(entry["confusion"]), entry["seconds"]
 
-    def once(self, key: Mapping[str, object], count: Callable[[], Confusion]) -> tuple[Confusion, float]:
-        """What ``count`` gives and the seconds it took; from the file where a line has this key."""
+    def get_or_count(self, key: Mapping[str, object], count: Callable[[], Confusion]) -> tuple[Confusion, float]:
+        """Return the result of ``count`` and the seconds it took, from the file if it has an entry with this key."""
         name = json.dumps(dict(key))
         if name not in self.entries:
             start = time.perf_counter()
@@ -53,11 +54,12 @@ class Journal:
         return self.entries[name]
 
     def append(self, entry: Mapping[str, object]) -> None:
+        """Add an entry to the file, and flush it to the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             end = file.seek(0, os.SEEK_END)
             if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
-                file.write(b"\n")  # after a line that was cut off
+                file.write(b"\n")  # end a line that a kill has cut short
             file.write(json.dumps(entry).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

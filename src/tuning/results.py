@@ -1,4 +1,4 @@
-"""What a search for a CRF's parameters leaves behind: figures, a table, a heat map."""
+"""Write and print the results of a search: metrics, a table and heat maps."""
 
 from __future__ import annotations
 
@@ -9,67 +9,69 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from src.drawing.plots import search_figure
-from src.drawing.tables import percent
+from src.drawing.plots import plot_search
+from src.drawing.tables import format_percent
 from src.metrics.confusion import ratios
 from src.runs.record import write_csv, write_json
 from src.tuning.search import Confusion, Trial
 
-Comparison = Mapping[str, Mapping[str, Confusion]]  # by part of the images (searched, held_back), by method
-METHODS = {"network": "network", "crf_before": "+ CRF as it was", "crf_tuned": "+ CRF tuned"}
-BEST = 10  # rows of the printed table
+Comparison = Mapping[str, Mapping[str, Confusion]]  # by part of the images (searched, held_back) and method
+TITLES = {"network": "network", "crf_before": "+ CRF before", "crf_tuned": "+ CRF tuned"}
+TABLE_ROWS = 10  # rows of the printed table
 
 
 def write_search(
     folder: Path, trials: Sequence[Trial], comparison: Comparison, images: Mapping[str, int], start: float
 ) -> None:
-    """results.csv (every configuration, best first), metrics.json and heatmap.png."""
+    """Write results.csv (every configuration, best first), metrics.json and heatmap.png."""
 
     ranked = sorted(trials, key=lambda trial: -trial.miou)
-    measured = [ratios(trial.confusion) for trial in ranked]
+    scores = [ratios(trial.confusion) for trial in ranked]
     write_csv(
         folder / "results.csv",
         {
             **{name: [trial.values[name] for trial in ranked] for name in ranked[0].values},
-            **{name: [float(values[name]) for values in measured] for name in ("miou", "pixel_accuracy")},
+            **{name: [float(values[name]) for values in scores] for name in ("miou", "pixel_accuracy")},
             "round": [trial.round for trial in ranked],
             "seconds": [trial.seconds for trial in ranked],
         },
     )
-    figures = {
+    metrics = {
         f"{part}/{name}/{method}": float(ratios(confusion)[name])
         for part, methods in comparison.items()
         for method, confusion in methods.items()
         for name in ("miou", "pixel_accuracy")
     }
-    figures |= {f"{part}/images": count for part, count in images.items()}
-    figures["seconds/search"] = sum(trial.seconds for trial in trials)  # of all runs that it took
-    figures["seconds/this_run"] = time.perf_counter() - start
-    write_json(folder / "metrics.json", figures)
+    metrics |= {f"{part}/images": count for part, count in images.items()}
+    metrics["seconds/search"] = sum(trial.seconds for trial in trials)  # over all runs of this search
+    metrics["seconds/this_run"] = time.perf_counter() - start
+    write_json(folder / "metrics.json", metrics)
     points = [({**trial.values}, 100 * trial.miou, trial.round) for trial in trials]
-    search_figure(points).savefig(folder / "heatmap.png", dpi=130)
+    plot_search(points).savefig(folder / "heatmap.png", dpi=130)
 
 
 def print_search(folder: Path, trials: Sequence[Trial], comparison: Comparison, preset: Path | None) -> None:
-    """The best configurations; what they gain on images that were searched on and on others; where it all lies."""
+    """Print the best configurations, their gain on images searched on and held back, and the files written."""
     console = Console()
     ranked = sorted(trials, key=lambda trial: -trial.miou)
-    table = Table(title=f"The best {min(BEST, len(ranked))} of {len(ranked)} configurations", title_justify="left")
+    table = Table(
+        title=f"The best {min(TABLE_ROWS, len(ranked))} of {len(ranked)} configurations", title_justify="left"
+    )
     for column in (*ranked[0].values, "mean IoU", "pixel accuracy"):
         table.add_column(column, justify="right")
-    for trial in ranked[:BEST]:
+    for trial in ranked[:TABLE_ROWS]:
         values = ratios(trial.confusion)
-        measured = (percent(float(values[name])) for name in ("miou", "pixel_accuracy"))
-        table.add_row(*(f"{value:g}" for value in trial.values.values()), *measured)
+        scores = (format_percent(float(values[name])) for name in ("miou", "pixel_accuracy"))
+        table.add_row(*(f"{value:g}" for value in trial.values.values()), *scores)
     console.print(table)
 
     table = Table(title="Mean IoU in %", title_justify="left")
     for column in ("", *("images searched on" if part == "searched" else "held back" for part in comparison)):
         table.add_column(column, justify="right" if column else "left")
     miou = {part: {m: float(ratios(c)["miou"]) for m, c in methods.items()} for part, methods in comparison.items()}
-    for method, title in METHODS.items():
-        table.add_row(title, *(percent(values[method]) for values in miou.values()))
-    for title, before in (("gain over the network", "network"), ("gain over the CRF as it was", "crf_before")):
+    for method, title in TITLES.items():
+        table.add_row(title, *(format_percent(values[method]) for values in miou.values()))
+    for title, before in (("gain over the network", "network"), ("gain over the CRF before", "crf_before")):
         table.add_row(title, *(f"{100 * (v['crf_tuned'] - v[before]):+.1f}" for v in miou.values()))
     console.print(table)
     console.print(f"{sum(trial.seconds for trial in trials):.0f} s for {len(trials)} configurations")

@@ -1,4 +1,4 @@
-"""Score maps of a network on disk, so that it looks at every image once."""
+"""Keep a network's score maps on disk, so that each image is computed once."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class ScoreCache:
-    """Score maps in float16, a file for each image (slim network, 480x360 pixels: 60 kB), by checkpoint and pixels.
+    """Score maps in float16, one file per image (slim network, 480x360 pixels: 60 kB).
 
-    Nothing that changes the scores can be mixed up: the folder is named by a digest of the checkpoint's bytes and of
-    settings, the files by one of the image.
+    Caches of different networks or settings cannot be mixed up: the folder's name is a digest of the checkpoint and the
+    settings, and a file's name is a digest of the image.
 
     Args:
-        root: of all caches.
-        ckpt: that the scores are of.
-        settings: all else that they depend on.
-        predictor: builds the network; called only where a score map is missing.
+        root: folder of all caches.
+        ckpt: checkpoint of the network.
+        settings: everything else that the scores depend on.
+        predictor: builds the network; called only if a score map is missing.
     """
 
     def __init__(self, root: Path, ckpt: Path, settings: Any, predictor: Callable[[], Predictor]) -> None:
@@ -40,17 +40,17 @@ class ScoreCache:
         self.predictor = predictor
 
     def load(self, dataset: SegmentationDataset, indices: Sequence[int]) -> list[ScoredImage]:
-        """Images, labels and scores, all in memory: 4 bytes a pixel."""
+        """Return images, labels and scores of a data set; all of them are in memory, 4 bytes per pixel."""
         console = Console()
         scored, missing = [], 0
         predictor: Predictor | None = None
         for index in track(indices, "score maps", console=console, transient=True, disable=not console.is_terminal):
             image, label, _ = dataset[index]
-            path = self.folder / f"{digest(image)}.npy"
-            scores = read(path)
+            path = self.folder / f"{digest_image(image)}.npy"
+            scores = read_scores(path)
             if scores is None:
                 predictor = predictor or self.predictor()
-                scores = half(predictor.scores(image).float().cpu().numpy())
+                scores = to_half(predictor.scores(image).float().cpu().numpy())
                 save(path, partial(np.save, arr=scores))
                 missing += 1
             parts = (np.ascontiguousarray(image.transpose(2, 0, 1)), np.array(label), scores)
@@ -59,8 +59,8 @@ class ScoreCache:
         return scored
 
 
-def read(path: Path) -> np.ndarray | None:
-    """None where there is none, or a damaged one."""
+def read_scores(path: Path) -> np.ndarray | None:
+    """Return the scores in a file; None if it is missing or damaged."""
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -70,12 +70,12 @@ def read(path: Path) -> np.ndarray | None:
         return None
 
 
-def half(scores: np.ndarray) -> np.ndarray:
-    """As float16, whose range (65,504) no sensible score leaves."""
+def to_half(scores: np.ndarray) -> np.ndarray:
+    """Return scores as float16, clipped to its range of +-65,504, which no sensible score exceeds."""
     limit = np.finfo(np.float16).max
     return scores.clip(-limit, limit).astype(np.float16)
 
 
-def digest(image: np.ndarray) -> str:
-    """Of its size and pixels."""
+def digest_image(image: np.ndarray) -> str:
+    """Return a digest of an image's size and pixels."""
     return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A search for the CRF's parameters: what it counts, and how a searcher is asked for configurations."""
+"""The search for the CRF's parameters: its data types, its loop, and the counting of one configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Confusion = Integer[Tensor, "classes classes"]
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """What refinement starts from, and what it should find."""
+    """An image with the network's scores and its true labels."""
 
     image: UInt8[Tensor, "3 height width"]
     label: UInt8[Tensor, "height width"]
@@ -31,7 +31,14 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration, counted. round: 0 for the coarse grid or random draws, 1, 2, ... for what builds on those."""
+    """A configuration and its counts.
+
+    Attributes:
+        values: the CRF's parameters.
+        round: 0 for the coarse grid or random draws, 1, 2, ... for the rounds that build on these.
+        confusion: pixels by true class (row) and predicted class (column).
+        seconds: time to count it.
+    """
 
     values: Values
     round: int
@@ -40,51 +47,62 @@ class Trial:
 
     @property
     def miou(self) -> float:
+        """The mean IoU over classes, in 0..1."""
         return float(ratios(self.confusion)["miou"])
 
 
-# Gives configurations and their rounds; before it is asked for the next, the trials it was given hold the last one's.
+# A searcher yields configurations and their rounds. It gets a list of trials, to which each result is appended before
+# the next configuration is asked for.
 Searcher = Callable[[Sequence[Trial]], Iterator[tuple[Values, int]]]
 
 
 def search(count: Callable[[Values], tuple[Confusion, float]], searcher: Searcher) -> Iterator[Trial]:
-    """Everything that the searcher comes up with, counted.
+    """Yield a trial for each configuration that the searcher proposes.
 
     Args:
-        count: gives the confusion matrix of a configuration, and the seconds that it took.
+        count: returns the confusion matrix of a configuration, and the seconds that it took.
+        searcher: proposes configurations.
     """
-    done: list[Trial] = []
-    for values, round in searcher(done):
-        done.append(Trial(values, round, *count(values)))
-        yield done[-1]
+    trials: list[Trial] = []
+    for values, round in searcher(trials):
+        trials.append(Trial(values, round, *count(values)))
+        yield trials[-1]
 
 
-def described(trial: Trial) -> str:
+def format_values(trial: Trial) -> str:
+    """Return the parameters of a trial as NAME=VALUE pairs."""
     return " ".join(f"{name}={value:g}" for name, value in trial.values.items())
 
 
 def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str, list[int]]:
-    """Indices to search on and to hold back, drawn by the seed; no index is in both."""
+    """Return the indices of images to search on and to hold back, drawn at random without overlap.
+
+    Args:
+        count: number of images.
+        most: number of images to search on at most.
+        held_back: share of all images to hold back.
+        seed: of the draw.
+    """
     order = np.random.default_rng(seed).permutation(count).tolist()
     kept = min(most, round(held_back * count), count - 1)
     return {"searched": sorted(order[kept : kept + most]), "held_back": sorted(order[:kept])}
 
 
 def refined_confusion(crf: DenseCRF, images: Sequence[ScoredImage], classes: int, workers: int | None) -> Confusion:
-    """Return the confusion matrix of all images after the CRF; each core refines one image at a time."""
+    """Return the confusion matrix of all images after the CRF; each worker refines one image at a time."""
     metrics = SegmentationMetrics(classes)
     pending: OrderedFutures[Tensor, Tensor] = OrderedFutures(lambda f, label: metrics.update(f.result(), label))
     with RefinementPool(crf, workers) as pool:
-        for one in images:
-            stride = score_stride(one.scores.shape[-2:], one.image.shape[-2:])
-            pending.add(pool.refine(one.image, one.scores, stride), one.label)
+        for image in images:
+            stride = score_stride(image.scores.shape[-2:], image.image.shape[-2:])
+            pending.add(pool.refine(image.image, image.scores, stride), image.label)
         pending.finish()
     return metrics.confusion
 
 
 def network_confusion(images: Sequence[ScoredImage], classes: int) -> Confusion:
-    """Counts of all images without a CRF."""
+    """Return the confusion matrix of all images without a CRF."""
     metrics = SegmentationMetrics(classes)
-    for one in images:
-        metrics.update(upsample_scores(one.scores[None].float(), one.label.shape)[0].argmax(0), one.label)
+    for image in images:
+        metrics.update(upsample_scores(image.scores[None].float(), image.label.shape)[0].argmax(0), image.label)
     return metrics.confusion

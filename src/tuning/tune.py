@@ -16,24 +16,31 @@ from src.crf import DenseCRF
 from src.errors import UserError
 from src.prediction.predictor import Predictor
 from src.system.files import write_text
-from src.training.restore import dataset_of, load_segmenter
-from src.tuning.journal import Journal, digest_of
+from src.training.restore import build_dataset, load_segmenter
+from src.tuning.journal import Journal, digest_images
 from src.tuning.results import Comparison, print_search, write_search
 from src.tuning.score_cache import ScoreCache
 from src.tuning.search import Confusion, Trial, Values, network_confusion, refined_confusion, search, split_images
 
-MARK = "# Tuned by python -m src.tune_crf"  # how a preset of a search begins; nothing else is overwritten
+PRESET_HEADER = "# Tuned by python -m src.tune_crf"  # only presets that begin with it are overwritten
 
 
 def tune(config: DictConfig, presets: Path | None = None) -> Trial:
-    """Search, compare on images that the search has not seen, write the preset; returns the best configuration.
+    """Search, compare the result on images that the search has not seen, and write it as a preset.
 
     Args:
-        presets: the folder that the preset goes to; None: the one where crf=NAME finds it.
+        config: of the command.
+        presets: folder of the preset; None for the one where crf=NAME finds it.
+
+    Returns:
+        The best configuration.
+
+    Raises:
+        UserError: if the preset cannot be written, or the checkpoint or the data set cannot be used.
     """
     start = time.perf_counter()
-    preset = free_preset(config.name, presets or writable_conf() / "crf")
-    base = base_of(config)
+    preset = preset_path(config.name, presets or writable_conf() / "crf")
+    base = initial_crf(config)
     if config.images < 1:
         raise UserError(f"images={config.images}: must be 1 or more")
     if not 0 <= config.held_back < 1:
@@ -41,9 +48,9 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
 
     searcher = instantiate(config.search)
     segmenter = load_segmenter(config.ckpt)
-    build_crf(base)  # says which engine serves; once is enough
+    build_crf(base)  # logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
-    dataset = dataset_of(segmenter, config.dataset, config.split)
+    dataset = build_dataset(segmenter, config.dataset, config.split)
     options = {"inference": instantiate(config.inference), "accelerator": config.accelerator}
     settings = OmegaConf.to_container(config.inference), config.accelerator, config.precision
     cache = ScoreCache(
@@ -54,13 +61,13 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     )
     splits = split_images(len(dataset), config.images, config.held_back, config.seed)
     images = {part: cache.load(dataset, indices) for part, indices in splits.items()}
-    digests = {part: digest_of(those) for part, those in images.items()}
+    digests = {part: digest_images(part_images) for part, part_images in images.items()}
     journal, classes = Journal(cache.folder / "counts.jsonl"), len(segmenter.classes)
 
     def count(values: Values, part: str = "searched") -> tuple[Confusion, float]:
         crf = build_crf({**base, **values})
         key = {"crf": repr(crf), "images": digests[part]}
-        return journal.once(key, lambda: refined_confusion(crf, images[part], classes, config.workers))
+        return journal.get_or_count(key, lambda: refined_confusion(crf, images[part], classes, config.workers))
 
     trials = list(search(count, searcher))
     best = max(trials, key=lambda trial: trial.miou)
@@ -75,36 +82,36 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     }
     folder = Path(config.paths.output_dir)
     settings_found = OmegaConf.to_yaml({"_target_": "src.crf.DenseCRF", **base, **best.values})
-    text = f"{MARK} ckpt={config.ckpt}; table, figures and time are in {folder}\n{settings_found}"
+    text = f"{PRESET_HEADER} ckpt={config.ckpt}; table, metrics and times are in {folder}\n{settings_found}"
     for path in filter(None, (folder / "crf.yaml", preset)):
         write_text(path, text)
-    write_search(folder, trials, comparison, {part: len(those) for part, those in images.items()}, start)
+    write_search(folder, trials, comparison, {part: len(part_images) for part, part_images in images.items()}, start)
     print_search(folder, trials, comparison, preset)
     return best
 
 
 def build_crf(values: dict[str, Any]) -> DenseCRF:
-
+    """Build a CRF, and turn invalid parameters into a ``UserError``."""
     try:
         return DenseCRF(**values)
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
 
 
-def base_of(config: DictConfig) -> dict[str, Any]:
-    """The CRF that the search begins with."""
+def initial_crf(config: DictConfig) -> dict[str, Any]:
+    """Return the parameters of the CRF that the search begins with."""
     if not config.crf:
         raise UserError("crf=none: choose the preset to begin with, such as crf=deeplab")
     container: Any = OmegaConf.to_container(config.crf)
     return {name: value for name, value in container.items() if name != "_target_"}
 
 
-def free_preset(name: str | None, presets: Path) -> Path | None:
-    """Return the file that the result goes to, for ``crf=NAME``.
+def preset_path(name: str | None, presets: Path) -> Path | None:
+    """Return the file for ``crf=NAME`` that the result goes to; None if there is no name.
 
     Raises:
-        UserError: if the name is that of a preset that no search has written, or of one of an installed package, or
-            if the folder cannot be written to.
+        UserError: if a preset of that name was not written by a search or belongs to an installed package, or the
+            folder cannot be written to.
     """
     if name is None:
         return None
@@ -113,7 +120,7 @@ def free_preset(name: str | None, presets: Path) -> Path | None:
         raise UserError(f"name={name}: give letters, digits, _ and - for crf=NAME")
     packaged = CONF / "crf" / path.name
     hidden = INSTALLED and packaged.exists()  # crf=NAME finds the package's preset first
-    if hidden or (path.exists() and not path.read_text().startswith(MARK)):
+    if hidden or (path.exists() and not path.read_text().startswith(PRESET_HEADER)):
         taken = packaged if hidden else path
         raise UserError(f"name={name}: {taken} was not written by a search and stays; choose another name=")
     try:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from src.data import CamVid, train_transform
 from src.system.processes import cores
-from src.training.datamodule import SegmentationDataModule, Tensors
+from src.training.datamodule import AugmentedSamples, SegmentationDataModule
 from tests.benchmarks.training import CROP, seconds, step
 from tests.crf.samples import data_folder
 
@@ -70,10 +70,10 @@ def main() -> None:
         for name, function in {
             "read from JPEG and PNG": files.train_set.__getitem__,
             "read from the cache": packed.train_set.__getitem__,
-            "files, crop and mirror": Tensors(files.train_set, files.augmentation).__getitem__,
-            "cache, crop and mirror": Tensors(packed.train_set, packed.augmentation).__getitem__,
-            "files, scale, crop and mirror": Tensors(files.train_set, jitter).__getitem__,
-            "cache, scale, crop and mirror": Tensors(packed.train_set, jitter).__getitem__,
+            "files, crop and mirror": AugmentedSamples(files.train_set, files.augmentation).__getitem__,
+            "cache, crop and mirror": AugmentedSamples(packed.train_set, packed.augmentation).__getitem__,
+            "files, scale, crop and mirror": AugmentedSamples(files.train_set, jitter).__getitem__,
+            "cache, scale, crop and mirror": AugmentedSamples(packed.train_set, jitter).__getitem__,
         }.items():
             table.add_row(name, f"{milliseconds(function):.2f}")
         console.print(table)

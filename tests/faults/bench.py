@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from src.runs.checkpoint_files import fault_of
+from src.runs.checkpoint_files import find_fault
 from tests.faults.commands import Training, content, differences, runs, trained
 
 
@@ -65,7 +65,7 @@ class Bench:
 
     def step(self, name: str) -> int:
         """Of the newest intact checkpoint; 0 where there is none."""
-        intact = [path for path in (self.folder / name).rglob("last.ckpt*") if not fault_of(path)]
+        intact = [path for path in (self.folder / name).rglob("last.ckpt*") if not find_fault(path)]
         return max((content(path)["global_step"] for path in intact), default=0)
 
     def short(self, line: str) -> str:

@@ -38,7 +38,7 @@ def kills(bench: Bench) -> Iterator[Outcome]:
         lost[fault].append(int(at.read_text()) - bench.step(name))
         command, differing = bench.gone_on(name)
         wrong[fault] += [f"{number}: {difference}" for difference in differing]
-        said[fault] = command.line("going on with the one before it") or said[fault] or command.line("ckpt=last is")
+        said[fault] = command.line("using the previous version") or said[fault] or command.line("ckpt=last is")
     for fault, steps in lost.items():
         if max(steps, default=0) > EVERY:
             wrong[fault].append(f"{max(steps)} iterations lost, with a checkpoint every {EVERY}")
@@ -94,7 +94,7 @@ def damaged_checkpoint(bench: Bench) -> Iterator[Outcome]:
         last.write_bytes(content[: len(content) // 3] if damage == "cut short" else content)
         lost = 13 - bench.step(name)
         command, wrong = bench.gone_on(name)
-        said = command.line("going on with the one before it")
+        said = command.line("using the previous version")
         yield Outcome(f"checkpoint damaged: {damage}", f"{lost} iterations", said, wrong)
 
 
@@ -136,7 +136,7 @@ def requeued(bench: Bench) -> Iterator[Outcome]:
     again = trained(bench.folder / "requeued", here, before=queued_again)
     wrong = [again.text] if again.wait() else differences(bench.reference, runs(bench.folder / "requeued"))
     yield Outcome(
-        "SLURM job queued again", f"{lost} iterations" if lost else NOTHING, again.line("SLURM queued"), wrong
+        "SLURM job queued again", f"{lost} iterations" if lost else NOTHING, again.line("SLURM requeued"), wrong
     )
 
 

@@ -31,9 +31,7 @@ def crf_worker(bench: Bench) -> Iterator[Outcome]:
         wrong = [] if missing == {(str(VALIDATION - 1), True)} else [f"figures: {missing}"]
         one, other = (content(folder / "checkpoints" / "last.ckpt") for folder in (bench.reference, run))
         wrong += [] if same(one["state_dict"], other["state_dict"]) else ["weights"]
-        yield Outcome(
-            fault, "the CRF's figures of that validation", command.line("goes without the CRF's figures"), wrong
-        )
+        yield Outcome(fault, "the CRF's metrics of that validation", command.line("without the CRF's metrics"), wrong)
 
 
 def damaged_cache(bench: Bench) -> Iterator[Outcome]:

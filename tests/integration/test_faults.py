@@ -56,13 +56,13 @@ def test_what_made_the_loss_nan_is_kept_to_be_looked_at(tmp_path: Path) -> None:
 def test_out_of_memory_says_what_to_turn(tmp_path: Path) -> None:
     status, command = disturbed(tmp_path / "logs", happening("want_memory", 3))
     assert status == 2, command.text
-    assert_one_line(command, "out of memory: lower data.batch_size", f"go on with ckpt={last(tmp_path / 'logs')}")
+    assert_one_line(command, "out of memory: lower data.batch_size", f"resume with ckpt={last(tmp_path / 'logs')}")
 
 
 def test_sigterm_leaves_a_checkpoint_and_143(tmp_path: Path) -> None:
     status, command = disturbed(tmp_path / "logs", happening("terminate", 3))
     assert status == 143
-    assert command.line(f"SIGTERM at step 3; go on with ckpt={last(tmp_path / 'logs')}")
+    assert command.line(f"SIGTERM at step 3; resume with ckpt={last(tmp_path / 'logs')}")
     assert step(last(tmp_path / "logs")) == 3
 
 
@@ -70,7 +70,7 @@ def test_a_dead_data_worker_is_named(tmp_path: Path) -> None:
     long = ("trainer.max_steps=24", "trainer.val_check_interval=24")  # beyond what is fetched ahead
     status, command = disturbed(tmp_path / "logs", happening("kill_data_worker", 3), "data.num_workers=2", *long)
     assert status == 2, command.text
-    assert_one_line(command, "lower num_workers", "go on with ckpt=")
+    assert_one_line(command, "lower num_workers", "resume with ckpt=")
     assert re.search(r"data worker 0 of training \(process \d+, SIGKILL\) died", command.line("error:")), command.text
 
 
@@ -79,7 +79,7 @@ def test_a_crf_worker_that_hangs_does_not_stop_training(tmp_path: Path) -> None:
     hanging = "crf._target_=tests.faults.accidents.HangingCRF", f"+crf.marker={tmp_path}/hung"
     status, command = disturbed(tmp_path / "logs", *hanging, "callbacks.crf.time_limit=1")
     assert status == 0, command.text
-    assert command.line("validation after 2 iterations: the CRF took more than 1 s", "training goes on")
+    assert command.line("validation after 2 steps: the CRF took more than 1 s", "training continues")
     assert "miou_crf" not in command.line("step      2")
     assert "miou_crf" in command.line("step      4")
     assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "val/miou_crf"} == {"3", "4"}
@@ -103,7 +103,7 @@ def test_a_killed_runs_folder_is_free_at_once_but_its_checkpoints_are_not(tmp_pa
     assert disturbed(tmp_path / "logs", here, happening("kill", 3), "data.num_workers=2")[0] == -signal.SIGKILL
     status, anew = disturbed(tmp_path / "logs", here)
     assert status == 2, anew.text
-    assert_one_line(anew, "holds a training already: go on with ckpt=")
+    assert_one_line(anew, "already holds a training run: resume it with ckpt=")
     assert step(last(tmp_path / "logs")) == 2
     status, again = disturbed(tmp_path / "logs", here, f"ckpt={last(tmp_path / 'logs')}")
     assert status == 0, again.text
@@ -115,7 +115,7 @@ def test_a_job_that_slurm_queues_again_goes_on(tmp_path: Path) -> None:
     assert disturbed(tmp_path / "logs", here, happening("terminate", 3))[0] == 143
     status, again = disturbed(tmp_path / "logs", here, before=queued_again)
     assert status == 0, again.text
-    assert again.line("SLURM queued this job again", str(last(tmp_path / "logs")))
+    assert again.line("SLURM requeued this job", str(last(tmp_path / "logs")))
     assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "train/loss"} == {"0", "1", "2", "3"}
 
 
@@ -126,7 +126,10 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     assert status == 2, command.text
     good = last(tmp_path / "logs")
     assert_one_line(
-        command, f"{good}: the checkpoint could not be written (File too large)", "make room", f"go on with ckpt={good}"
+        command,
+        f"{good}: the checkpoint could not be written (File too large)",
+        "make room",
+        f"resume with ckpt={good}",
     )
     assert step(good) == 1
 

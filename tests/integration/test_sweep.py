@@ -150,9 +150,9 @@ def test_a_training_that_sigterm_ended_stops_the_sweep() -> None:
     """It leaves with the status that shells expect; the sweep must not take that for one job's failure."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from src.training.accidents import plain_accidents
+    from src.training.accidents import explain_accidents
 
-    with pytest.raises(SystemExit) as left, plain_accidents(Mock()):
+    with pytest.raises(SystemExit) as left, explain_accidents(Mock()):
         raise SIGTERMException()
     assert left.value.code == 143
     assert stops(left.value)

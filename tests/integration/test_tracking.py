@@ -20,8 +20,8 @@ from scipy.ndimage import maximum_filter
 from src.cli.resolvers import slug
 from src.errors import UserError
 from src.runs import loggers
-from src.runs.loggers import finished_wandb
-from src.runs.provenance import shareable
+from src.runs.loggers import closed_wandb
+from src.runs.provenance import shareable_config
 from src.training.callbacks import Rates, rates
 from src.training.fit import build_loggers
 from tests.cli.test_conf import compose
@@ -219,7 +219,7 @@ def test_what_sigterm_stops_is_preempted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("wandb.run", run)
 
     def stopped() -> None:
-        with finished_wandb():
+        with closed_wandb():
             sys.exit(143)
 
     with pytest.raises(SystemExit):
@@ -235,7 +235,7 @@ def test_home_and_environment_do_not_reach_the_loggers(monkeypatch: pytest.Monke
     read = ["+b='see file://${oc.env:PATH}'", "+c.unset='${oc.env:NO_SUCH_VARIABLE,7}'"]
     config = compose("dataset=camvid", "trainer=slurm", paths, *read)
     del config.hydra
-    told = shareable(config)
+    told = shareable_config(config)
     assert told["a"] == ["~/x", f"x{home}", f"{home}x", "~"]
     assert told["b"] == "see file://$PATH"
     assert told["c"] == {"unset": "7"}  # as OmegaConf has it

@@ -113,7 +113,7 @@ def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(two, tmp_path):
     done = run_command("train", *SMALL, *settings, *stop)
     assert done.returncode == 143, done.stderr
     last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
-    assert f"SIGTERM at step 3; go on with ckpt={last}" in done.stdout + done.stderr
+    assert f"SIGTERM at step 3; resume with ckpt={last}" in done.stdout + done.stderr
     (after,) = train(tmp_path / "after", *settings, f"ckpt={last}")
     assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(losses(two), rel=1e-5)
 
@@ -122,7 +122,7 @@ def test_sigterm_to_both_of_two_processes_leaves_one_checkpoint(two, tmp_path):
 def test_a_batch_that_does_not_divide_ends_both_processes(tmp_path):
     done = run_command("train", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", "data.batch_size=3")
     assert done.returncode != 0
-    assert "data.batch_size=3: cannot be shared out to 2 devices" in done.stderr
+    assert "data.batch_size=3: cannot be divided among 2 devices" in done.stderr
 
 
 def test_a_grid_on_several_devices_is_refused(tmp_path):

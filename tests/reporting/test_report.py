@@ -141,7 +141,7 @@ def test_another_baseline(sweep: Path, tmp_path: Path) -> None:
     rows = table(run(tmp_path, str(sweep), "images=0", "baseline=largefov"))
     assert float(rows["vanilla"]["delta_miou_crf"]) == pytest.approx(57 - 68)
     assert float(rows["vanilla"]["paper_delta_miou_crf"]) == pytest.approx(63.74 - 67.64)
-    with pytest.raises(UserError, match="baseline=largefv: no such row; there is vanilla, "):
+    with pytest.raises(UserError, match="baseline=largefv: no such row; the rows are vanilla, "):
         run(tmp_path, str(sweep), "images=0", "baseline=largefv")
 
 
@@ -193,10 +193,10 @@ def test_broken_folders_are_named_and_not_fatal(sweep: Path, tmp_path: Path) -> 
     rows, text = table(page), read(page).text
     for name, reason in {
         "torn": "metrics.json cannot be read",
-        "unfinished": "no figures: metrics.json is missing; the last iteration logged is 10 of 20",
+        "unfinished": "no metrics: metrics.json is missing; the last step logged is 10 of 20",
         "no_config": "config.yaml cannot be read",
         "no_miou": "metrics.json holds no mean IoU",
-        "words": "metrics.json holds something that is no number",
+        "words": "metrics.json holds a value that is not a number",
         "empty": "config.yaml is missing",
         "failed": "failed: loss is <nan>",
     }.items():

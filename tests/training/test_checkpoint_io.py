@@ -11,8 +11,8 @@ import torch
 
 from src.cli.compose import compose
 from src.errors import UserError
-from src.runs.checkpoint_files import newest_intact, previous
-from src.runs.history import find_best, find_last, note_run
+from src.runs.checkpoint_files import newest_intact, previous_path
+from src.runs.history import find_best_checkpoint, find_last_checkpoint, record_run
 from src.training.checkpoint_io import SafeCheckpointIO
 
 
@@ -30,7 +30,7 @@ def step(path: Path) -> int:
 
 
 def test_the_new_one_and_the_one_before_are_kept_and_nothing_else(path: Path) -> None:
-    assert (step(path), step(previous(path))) == (2, 1)
+    assert (step(path), step(previous_path(path))) == (2, 1)
     assert sorted(file.name for file in path.parent.iterdir()) == ["last.ckpt", "last.ckpt.previous"]
 
 
@@ -44,9 +44,9 @@ def test_damage_is_found_and_the_one_before_used(path: Path, damage: str, caplog
         path.unlink()
     with caplog.at_level(logging.WARNING):
         assert step(path) == 1
-    assert f"going on with the one before it, {previous(path)}" in caplog.text
-    previous(path).write_bytes(b"")
-    with pytest.raises(UserError, match="there is no intact checkpoint before it"):
+    assert f"using the previous version, {previous_path(path)}" in caplog.text
+    previous_path(path).write_bytes(b"")
+    with pytest.raises(UserError, match="its previous version is not intact either"):
         newest_intact(path)
 
 
@@ -60,7 +60,7 @@ def test_a_full_disk_leaves_the_last_good_one(path: Path, where: str, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(*((torch, "save", full) if where == "write" else (os, "fsync", unflushed)))
-    with pytest.raises(UserError, match=rf"could not be written .*go on with ckpt={path}"):
+    with pytest.raises(UserError, match=rf"could not be written .*resume with ckpt={path}"):
         SafeCheckpointIO().save_checkpoint({"step": 3}, path)
     monkeypatch.undo()
     assert step(path) == 2
@@ -77,26 +77,26 @@ def test_last_is_the_newest_runs(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other/checkpoints/last.ckpt"
     SafeCheckpointIO().save_checkpoint({"step": 9}, other)
     os.utime(other, (time.time() + 9, time.time() + 9))
-    assert find_last(tmp_path) == other
-    os.rename(other, previous(other))  # killed between two renames
-    assert find_last(tmp_path) == other
-    assert step(find_last(tmp_path)) == 9
-    note_run(tmp_path, other.parents[1])
-    note_run(tmp_path, path.parents[1])  # began last, whatever the clock says
-    assert find_last(tmp_path) == path
+    assert find_last_checkpoint(tmp_path) == other
+    os.rename(other, previous_path(other))  # killed between two renames
+    assert find_last_checkpoint(tmp_path) == other
+    assert step(find_last_checkpoint(tmp_path)) == 9
+    record_run(tmp_path, other.parents[1])
+    record_run(tmp_path, path.parents[1])  # began last, whatever the clock says
+    assert find_last_checkpoint(tmp_path) == path
     with pytest.raises(UserError, match=r"no run below .* has a checkpoint"):
-        find_last(tmp_path / "nowhere")
+        find_last_checkpoint(tmp_path / "nowhere")
 
 
 def test_last_of_an_evaluation_is_the_best_of_the_newest_run(path: Path, tmp_path: Path) -> None:
-    assert find_best(tmp_path) == path  # no validation yet
+    assert find_best_checkpoint(tmp_path) == path  # no validation yet
     best = path.with_name("best.ckpt")
     SafeCheckpointIO().save_checkpoint({"step": 1}, best)
     SafeCheckpointIO().save_checkpoint({"step": 0}, tmp_path / "older/checkpoints/last.ckpt")
-    note_run(tmp_path, tmp_path / "older")
-    note_run(tmp_path, path.parents[1])
+    record_run(tmp_path, tmp_path / "older")
+    record_run(tmp_path, path.parents[1])
     for command in ("evaluate", "predict", "export", "tune_crf"):
         config = compose(command, "ckpt=last", f"paths.log_dir={tmp_path}", output_dir=tmp_path / "out")
         assert Path(config.ckpt) == best
-    os.rename(best, previous(best))  # killed between two renames
-    assert find_best(tmp_path) == previous(best)
+    os.rename(best, previous_path(best))  # killed between two renames
+    assert find_best_checkpoint(tmp_path) == previous_path(best)

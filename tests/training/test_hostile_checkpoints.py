@@ -16,11 +16,11 @@ from src.evaluation.evaluate import evaluate
 from src.models.weights.pretrained import load_trained
 from src.prediction.export import export
 from src.prediction.predict import predict
-from src.reporting.examples import labelled
+from src.reporting.examples import predict_candidates
 from src.reporting.runs import Run
 from src.reporting.table import Row
 from src.training.callbacks import RunCheckpoint
-from src.training.restore import is_ours, load_segmenter, untrusted
+from src.training.restore import find_untrusted, is_own_class, load_segmenter
 from src.tuning.tune import tune
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.conftest import REPO
@@ -98,13 +98,13 @@ def test_a_call_is_found_wherever_it_hides(hostile: Callable[..., Path], trap: d
 
 @pytest.mark.parametrize("target", CALLS)
 def test_only_classes_that_we_define_may_be_called(target: str) -> None:
-    assert not is_ours(target)
-    assert any(untrusted({"_target_": target}))
+    assert not is_own_class(target)
+    assert any(find_untrusted({"_target_": target}))
 
 
 @pytest.mark.parametrize("target", [None, 3, ["os.system"], {"a": 1}, b"os.system"])
 def test_a_target_that_is_no_text_is_refused(target: object) -> None:
-    assert any(untrusted([{"_target_": target}]))
+    assert any(find_untrusted([{"_target_": target}]))
 
 
 def test_what_our_checkpoints_name_is_ours() -> None:
@@ -117,7 +117,7 @@ def test_what_our_checkpoints_name_is_ours() -> None:
         for group in groups:
             assert not [
                 fault
-                for fault in untrusted(OmegaConf.to_container(config[group]))
+                for fault in find_untrusted(OmegaConf.to_container(config[group]))
                 if not fault.startswith("refers to")  # resolved before a checkpoint gets it
             ]
 
@@ -188,7 +188,7 @@ def commands(path: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "predict": lambda: predict(composed(given, here, f"input={REPO / 'docs/images/trimap.png'}", name="predict")),
         "export": lambda: export(composed(given, here, "format=torchscript", name="export")),
         "tune_crf": lambda: tune(composed(given, here, "name=null", name="tune_crf")),
-        "report": lambda: labelled(Row([run]), 1, {}),
+        "report": lambda: predict_candidates(Row([run]), 1, {}),
     }
 
 

@@ -42,9 +42,9 @@ class Watch(L.Callback):
         self.name = ""
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
-        self.begun.append(state.batches_begun(trainer))
-        self.numbers.append(state.batch_number(trainer))
-        self.workers = len(state.loader_workers(trainer.train_dataloader))
+        self.begun.append(state.count_begun_batches(trainer))
+        self.numbers.append(state.get_batch_index(trainer))
+        self.workers = len(state.get_loader_workers(trainer.train_dataloader))
         if trainer.global_step == 3:
             self.save(trainer, "between iterations")
         if trainer.global_step == 4:  # 3 is the next to validate after, were it not for this
@@ -66,11 +66,11 @@ class Watch(L.Callback):
     def on_save_checkpoint(self, trainer, module, checkpoint) -> None:
         loops = checkpoint["loops"]["fit_loop"]
         before = loops["epoch_loop.batch_progress"]["total"]["ready"]
-        due_before = state.validation_is_due(checkpoint)
+        due_before = state.is_validation_due(checkpoint)
         state.mark_validation(checkpoint, due=True)
-        due = state.validation_is_due(checkpoint)
+        due = state.is_validation_due(checkpoint)
         state.mark_validation(checkpoint, due=False)
-        not_due = state.validation_is_due(checkpoint)
+        not_due = state.is_validation_due(checkpoint)
         state.forget_announced_batch(checkpoint)
         taken_back = before - loops["epoch_loop.batch_progress"]["total"]["ready"]
         self.checkpoints[self.name] = {
@@ -93,15 +93,15 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[L.Trainer, Watch]
 
 def test_plain_attributes(watched: tuple[L.Trainer, Watch]) -> None:
     trainer, watch = watched
-    assert watch in state.callbacks_of(trainer), CHANGED + "callbacks_of"
-    assert state.log_interval(trainer) == 5, CHANGED + "log_interval"
+    assert watch in state.get_callbacks(trainer), CHANGED + "get_callbacks"
+    assert state.get_log_interval(trainer) == 5, CHANGED + "get_log_interval"
 
 
 def test_batches_are_counted_over_the_whole_run(watched: tuple[L.Trainer, Watch]) -> None:
     _, watch = watched
-    assert watch.begun == list(range(1, STEPS + 1)), CHANGED + "batches_begun"
-    assert watch.numbers == list(range(STEPS)), CHANGED + "batch_number"
-    assert watch.workers == 1, "torch's DataLoader has changed: look at loader_workers"
+    assert watch.begun == list(range(1, STEPS + 1)), CHANGED + "count_begun_batches"
+    assert watch.numbers == list(range(STEPS)), CHANGED + "get_batch_index"
+    assert watch.workers == 1, "torch's DataLoader has changed: look at get_loader_workers"
 
 
 def test_logged_steps_are_the_optimisers(watched: tuple[L.Trainer, Watch]) -> None:
@@ -147,7 +147,7 @@ def test_the_training_loader_can_be_opened_before_training_and_again() -> None:
             fetcher = trainer.fit_loop._data_fetcher
             next(iter(fetcher))
             self.drawn = len(drawn)
-            state.fetch_anew(trainer)
+            state.restart_loader(trainer)
             next(fetcher)
             self.again = len(drawn)
 
@@ -159,4 +159,4 @@ def test_the_training_loader_can_be_opened_before_training_and_again() -> None:
     data = [torch.ones(1) for _ in range(BATCHES)]
     trainer.fit(Tiny(), DataLoader(data, sampler=Order()))
     assert asks.early, CHANGED + "has_begun_to_fetch"
-    assert (asks.drawn, asks.again) == (1, 2), CHANGED + "fetch_anew"
+    assert (asks.drawn, asks.again) == (1, 2), CHANGED + "restart_loader"

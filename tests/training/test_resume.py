@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from src.data import Shapes, train_transform
 from src.errors import UserError
 from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
-from src.training.continuing import carry_best, refuse_another
+from src.training.continuing import check_same_run, copy_best_checkpoint
 from src.training.datamodule import SegmentationDataModule
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
@@ -93,7 +93,7 @@ def run(
     })  # fmt: skip
     trainer = build_trainer(settings, callbacks=own, logger=CSVLogger(folder, name="", version=""))
     if ckpt:
-        carry_best(ckpt, checkpoints)
+        copy_best_checkpoint(ckpt, checkpoints)
     trainer.fit(segmenter, datamodule, ckpt_path=ckpt, weights_only=True)
     trainer.validate(segmenter, datamodule, verbose=False)
     return trainer
@@ -261,21 +261,21 @@ def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str]
     torch.save({"hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}, file)
     other = built(*overrides, classes=classes)
     if not said:
-        refuse_another(str(file), other)
+        check_same_run(str(file), other)
         return
     with pytest.raises(UserError) as refusal:
-        refuse_another(str(file), other)
+        check_same_run(str(file), other)
     assert str(file) in str(refusal.value)
     assert said in str(refusal.value)
 
 
 def test_a_rate_that_has_decayed_is_not_trained_on_with(tmp_path: Path, whole: tuple[Watch, L.Trainer]) -> None:
     last = Path(whole[1].default_root_dir) / "checkpoints/last.ckpt"
-    with pytest.raises(UserError, match=f"decays over {STEPS} iterations .now {STEPS + 4}.: .* trainer.max_steps"):
+    with pytest.raises(UserError, match=f"decays over {STEPS} steps .now {STEPS + 4}.: .* trainer.max_steps"):
         run(tmp_path, Watch(), ckpt=last, length={"max_steps": STEPS + 4})
 
 
 def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"weights\.pth: holds no training to go on with; init_from="):
-        refuse_another(str(tmp_path / "weights.pth"), built())
+    with pytest.raises(UserError, match=r"weights\.pth: not a checkpoint that can be resumed; .* init_from="):
+        check_same_run(str(tmp_path / "weights.pth"), built())

@@ -82,7 +82,5 @@ def test_more_processes_than_images_is_said(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 8)
     dataset = partial(Shapes, samples={"train": 8, "val": IMAGES}, size=65)
-    with pytest.raises(
-        DatasetError, match=r"7 validation images cannot be shared out to 8 devices; take fewer devices"
-    ):
+    with pytest.raises(DatasetError, match=r"7 validation images cannot be divided among 8 devices; use fewer devices"):
         SegmentationDataModule(dataset, None, batch_size=2, num_workers=0).val_dataloader()

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from src.crf import DenseCRF
 from src.errors import UserError
-from src.runs.figures import CRF, NETWORK, figure_name, is_refined
+from src.runs.figures import CRF, NETWORK, is_crf_metric, metric_name
 from src.training.callbacks import CRFRefinement, PredictionPictures, ServerArchive
-from src.training.validation import LabelledImage, Validation, figures_of
+from src.training.validation import LabelledImage, Validation, collect_metrics
 from tests.training.callbacks.test_crf import PARAMETERS, datamodule, segmenter, validate
 
 __all__ = ["datamodule", "segmenter"]  # fixtures
@@ -56,7 +56,7 @@ def test_counts_by_hand_without_and_with_refinement() -> None:
     """Two images: the network finds 0 twice, the refinement 1 twice; the truth is 0, then 1."""
     validation, later, read = Validation(["a", "b"]), Later(), []
     validation.refinement = later
-    validation.readers.append(lambda found: read.append((found.id, found.method, int(found.label[0, 0]))))
+    validation.readers.append(lambda image: read.append((image.id, image.method, int(image.prediction[0, 0]))))
     validation.begin(CPU)
     for truth in (0, 1):
         validation.add(batch_of(truth), scores_for(0))
@@ -66,12 +66,12 @@ def test_counts_by_hand_without_and_with_refinement() -> None:
     assert read[2:] == [("all 0", CRF, 1), ("all 1", CRF, 1)]
     assert results[NETWORK]["iou"].tolist() == [0.5, 0.0]
     assert results[CRF]["iou"].tolist() == [0.0, 0.5]
-    figures = figures_of(results, ["a", "b"])
-    assert figures["val/miou"] == figures["val/miou_crf"] == 0.25
-    assert (figures["val/iou/a"], figures["val/iou_crf/b"]) == (0.5, 0.5)
+    metrics = collect_metrics(results, ["a", "b"])
+    assert metrics["val/miou"] == metrics["val/miou_crf"] == 0.25
+    assert (metrics["val/iou/a"], metrics["val/iou_crf/b"]) == (0.5, 0.5)
 
 
-def test_a_lost_worker_costs_the_refined_figures_only() -> None:
+def test_a_lost_worker_costs_the_refined_metrics_only() -> None:
     validation, later = Validation(["a", "b"]), Later()
     later.time_limit = 0.01  # nothing is ever finished
     validation.refinement = later
@@ -91,22 +91,22 @@ def test_a_copy_has_found_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["val/miou_crf", "test/iou_crf/car", "best/pixel_accuracy_crf"])
-def test_refined_figures_are_known_by_name(name: str) -> None:
-    assert is_refined(name)
-    assert not is_refined(name.replace("_crf", ""))
+def test_metrics_with_crf_are_recognised_by_name(name: str) -> None:
+    assert is_crf_metric(name)
+    assert not is_crf_metric(name.replace("_crf", ""))
 
 
-def test_a_class_may_be_called_like_a_figure_with_crf() -> None:
-    assert not is_refined(figure_name("iou", NETWORK, class_="road_crf"))
+def test_a_class_may_be_called_like_a_metric_with_crf() -> None:
+    assert not is_crf_metric(metric_name("iou", NETWORK, class_="road_crf"))
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_the_order_of_callbacks_changes_nothing(segmenter, datamodule, tmp_path, order) -> None:
     refined: dict[str, np.ndarray] = {}
 
-    def keep(found: LabelledImage) -> None:
-        if found.method is CRF:
-            refined[found.id] = found.label.numpy()
+    def keep(image: LabelledImage) -> None:
+        if image.method is CRF:
+            refined[image.id] = image.prediction.numpy()
 
     callbacks = (
         CRFRefinement(DenseCRF(**PARAMETERS)),

@@ -178,7 +178,7 @@ def test_a_search_by_optuna_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_p
                 counts.append(values)
                 return hill(values)
 
-            return journal.once({"crf": values}, count)
+            return journal.get_or_count({"crf": values}, count)
 
         return [trial.values for trial in search(once, searcher("search=optuna", "trials=30"))]
 
@@ -210,7 +210,7 @@ def test_optuna_through_the_command(tmp_path: Path) -> None:
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(InstantiationException, match=r"search=optuna wants Optuna: pip install -e .*\[sweep\]"):
+    with pytest.raises(InstantiationException, match=r"search=optuna needs Optuna: pip install -e .*\[sweep\]"):
         run(tmp_path, "search=optuna")
 
 
@@ -222,7 +222,7 @@ def test_journal_loses_the_line_that_was_cut_off_and_no_other(tmp_path: Path) ->
             counted.append(number)
             return torch.full((2, 2), number)
 
-        return journal.once({"crf": number}, count)[0].tolist()
+        return journal.get_or_count({"crf": number}, count)[0].tolist()
 
     journal = Journal(path)
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""What happens around training."""
+"""The callbacks of training and evaluation."""
 
 from src.training.callbacks.archive import ServerArchive
 from src.training.callbacks.best import BestFigures

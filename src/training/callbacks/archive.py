@@ -1,4 +1,4 @@
-"""Predictions in the layout that the PASCAL VOC evaluation server takes."""
+"""Write predictions in the layout of the PASCAL VOC evaluation server."""
 
 import tarfile
 from pathlib import Path
@@ -14,14 +14,15 @@ FOLDERS = {NETWORK: "network", CRF: "crf"}
 
 
 class ServerArchive(Callback):
-    """Writes results/VOC2012/Segmentation/COMPETITION_SPLIT_cls/ID.png, and a .tar.gz of it to upload.
+    """Writes results/VOC2012/Segmentation/COMPETITION_SPLIT_cls/ID.png, and a .tar.gz of these files to upload.
 
-    One for the network, and one for the CRF where it runs.
+    There is one archive for the network, and one for the CRF if it runs.
 
     Args:
         folder: gets network/ and crf/, network.tar.gz and crf.tar.gz.
-        competition: "comp5" for training on VOC's data alone, "comp6" where other data had a part, as ImageNet weights.
-        split: that the server compares with.
+        competition: "comp5" if only VOC's data was used in training, "comp6" if other data was used too, as for
+            ImageNet weights.
+        split: the split that the server evaluates.
 
     Raises:
         ValueError: if the server has no such competition.
@@ -38,11 +39,11 @@ class ServerArchive(Callback):
         self.palette = module.palette.numpy()
         module.validation.readers.append(self.save)
 
-    def save(self, found: LabelledImage) -> None:
-        """Write a label map as a palette PNG."""
-        path = self.folder / FOLDERS[found.method] / self.layout / f"{found.id}.png"
+    def save(self, image: LabelledImage) -> None:
+        """Write a prediction as a palette PNG."""
+        path = self.folder / FOLDERS[image.method] / self.layout / f"{image.id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        indexed_image(found.label.cpu().numpy().astype("uint8"), self.palette).save(path)
+        indexed_image(image.prediction.cpu().numpy().astype("uint8"), self.palette).save(path)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)

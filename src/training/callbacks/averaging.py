@@ -1,4 +1,4 @@
-"""How ``lightning.pytorch.callbacks.WeightAveraging`` weighs the weights of each iteration."""
+"""The average of weights over steps, for ``lightning.pytorch.callbacks.WeightAveraging``."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,21 @@ Average = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def average_from(start: int) -> Average:
-    """The plain mean of the weights after iteration ``start``; until then the weights as they are.
+    """Return the plain mean of the weights after step ``start``; until then, the weights are not averaged.
 
-    Lightning's StochasticWeightAveraging counts in epochs, of which a run of so many iterations has no number.
+    Lightning's StochasticWeightAveraging counts in epochs, but a run here is a number of steps.
 
     Args:
-        start: iterations that do not count.
+        start: steps that are left out of the average.
+
+    Raises:
+        ValueError: if ``start`` is negative.
     """
     if start < 0:
         raise ValueError(f"start={start}: must not be negative")
 
     def average(averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        share = 1 / ((updates - start).clamp(min=0) + 1)  # stays on the device: no waiting for the GPU
+        share = 1 / ((updates - start).clamp(min=0) + 1)  # stays on the device, so nothing waits for the GPU
         return averaged + (current - averaged) * share
 
     return average

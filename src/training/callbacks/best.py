@@ -1,21 +1,22 @@
-"""The figures of the best checkpoint, among the curves."""
+"""Log the metrics of the best validation."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from src.runs.figures import figure_name
+from src.runs.figures import metric_name
 from src.training.segmenter import Segmenter
 
 
 class BestFigures(Callback):
-    """Logs ``best/miou``, ``best/miou_crf`` and ``best/step``, of the best validation so far, also when resumed.
+    """Logs ``best/miou``, ``best/miou_crf`` and ``best/step`` of the best validation so far, also after a resume.
 
-    W&B's summary and MLflow's table of runs end with the best thereby; TensorBoard's HPARAMS page has it as hp_metric.
+    With it, W&B's summary and MLflow's table of runs end with the best metrics; TensorBoard's HPARAMS page has them as
+    hp_metric.
 
     Args:
-        monitor: val/miou or val/miou_crf, as of the checkpoint that is kept.
+        monitor: val/miou or val/miou_crf, as in the callback that keeps the best checkpoint.
     """
 
     def __init__(self, monitor: str = "val/miou") -> None:
@@ -33,10 +34,10 @@ class BestFigures(Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         results = module.validation.results
-        figures = {figure_name("miou", method, "best"): float(values["miou"]) for method, values in results.items()}
-        # Where the CRF skips this validation, its figures are not known.
-        if figures.get(self.monitor, float("nan")) > self.best.get(self.monitor, float("-inf")):
-            self.best = {**figures, "best/step": float(trainer.global_step)}
+        metrics = {metric_name("miou", method, "best"): float(values["miou"]) for method, values in results.items()}
+        # If the CRF skips this validation, it has no metrics.
+        if metrics.get(self.monitor, float("nan")) > self.best.get(self.monitor, float("-inf")):
+            self.best = {**metrics, "best/step": float(trainer.global_step)}
         module.log_dict(self.best)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and self.monitor in self.best:

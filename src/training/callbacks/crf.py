@@ -1,4 +1,4 @@
-"""The dense CRF inside the validation loop."""
+"""Run the dense CRF during validation."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch import Tensor
 from src.crf import DenseCRF, RefinementPool
 from src.errors import UserError
 from src.models.geometry import score_stride
-from src.runs.figures import is_refined
+from src.runs.figures import is_crf_metric
 from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
 
 class CRFRefinement(Callback):
-    """Refines the validation's score maps while the network goes on with the next batch: ``val/miou_crf`` and so on.
+    """Refines the score maps of a validation while the network computes the next batch.
 
-    Where a worker hangs or is killed, a validation within training goes on without the CRF's figures and says so; one
-    by itself, whose purpose they are, ends with an error.
+    The CRF's metrics are logged as ``val/miou_crf`` and the like. If a worker hangs or is killed, a validation during
+    training continues without them and logs a warning. Outside of training, where these metrics are what the validation
+    is for, it ends with an error.
 
     Args:
-        crf: with its parameters and engine.
-        every_n_validations: skip the others; a validation outside of training is never skipped.
-        first_n: only so many images of each process, in the loader's order; None for all.
-        workers: images at a time; None for one a core.
+        crf: refines the images, with its parameters and engine.
+        every_n_validations: validations from one with CRF to the next; outside of training, every one has the CRF.
+        first_n: number of images of each process to refine, in the loader's order; None for all.
+        workers: images refined at once; None for one per core.
         time_limit: seconds to wait for an image at most.
 
     Raises:
@@ -68,11 +69,11 @@ class CRFRefinement(Callback):
         self.validations += trainer.state.fn == "fit" and not trainer.sanity_checking
         self.submitted = 0
         self.trainer = trainer
-        for name in [name for name in trainer.callback_metrics if is_refined(name)]:
-            del trainer.callback_metrics[name]  # the last validation's, should this one have none
+        for name in [name for name in trainer.callback_metrics if is_crf_metric(name)]:
+            del trainer.callback_metrics[name]  # of the last validation, in case this one has none
 
     def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor] | None:
-        """Return a future of the image's label map; None beyond the first n images."""
+        """Return a future of the image's label map; None after the first n images."""
         if self.submitted == self.first_n:
             return None
         if self.pool is None:
@@ -82,7 +83,7 @@ class CRFRefinement(Callback):
         return future
 
     def give_up(self, error: BaseException) -> None:
-        """Say what was lost; the next validation has new workers.
+        """Log why the CRF's workers were lost; the next validation starts new ones.
 
         Raises:
             UserError: outside of training.
@@ -92,10 +93,10 @@ class CRFRefinement(Callback):
         else:
             cause = f"the CRF took more than {self.time_limit:g} s for an image: raise callbacks.crf.time_limit"
         self.abandon()
-        line = f"validation after {self.trainer.global_step} iterations: {cause}, or set crf=none"
+        message = f"validation after {self.trainer.global_step} steps: {cause}, or set crf=none"
         if self.trainer.state.fn != "fit":
-            raise UserError(line) from error
-        log.warning("%s; it goes without the CRF's figures, training goes on", line)
+            raise UserError(message) from error
+        log.warning("%s; training continues, without the CRF's metrics of this validation", message)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         if self.pool is not None:
@@ -106,7 +107,7 @@ class CRFRefinement(Callback):
         self.abandon()
 
     def abandon(self) -> None:
-        """End the workers without waiting for what they are at."""
+        """End the workers without waiting for their images."""
         if self.pool is not None:
             self.pool.abandon()
             self.pool = None

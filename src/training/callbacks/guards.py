@@ -1,4 +1,4 @@
-"""What stops a run that has gone wrong, and what it leaves to look at."""
+"""Stop a run whose loss is no longer finite, and save what is needed to find out why."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from src.training.datamodule import Batch
 
 
 class FiniteLoss(Callback):
-    """Stops before a loss that is nan or infinite reaches the weights.
+    """Stops the run before a loss that is NaN or infinite reaches the weights.
 
-    The check waits for the device once an iteration.
+    The check waits for the device once per batch.
 
     Args:
-        path: gets the batch, the weights that met it, and the step; loads with ``weights_only=True``.
+        path: file for the batch, the weights and the step at which it happened; loads with ``weights_only=True``.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Validation of what training ends with."""
+"""Validate at the end of training."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class LastValidation(Callback):
-    """Validates after the last iteration too, whatever ``val_check_interval`` is.
+    """Validates after the last step too, whatever ``val_check_interval`` is.
 
-    Lightning validates every so many iterations and drops the rest: a run shorter than one interval would end
-    without a checkpoint, a longer one would lose its last iterations.
+    Lightning validates at a fixed interval only: a run shorter than one interval would end without a checkpoint, and a
+    longer one would lose its last steps.
     """
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        of_epochs = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
-        if trainer.global_step == trainer.max_steps or of_epochs:
-            trainer.should_stop = True  # asked to stop, Lightning validates first
+        ends_by_epochs = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        if trainer.global_step == trainer.max_steps or ends_by_epochs:
+            trainer.should_stop = True  # Lightning validates before it stops

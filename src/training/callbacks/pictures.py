@@ -1,4 +1,4 @@
-"""Predictions to look at, on disk and in the loggers."""
+"""Save pictures of predictions to disk and to the loggers."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage
 
 TRUTH = "truth (white: void)"
-TAGS = {TRUTH: "truth", NETWORK.title: "prediction", CRF.title: "crf"}  # of W&B's masks
+TAGS = {TRUTH: "truth", NETWORK.title: "prediction", CRF.title: "crf"}  # names of W&B's masks
 
 
 class PredictionPictures(Callback):
-    """One sheet a validation: image, truth, prediction and, where a CRF runs, its refinement, side by side.
+    """Draws a sheet for each validation: images, their true labels and the predictions, refined ones too if a CRF runs.
 
-    TensorBoard gets the sheet; W&B the images, with truth, prediction and refinement as masks to switch on and off.
+    TensorBoard gets the sheet. W&B gets the images, with the label maps as masks to switch on and off.
 
     Args:
-        folder: where the PNGs go, one for every validation.
-        count: samples on a sheet, evenly spread over the validation set, always the same.
-        name: of a sheet outside of training; within, it is the iteration.
+        folder: gets a PNG for every validation.
+        count: samples on a sheet, evenly spread over the validation set, the same ones every time.
+        name: file name of a sheet outside of training; during training it is the step.
     """
 
     def __init__(self, folder: str, count: int = 4, name: str = "best") -> None:
@@ -33,32 +33,32 @@ class PredictionPictures(Callback):
         self.folder = Path(folder)
         self.count = count
         self.name = name
-        self.chosen: frozenset[int] = frozenset()  # places in the validation set
-        self.shown: dict[int, dict[str, LabelledImage]] = {}  # by place and title
+        self.indices: frozenset[int] = frozenset()  # of the images to show, in the validation set
+        self.collected: dict[int, dict[str, LabelledImage]] = {}  # by index and title
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         assert isinstance(module, Segmenter)
         if trainer.is_global_zero:
-            module.validation.readers.append(self.keep)
+            module.validation.readers.append(self.collect)
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         images = 0 if trainer.sanity_checking else int(trainer.num_val_batches[0])  # one image a batch
-        self.chosen = frozenset(np.linspace(0, images - 1, min(self.count, images)).round().astype(int).tolist())
-        self.shown = {}
+        self.indices = frozenset(np.linspace(0, images - 1, min(self.count, images)).round().astype(int).tolist())
+        self.collected = {}
 
-    def keep(self, found: LabelledImage) -> None:
-        """Keep what goes on the sheet."""
-        if found.place in self.chosen:
-            self.shown.setdefault(found.place, {})[found.method.title] = found
+    def collect(self, image: LabelledImage) -> None:
+        """Collect an image that the sheet shows."""
+        if image.position in self.indices:
+            self.collected.setdefault(image.position, {})[image.method.title] = image
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
-        if not self.shown:
+        if not self.collected:
             return
         module.validation.wait()
-        titles = set.intersection(*(set(found) for found in self.shown.values()))  # the CRF's where all were refined
+        titles = set.intersection(*map(set, self.collected.values()))  # with the CRF's only if all images were refined
         palette = module.palette.numpy()
-        samples = [self.sample(self.shown[place], titles) for place in sorted(self.shown)]
+        samples = [self.sample(self.collected[index], titles) for index in sorted(self.collected)]
         rows = [
             (id_, {"image": image, **{title: colourise(label, palette) for title, label in labels.items()}})
             for id_, image, labels in samples
@@ -71,26 +71,28 @@ class PredictionPictures(Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("val/pictures", np.asarray(sheet), trainer.global_step, dataformats="HWC")
             elif isinstance(logger, WandbLogger):
-                names = dict(enumerate(module.classes))  # void has none, and is not drawn
+                names = dict(enumerate(module.classes))  # void has no name, so it is not drawn
                 ids, images, labels = zip(*samples, strict=True)
                 masks = [
-                    {TAGS[title]: {"mask_data": label, "class_labels": names} for title, label in each.items()}
-                    for each in labels
+                    {TAGS[title]: {"mask_data": label, "class_labels": names} for title, label in label_maps.items()}
+                    for label_maps in labels
                 ]
                 logger.log_image("val/pictures", list(images), caption=ids, masks=masks, step=trainer.global_step)
-        self.shown = {}
+        self.collected = {}
 
     @staticmethod
-    def sample(found: dict[str, LabelledImage], titles: set[str]) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
-        """Return id, image (height, width, 3) and label maps by title, truth first."""
-        one = found[NETWORK.title]
-        labels = {TRUTH: one.truth} | {m.title: found[m.title].label for m in (NETWORK, CRF) if m.title in titles}
-        return one.id, as_array(one.image.permute(1, 2, 0)), {title: as_array(label) for title, label in labels.items()}
+    def sample(by_title: dict[str, LabelledImage], titles: set[str]) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
+        """Return id, image (height, width, 3) and label maps by title, the true labels first."""
+        first = by_title[NETWORK.title]
+        labels = {TRUTH: first.truth}
+        labels |= {m.title: by_title[m.title].prediction for m in (NETWORK, CRF) if m.title in titles}
+        pixels = as_array(first.image.permute(1, 2, 0))
+        return first.id, pixels, {title: as_array(label) for title, label in labels.items()}
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         assert isinstance(module, Segmenter)
-        if self.keep in module.validation.readers:
-            module.validation.readers.remove(self.keep)
+        if self.collect in module.validation.readers:
+            module.validation.readers.remove(self.collect)
 
 
 def as_array(tensor: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How far the run is, counted in iterations as the schedule is."""
+"""Show the progress of a run, counted in optimiser steps."""
 
 import sys
 from typing import Any
@@ -16,16 +16,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from src.runs.figures import METHODS, figure_name
+from src.runs.figures import METHODS, metric_name
 
 
 class StepProgress(ProgressBar):
-    """One rich bar over all iterations of the run, and a line for every validation, also where no terminal listens.
+    """Shows one progress bar over all steps of a run, and prints a line for every validation, also without a terminal.
 
-    Lightning's own bars start anew with every epoch, which for a small data set is every second.
+    Lightning's own bars start again with every epoch, which is every second for a small data set.
 
     Args:
-        refresh_rate: iterations between updates.
+        refresh_rate: steps between updates.
     """
 
     def __init__(self, refresh_rate: int = 5) -> None:
@@ -37,12 +37,13 @@ class StepProgress(ProgressBar):
         self.enabled = True
 
     def disable(self) -> None:
-        self.enabled = False  # Lightning calls this on all processes but the first
+        self.enabled = False  # Lightning calls this on every process but the first
 
     def enable(self) -> None:
         self.enabled = True
 
     def start(self, description: str, total: float | None, completed: int = 0) -> None:
+        """Show a new progress bar, unless another process shows one."""
         if not self.enabled:
             return
         self.stop()
@@ -50,7 +51,7 @@ class StepProgress(ProgressBar):
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
@@ -58,13 +59,15 @@ class StepProgress(ProgressBar):
             disable=not self.console.is_terminal,
         )
         self.bar.start()
-        self.task = self.bar.add_task(description, total=total, completed=completed, figures="")
+        self.task = self.bar.add_task(description, total=total, completed=completed, metrics="")
 
-    def update(self, completed: int, figures: str = "") -> None:
+    def update(self, completed: int, metrics: str = "") -> None:
+        """Set the number of completed steps and the text beside the bar."""
         if self.bar is not None and self.task is not None and completed % self.refresh_rate == 0:
-            self.bar.update(self.task, completed=completed, figures=figures)
+            self.bar.update(self.task, completed=completed, metrics=metrics)
 
     def stop(self) -> None:
+        """Remove the progress bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
@@ -88,11 +91,11 @@ class StepProgress(ProgressBar):
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self.enabled:
-            figures = {
+            metrics = {
                 key: trainer.callback_metrics.get(key)
-                for key in ("train/loss", *(figure_name("miou", method) for method in METHODS))
+                for key in ("train/loss", *(metric_name("miou", method) for method in METHODS))
             }
-            line = "  ".join(f"{key} {value:.3f}" for key, value in figures.items() if value is not None)
+            line = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items() if value is not None)
             self.console.print(f"step {trainer.global_step:>6}  {line}", highlight=False)
         elif trainer.state.fn == "validate":
             self.stop()

@@ -1,4 +1,4 @@
-"""Tables and charts that only W&B has."""
+"""Tables and charts that only W&B can show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from src.runs.figures import NETWORK, figure_name
+from src.runs.figures import NETWORK, metric_name
 from src.training.segmenter import Segmenter
 from src.training.validation import Results, has_trimap
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import wandb
     from wandb.plot import CustomChart
 
-MAX_ROWS = 10_000  # of a wandb.Table
+MAX_ROWS = 10_000  # that a wandb.Table holds
 
 
 class WandbCharts(Callback):
-    """IoU by class, confusion matrices and trimap curves of the validation after training, the best checkpoint's.
+    """Logs IoU by class, confusion matrices and trimap curves of the best checkpoint after training.
 
-    Does nothing where no W&B logger is.
+    Does nothing without a W&B logger.
 
     Args:
-        trimap: widest band around void, in pixels.
+        trimap: width in pixels of the widest band around void.
     """
 
     def __init__(self, trimap: int = 40) -> None:
@@ -44,48 +44,50 @@ class WandbCharts(Callback):
         assert isinstance(module, Segmenter)
         if not self.loggers:
             return
-        results = module.validation.results  # on every process, which add up their counts
+        results = module.validation.results  # read on every process, because they add up their counts
         if trainer.is_global_zero and results[NETWORK]["confusion"].any():
             for logger in self.loggers:
-                logger.experiment.log({**charts(results, module.classes), "trainer/global_step": trainer.global_step})
+                logger.experiment.log(
+                    {**draw_charts(results, module.classes), "trainer/global_step": trainer.global_step}
+                )
 
 
-def charts(results: Results, classes: Sequence[str]) -> dict[str, wandb.Table | CustomChart]:
-    """All of them by the name that W&B shows."""
-    made: dict[str, wandb.Table | CustomChart] = {"val/classes": class_table(results, classes)}
+def draw_charts(results: Results, classes: Sequence[str]) -> dict[str, wandb.Table | CustomChart]:
+    """Return all tables and charts by the name that W&B shows."""
+    charts_by_name: dict[str, wandb.Table | CustomChart] = {"val/classes": class_table(results, classes)}
     for method, values in results.items():
-        made[figure_name("confusion", method)] = confusion_chart(values["confusion"], classes, method.title)
+        charts_by_name[metric_name("confusion", method)] = confusion_chart(values["confusion"], classes, method.title)
     if has_trimap(results):
-        made["val/trimap_miou"] = trimap_chart(results, "trimap_miou", "Mean IoU")
-        made["val/trimap_pixel_accuracy"] = trimap_chart(results, "trimap_pixel_accuracy", "Pixel accuracy")
-    return made
+        charts_by_name["val/trimap_miou"] = trimap_chart(results, "trimap_miou", "Mean IoU")
+        charts_by_name["val/trimap_pixel_accuracy"] = trimap_chart(results, "trimap_pixel_accuracy", "Pixel accuracy")
+    return charts_by_name
 
 
 def class_table(results: Results, classes: Sequence[str]) -> wandb.Table:
-    """A row for every class: its share of the pixels and its IoU by each method, in %; no IoU where it is absent."""
+    """Return a row for every class: its share of the pixels and its IoU by each method, in %; no IoU if absent."""
     import wandb
 
     pixels = results[NETWORK]["confusion"].sum(1).double()
     columns = [100 * pixels / pixels.sum(), *(100 * values["iou"] for values in results.values())]
     titles: list[str | int] = ["class", "% of pixels", *(f"IoU %, {method.title}" for method in results)]
-    numbers = zip(*(rounded(column) for column in columns), strict=True)
+    numbers = zip(*(round_values(column) for column in columns), strict=True)
     return wandb.Table(titles, [[name, *row] for name, row in zip(classes, numbers, strict=True)])
 
 
 def confusion_chart(confusion: Tensor, classes: Sequence[str], method: str) -> CustomChart:
-    """Where the pixels of every true class went, in %; of more classes than a table holds, the largest cells."""
+    """Return how the pixels of each true class were predicted, in %; the largest cells if a table cannot hold all."""
     import wandb
 
     shares = 100 * confusion.double() / confusion.sum(1, keepdim=True)
     cells = [
         (truth, prediction, share)
         for truth, row in zip(classes, shares, strict=True)
-        for prediction, share in zip(classes, rounded(row), strict=True)
+        for prediction, share in zip(classes, round_values(row), strict=True)
         if share is not None
     ]
     if len(cells) > MAX_ROWS:
         cells = sorted(cells, key=lambda cell: -cell[2])[:MAX_ROWS]
-    columns = ("Actual", "Predicted", "nPredictions")  # the names that W&B's own chart has
+    columns = ("Actual", "Predicted", "nPredictions")  # the names in W&B's own chart
     return wandb.plot_table(
         "wandb/confusion_matrix/v1",
         wandb.Table([*columns], [list(cell) for cell in cells]),
@@ -95,15 +97,16 @@ def confusion_chart(confusion: Tensor, classes: Sequence[str], method: str) -> C
 
 
 def trimap_chart(results: Results, name: str, title: str) -> CustomChart:
-    """A curve for each method, over the widths of the band."""
+    """Return a curve for each method over the widths of the band."""
     import wandb
 
     curves = [100 * values[name] for values in results.values()]
-    widths = [width for width, value in enumerate(curves[0].tolist(), 1) if value == value]  # not those without pixels
+    widths = [width for width, value in enumerate(curves[0].tolist(), 1) if value == value]  # NaN: no pixels
     heights = [[curve[width - 1].item() for width in widths] for curve in curves]
     methods = [method.title for method in results]
     return wandb.plot.line_series(widths, heights, methods, f"{title} around void, %", "pixels from void")
 
 
-def rounded(values: Tensor) -> list[float | None]:
+def round_values(values: Tensor) -> list[float | None]:
+    """Return values rounded to two digits; None for NaN."""
     return [None if value != value else round(value, 2) for value in values.tolist()]

@@ -1,6 +1,6 @@
-"""What makes a resumed run equal one that was never stopped, to the last digit: one callback for each reason.
+"""Callbacks that make a resumed run equal, to the last digit, to one that was never stopped.
 
-The order of samples and their augmentation come from ``ResumableSampler`` (src/data/sampling.py).
+The order of the samples and their augmentation come from ``ResumableSampler`` (src/data/sampling.py).
 """
 
 from lightning import Callback
@@ -19,6 +19,6 @@ def exact_resume(seed: int) -> list[Callback]:
     """Return the callbacks that every training needs besides ``ResumeCheckpoint``.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
     """
     return [StepSeeds(seed), AccumulatedGradients(), SameScheduleLength(), UnfinishedValidation(), LoggedRun()]

@@ -1,4 +1,4 @@
-"""Gradients that were adding up when the run stopped."""
+"""Save and restore accumulated gradients."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class AccumulatedGradients(Callback):
-    """Keeps the gradients of ``trainer.accumulate_grad_batches`` in checkpoints between two steps."""
+    """Saves the gradients that ``trainer.accumulate_grad_batches`` has accumulated when a checkpoint is written."""
 
     def __init__(self) -> None:
-        self.gradients: dict[str, Tensor] = {}  # of the checkpoint that the run goes on from
+        self.gradients: dict[str, Tensor] = {}  # of the checkpoint that the run resumes from
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit" and trainer.accumulate_grad_batches > 1:

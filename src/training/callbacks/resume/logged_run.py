@@ -1,4 +1,4 @@
-"""The loggers' part of a resumed run."""
+"""Keep the loggers consistent over a resume."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from src.training.lightning_state import set_logged_step
 
 
 class LoggedRun(Callback):
-    """Writes curves to disk before every checkpoint, keeps the W&B run's id in it, and counts logged steps right."""
+    """Writes curves to disk before every checkpoint, saves the W&B run's id in it, and corrects the logged steps."""
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:
-            logger.save()  # the curve up to here must not be lost to a kill
+            logger.save()  # a kill must not lose the curve up to here
         ids = [str(logger.version) for logger in trainer.loggers if isinstance(logger, WandbLogger) and logger.version]
         if ids:
             checkpoint["wandb_id"] = ids[0]
@@ -22,4 +22,4 @@ class LoggedRun(Callback):
         set_logged_step(trainer)
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        set_logged_step(trainer)  # of the figures that are still to come
+        set_logged_step(trainer)  # for the metrics that are still to be logged

@@ -1,18 +1,18 @@
-"""The learning rate's schedule keeps its length."""
+"""Keep the length of the learning rate's schedule over a resume."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
 from src.errors import UserError
-from src.training.lightning_state import fetch_anew, has_begun_to_fetch
+from src.training.lightning_state import has_begun_to_fetch, restart_loader
 from src.training.segmenter import Segmenter
 
 
 class SameScheduleLength(Callback):
-    """Refuses to resume a run whose rate decays over another number of iterations.
+    """Refuses to resume a run with another number of steps over which the learning rate decays.
 
-    The schedule is restored from the checkpoint: beyond its end the rate would stay at 0.
+    The schedule is restored from the checkpoint; after its end, the rate would stay at 0.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class SameScheduleLength(Callback):
         before, now = checkpoint["lr_schedulers"][0].get("total_iters"), module.decay_length
         if now is not None and before != now:
             raise UserError(
-                f"ckpt={trainer.ckpt_path}: its learning rate decays over {before} iterations (now {now}): go on with "
-                "the trainer.max_steps that the run began with, or begin another with init_from="
+                f"ckpt={trainer.ckpt_path}: its learning rate decays over {before} steps (now {now}): resume it with "
+                "the trainer.max_steps that the run began with, or begin a new run with init_from="
             )
-        self.fetched_early = has_begun_to_fetch(trainer)  # decay_length may have asked how long an epoch is
+        self.fetched_early = has_begun_to_fetch(trainer)  # decay_length may have opened the loader
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if self.fetched_early:
-            fetch_anew(trainer)  # Lightning has restored the run's place in between
+            restart_loader(trainer)  # Lightning has restored the run's position since
             self.fetched_early = False

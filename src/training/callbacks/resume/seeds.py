@@ -1,4 +1,4 @@
-"""Random numbers that depend on the step alone."""
+"""Make random numbers depend on the step only."""
 
 import random
 
@@ -6,23 +6,24 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from src.training.lightning_state import batch_number
+from src.training.lightning_state import get_batch_index
 
 
 class StepSeeds(Callback):
-    """Seeds every generator before each iteration from seed, batch and process.
+    """Seeds every random generator before each batch, from the run's seed, the batch and the process.
 
-    Dropout and the like are drawn alike however often the run was stopped, and a checkpoint needs no generator's state.
+    Dropout and the like then draw the same numbers however often the run was stopped, and a checkpoint needs no
+    generator's state.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int) -> None:
-        key = (self.seed, batch_number(trainer), trainer.global_rank)
+        key = (self.seed, get_batch_index(trainer), trainer.global_rank)
         state = int(np.random.SeedSequence(key).generate_state(1)[0])
         torch.manual_seed(state)
         np.random.seed(state)

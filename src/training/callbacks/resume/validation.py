@@ -1,27 +1,27 @@
-"""A validation that the run was stopped in."""
+"""Repeat a validation during which the run was stopped."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from src.training.lightning_state import set_last_step, set_validation_interval, validation_is_due
+from src.training.lightning_state import is_validation_due, set_last_step, set_validation_interval
 
 
 class UnfinishedValidation(Callback):
-    """Repeats the validation that a checkpoint was written before, and that no later checkpoint has the figures of."""
+    """Repeats a validation if the checkpoint was written before it, so that its metrics are not missing."""
 
     def __init__(self) -> None:
         self.due = False
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.due = validation_is_due(checkpoint)
+        self.due = is_validation_due(checkpoint)
         self.max_steps = trainer.max_steps
         if self.due and trainer.max_steps == checkpoint["global_step"]:
-            set_last_step(trainer, self.max_steps + 1)  # where only this is left, Lightning would not begin
+            set_last_step(trainer, self.max_steps + 1)  # Lightning does not start a run that has no steps left
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if self.due:
-            self.interval = set_validation_interval(trainer, 1)  # now, whatever the interval says
+            self.interval = set_validation_interval(trainer, 1)  # now, whatever the interval is
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if self.due and trainer.state.fn == "fit" and not trainer.sanity_checking:
