@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -160,11 +161,8 @@ class DenseCRF:
         return self._on_gpu
 
     def __repr__(self) -> str:
-        p = self.parameters
-        return (
-            f"DenseCRF(w1={p.w1:g}, sxy={p.sxy}, srgb={p.srgb:g}, w2={p.w2:g}, sg={p.sg:g}, "
-            f"iterations={p.iterations}, prune={p.prune:g}, engine={self.engine_name})"
-        )
+        values = {name: v if isinstance(v, tuple) else f"{v:g}" for name, v in asdict(self.parameters).items()}
+        return f"DenseCRF({', '.join(f'{name}={v}' for name, v in values.items())}, engine={self.engine_name})"
 
 
 def _prepare(image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
+from torch import nn
 
 from src.data import SegmentationDataset
 from src.errors import UserError
@@ -19,7 +20,8 @@ from src.models.weights.pretrained import read_state
 from src.runs.moved_names import with_new_names
 from src.training.segmenter import Segmenter
 
-TRUSTED = re.compile(r"(src\.(?:models|training\.losses|data))\.([A-Z]\w*)")
+# MODULE.CLASS, in a module that defines networks, losses or data sets, or in a package that exports them
+TRUSTED = re.compile(r"(src(?:\.(?:models|data)(?:\.[a-z]\w*)*|\.training\.losses))\.([A-Z]\w*)")
 
 
 def load_segmenter(path: str | Path | None) -> Segmenter:
@@ -56,9 +58,9 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
 def find_untrusted(config: Any) -> Iterator[str]:
     """Yield a description of everything in a config that a file from elsewhere must not contain.
 
-    The file must not choose what is called or looked up. ``_target_`` may name classes that src.models,
-    src.training.losses or src.data define (not classes that they import). All else must be numbers, strings, lists and
-    mappings without OmegaConf's references, which can read the environment.
+    The file must not choose what is called or looked up. ``_target_`` may name networks, losses and data sets that
+    src.models, src.training.losses or src.data define (not what they import). All else must be numbers, strings, lists
+    and mappings without OmegaConf's references, which can read the environment.
     """
     if isinstance(config, dict):
         if "_target_" in config and not is_own_class(config["_target_"]):
@@ -75,10 +77,15 @@ def find_untrusted(config: Any) -> Iterator[str]:
 
 
 def is_own_class(target: Any) -> bool:
-    """Tell whether a ``_target_`` names a class that this project defines."""
+    """Tell whether a ``_target_`` names a network, a part of one, a loss or a data set that this project defines."""
     match = TRUSTED.fullmatch(target) if isinstance(target, str) else None
-    value = getattr(import_module(match[1]), match[2], None) if match else None
-    return isinstance(value, type) and value.__module__.startswith("src.")
+    try:
+        value = getattr(import_module(match[1]), match[2], None) if match else None
+    except ImportError:
+        return False
+    if not isinstance(value, type) or not value.__module__.startswith("src."):
+        return False
+    return issubclass(value, (nn.Module, SegmentationDataset))
 
 
 def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> SegmentationDataset:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
-from src.crf import DenseCRF, RefinementPool
+from src.crf import DenseCRF, Parameters, RefinementPool
 from src.metrics import SegmentationMetrics
 from src.metrics.confusion import ratios
 from src.models.geometry import score_stride, upsample_scores
 from src.system.futures import OrderedFutures
 
 Values = dict[str, float]  # of the CRF's parameters, by name
-SEARCHED = ("w1", "sxy", "srgb", "w2", "sg")
+# Weights and widths: the parameters that are real numbers greater than 0 by default.
+SEARCHED = tuple(field.name for field in fields(Parameters) if isinstance(field.default, float) and field.default > 0)
 Confusion = Integer[Tensor, "classes classes"]
 
 

@@ -9,6 +9,7 @@ import hydra
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -145,8 +146,21 @@ def roots(camvid, voc_mini, tmp_path) -> dict[str, Path]:
     return {"camvid": camvid, "voc12": voc_mini, "voc12_aug": voc_mini, **own}
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "dataset").glob("[!_]*.yaml")))
-def test_every_dataset_is_built(name, roots):
+DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("[!_]*.yaml"))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_that_is_not_there_names_its_folder(name, tmp_path):
+    config = compose(f"dataset={name}")
+    if "root" in config.dataset:
+        config.dataset.root = str(tmp_path)
+        with pytest.raises(InstantiationException, match=f"{tmp_path}.*dataset.root") as error:
+            instantiate(config.data)
+        assert isinstance(error.value.__cause__, UserError)
+
+
+@pytest.mark.parametrize("name", ["ade20k", "camvid", "cityscapes", "folder", "shapes", "voc12", "voc12_aug"])
+def test_dataset_is_built(name, roots):
     overrides = [f"dataset.root={roots[name]}"] if name in roots else []
     overrides += {"voc12_aug": ["dataset.masks=SegmentationClass"], "folder": ["dataset.classes=[ground,thing]"]}.get(
         name, []

@@ -46,6 +46,10 @@ CALLS = [
     "src.data.train_transform",  # ours, and takes whatever it is given as transforms
     "src.training.segmenter.Segmenter",
     "src.training.fit.train",
+    "src.models.heads.head.Tensor",
+    "src.models.nothing.Here",
+    "src.models.inference.Inference",  # ours, and neither a network nor a data set
+    "src.data.cache.cache.PackedCache",
     "src.models",
     "src.models.",
     "src.models.DeepLab\n",
@@ -100,6 +104,11 @@ def test_a_call_is_found_wherever_it_hides(hostile: Callable[..., Path], trap: d
 def test_only_classes_that_we_define_may_be_called(target: str) -> None:
     assert not is_own_class(target)
     assert any(find_untrusted({"_target_": target}))
+
+
+@pytest.mark.parametrize("target", ["src.models.MSc", "src.models.heads.msc.MSc", "src.data.sets.camvid.CamVid"])
+def test_networks_and_data_sets_may_be_named_by_their_module(target: str) -> None:
+    assert is_own_class(target)
 
 
 @pytest.mark.parametrize("target", [None, 3, ["os.system"], {"a": 1}, b"os.system"])

@@ -1,0 +1,38 @@
+"""A parameter of the CRF is known wherever one can be set or is explained."""
+
+import inspect
+import re
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from src.crf import DenseCRF, Parameters
+from tests.conftest import REPO
+
+NAMES = [field.name for field in fields(Parameters)]
+
+
+def test_dense_crf_takes_every_parameter() -> None:
+    defaults = {field.name: field.default for field in fields(Parameters)}
+    signature = inspect.signature(DenseCRF).parameters.values()
+    assert {p.name: p.default for p in signature} == {**defaults, "engine": "auto"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_arrives_and_tells_two_crfs_apart(name: str) -> None:
+    """``repr`` is part of the key under which a search keeps what it has counted."""
+    value = {"iterations": 7, "prune": 0.25}.get(name, 1.75)
+    crf = DenseCRF(**{name: value}, engine="torch")  # type: ignore[arg-type]
+    assert getattr(crf.parameters, name) == value
+    assert f"{name}={value}" in repr(crf)
+
+
+def test_presets_set_every_parameter() -> None:
+    base = yaml.safe_load((REPO / "conf" / "crf" / "_base.yaml").read_text())
+    assert set(base) == {"_target_", *NAMES, "engine"}
+
+
+def test_the_page_explains_every_parameter() -> None:
+    section = (REPO / "docs" / "crf.md").read_text().partition("## Parameters")[2].partition("\n![")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*NAMES, "engine"]
