@@ -38,6 +38,7 @@ PAGES = {
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE_SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK_TO_CODE = re.compile(r"\[`([^`\]]+)`\]\(([^)\s]+\.py)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
@@ -196,6 +197,29 @@ def test_links_lead_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(file), f"{page}: {target}"
 
 
+def test_links_to_code_name_what_the_file_defines() -> None:
+    """The text of a link to a Python file is the file's name, or a name that the file defines."""
+    links = [(page, *link) for page, text in PAGES.items() for link in LINK_TO_CODE.findall(FENCE.sub("", text))]
+    assert len(links) > 50
+    for page, text, target in links:
+        file = (REPO / page).parent / target
+        assert text == file.name or text in definitions(file), f"{page}: {text} is not in {target}"
+
+
+@cache
+def definitions(file: Path) -> set[str]:
+    """Functions, classes, methods (CLASS.METHOD) and variables of a module."""
+    names = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return names
+
+
 @cache
 def anchors(file: Path) -> set[str]:
     """Of a page's headings, as GitHub and MyST make them."""
@@ -243,7 +267,7 @@ def test_python_imports_and_calls_what_exists(page: str, code: str) -> None:
         for alias in node.names
     }
     for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in imported:
+        if isinstance(call, ast.Call) and call.keywords and getattr(call.func, "id", None) in imported:
             known = inspect.signature(imported[call.func.id]).parameters
             assert {keyword.arg for keyword in call.keywords} <= set(known), ast.unparse(call)
 

@@ -128,13 +128,11 @@ class DenseCRF:
         )
         inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
         engine = self.engine_for(score_map)
-        labels = engine.refine_labels(
-            image.to(score_map.device), score_map.detach().float().contiguous(), stride, self.parameters
-        )
+        labels = engine.refine_labels(image.to(score_map.device), self._unary(score_map), stride, self.parameters)
         return labels.to(torch.uint8 if len(score_map) <= 256 else torch.int64)
 
     def _refine(self, image: Image, scores: Scores, are_probabilities: bool) -> Scores:
-        image, logits = _prepare(image, scores, are_probabilities)
+        image, logits = self._prepare(image, scores, are_probabilities)
         q = self.engine_for(logits).refine(image, logits, self.parameters)
         return q.to(device=scores.device, dtype=scores.dtype)
 
@@ -143,10 +141,23 @@ class DenseCRF:
         count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
         refined = []
         for chunk in zip(images.split(count), scores.split(count), strict=True):
-            pairs = [_prepare(*pair, are_probabilities) for pair in zip(*chunk, strict=True)]
+            pairs = [self._prepare(*pair, are_probabilities) for pair in zip(*chunk, strict=True)]
             stacked, logits = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
             refined.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
         return torch.cat(refined)
+
+    def _prepare(self, image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
+        """Check an image and its scores; return the image and float32 logits, both on the scores' device."""
+        image = inputs.check_image(image)
+        logits = inputs.check_logits(scores, "probabilities" if are_probabilities else "logits")
+        inputs.check_same_size(image, logits)
+        if are_probabilities:
+            logits = inputs.log_probabilities(logits)
+        return image.to(logits.device), self._unary(logits)
+
+    def _unary(self, logits: Tensor) -> Tensor:
+        """Return logits in the form that engines take."""
+        return logits.detach().float().contiguous()
 
     def engine_for(self, scores: Tensor) -> Engine:
         """Return the engine that refines these scores.
@@ -163,16 +174,6 @@ class DenseCRF:
     def __repr__(self) -> str:
         values = {name: v if isinstance(v, tuple) else f"{v:g}" for name, v in asdict(self.parameters).items()}
         return f"DenseCRF({', '.join(f'{name}={v}' for name, v in values.items())}, engine={self.engine_name})"
-
-
-def _prepare(image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
-    """Check an image and its scores; return the image and float32 logits, both on the scores' device."""
-    image = inputs.check_image(image)
-    logits = inputs.check_logits(scores, "probabilities" if are_probabilities else "logits")
-    inputs.check_same_size(image, logits)
-    if are_probabilities:
-        logits = inputs.log_probabilities(logits)
-    return image.to(logits.device), logits.detach().float().contiguous()
 
 
 def _as_tensor(array: Any) -> Tensor:

@@ -154,7 +154,7 @@ def test_a_dataset_that_is_not_there_names_its_folder(name, tmp_path):
     config = compose(f"dataset={name}")
     if "root" in config.dataset:
         config.dataset.root = str(tmp_path)
-        with pytest.raises(InstantiationException, match=f"{tmp_path}.*dataset.root") as error:
+        with pytest.raises(InstantiationException, match=f"root={tmp_path}: no .*; set root") as error:
             instantiate(config.data)
         assert isinstance(error.value.__cause__, UserError)
 
