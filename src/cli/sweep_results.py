@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.cli.sweep import RECORD, Sweep, read_record
-from src.runs.figures import METHODS, column_name, metric_name
+from src.runs.metric_names import METHODS, column_name, metric_name
 from src.system.files import replacing
 
 

@@ -13,7 +13,7 @@ from src.data import FileDataset, SegmentationDataset
 from src.data.sets.unannotated import Unannotated
 from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
-from src.runs.figures import NETWORK
+from src.runs.metric_names import NETWORK
 from src.runs.record import write_json
 from src.training.accidents import explain_accidents
 from src.training.datamodule import SegmentationDataModule

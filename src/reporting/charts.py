@@ -8,7 +8,7 @@ from math import isfinite
 
 from src.reporting.runs import Curve, Run
 from src.reporting.table import Row, Table
-from src.runs.figures import CRF, METHODS, NETWORK, column_name, metric_name
+from src.runs.metric_names import CRF, METHODS, NETWORK, column_name, metric_name
 
 
 @dataclass(frozen=True)

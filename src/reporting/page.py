@@ -16,7 +16,7 @@ from src.reporting.paper import PAPER
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
 from src.reporting.text import NOTE, LeftOut, number, row_values, with_spread
-from src.runs.figures import CRF, METHODS, column_name
+from src.runs.metric_names import CRF, METHODS, column_name
 from src.system.files import write_text
 
 

@@ -12,7 +12,7 @@ from src.errors import UserError
 from src.reporting.evaluations import evaluated_folder
 from src.reporting.paper import PAPER, PaperRow, head_name
 from src.reporting.runs import Curve, Run
-from src.runs.figures import CRF, NETWORK, Method, metric_name
+from src.runs.metric_names import CRF, NETWORK, Method, metric_name
 
 WHERE = ("dataset.root", "dataset.cache", "dataset.on_error")  # settings of where the data is, not of which data it is
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
-from src.runs.figures import CRF
+from src.runs.metric_names import CRF
 from src.system.files import replacing, write_text
 
 LeftOut = Sequence[tuple[Run, str]]

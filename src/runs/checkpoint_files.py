@@ -46,3 +46,23 @@ def find_fault(path: Path) -> str:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         return f"damaged, or not a checkpoint ({error})"
     return f"damaged in {damaged}" if damaged else ""
+
+
+def refuse_to_overwrite(folder: Path, checkpoint: str | None) -> None:
+    """Check that a run does not replace the checkpoints of another run.
+
+    Two runs get folders of the same name if the clock is set back.
+
+    Args:
+        folder: checkpoints of the run that begins.
+        checkpoint: the checkpoint to resume from.
+
+    Raises:
+        UserError: if ``folder`` holds checkpoints, and ``checkpoint`` is not one of them.
+    """
+    last = folder / "last.ckpt"
+    resumes_here = checkpoint is not None and Path(checkpoint).parent.resolve() == folder.resolve()
+    if not resumes_here and (last.is_file() or previous_path(last).is_file()):
+        raise UserError(
+            f"{folder.parent} already holds a training run: resume it with ckpt={last}, or choose another folder"
+        )

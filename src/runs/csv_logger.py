@@ -33,3 +33,10 @@ class SafeCSVLogger(CSVLogger):
                 super().save()
         finally:
             writer.metrics_file_path = file
+
+
+def set_curve_aside(curve: Path) -> None:
+    """Rename the curve of a run that is resumed in its own folder, because Lightning's logger begins a new file."""
+    if curve.is_file():
+        number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
+        curve.rename(curve.with_name(f"metrics_before_{number}.csv"))

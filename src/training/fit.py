@@ -6,11 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning import Callback, seed_everything
+from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,21 +17,13 @@ from src.drawing.tables import print_results
 from src.errors import UserError
 from src.models.weights.pretrained import load_pretrained, load_trained, read_state
 from src.runs.checkpoint_files import newest_intact
-from src.runs.figures import CRF, metric_name
-from src.runs.folder import is_first_process
-from src.runs.history import find_last_checkpoint, record_run
 from src.runs.loggers import closed_wandb
+from src.runs.metric_names import CRF, metric_name
 from src.runs.provenance import shareable_config
 from src.runs.record import write_json
 from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import exact_resume
-from src.training.continuing import (
-    check_same_run,
-    copy_best_checkpoint,
-    refuse_to_overwrite,
-    requeued_checkpoint,
-    set_curve_aside,
-)
+from src.training.resuming import check_same_run, checkpoint_to_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 
@@ -41,7 +32,6 @@ log = logging.getLogger(__name__)
 
 def main(config: DictConfig) -> float:
     """Train, and return the best val/miou (val/miou_crf if a CRF runs), which sweepers maximise."""
-
     with closed_wandb(), explain_lack_of_memory():
         metrics = train(config)
     return metrics.get(metric_name("miou", CRF), metrics[metric_name("miou")])
@@ -58,83 +48,74 @@ def train(config: DictConfig) -> dict[str, float]:
     Raises:
         UserError: if the config or the data is wrong, or the run cannot go on; the message names the remedy.
     """
-
-    output = Path(config.paths.output_dir)
-    config.ckpt = requeued_checkpoint(output / "checkpoints") or config.ckpt
-    if config.ckpt:
-        config.ckpt = str(
-            newest_intact(find_last_checkpoint(config.paths.log_dir) if config.ckpt == "last" else config.ckpt)
-        )
-    if is_first_process():
-        refuse_to_overwrite(output / "checkpoints", config.ckpt)
-        set_curve_aside(output / "csv" / "metrics.csv")
+    config.ckpt = checkpoint_to_resume(config)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
-    if config.ckpt:
-        check_same_run(config.ckpt, segmenter)
     load_initial_weights(segmenter, config)
+    if config.compile:
+        segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
     loggers = build_loggers(config)
     trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)
     if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
     if not trainer.is_global_zero:
         logging.getLogger().setLevel(logging.WARNING)  # log each line only once
-    if trainer.is_global_zero:
-        record_run(config.paths.log_dir, output)
-        if config.ckpt:
-            copy_best_checkpoint(Path(config.ckpt), output / "checkpoints")
+
     with explain_accidents(trainer):
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
-
-    if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
-        segmenter.load_state_dict(torch.load(newest_intact(best), weights_only=True, map_location="cpu")["state_dict"])
-    elif trainer.checkpoint_callback:  # trainer.max_steps=0: save the initial weights, for evaluate, predict and export
-        trainer.save_checkpoint(output / "checkpoints" / "last.ckpt")
-    with explain_accidents(trainer):
+        load_best_weights(trainer, segmenter)
         metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
-        write_json(output / "metrics.json", metrics)
+        folder = Path(config.paths.output_dir)
+        write_json(folder / "metrics.json", metrics)
         names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
-        results = list(segmenter.validation.results.values())
-        print_results(results, segmenter.classes, output, [name for name in names if (output / name).exists()])
+        contents = [name for name in names if (folder / name).exists()]
+        print_results(list(segmenter.validation.results.values()), segmenter.classes, folder, contents)
     return metrics
 
 
 def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[int]]) -> Segmenter:
     """Build the LightningModule of a config from plain dicts, which a checkpoint can hold."""
-
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
     dataset: Any = OmegaConf.to_container(config.dataset, resolve=True)
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
 
 
 def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
-    """Load the weights that training begins with, and compile the network if the config asks for it.
+    """Load the weights that training begins with.
 
     A checkpoint to resume holds all weights. Otherwise ``init_from`` takes precedence over ``backbone.weights``.
-    """
 
+    Raises:
+        UserError: if a file does not fit the network, or the checkpoint belongs to another run.
+    """
     model = segmenter.model
-    if config.ckpt is None:
-        log.info(
-            "initial weights: %s", load_trained(model, config.init_from) if config.init_from else load_pretrained(model)
-        )
-    if config.compile:
-        model.compile()  # in place: parameters keep their names, so checkpoints fit with and without compilation
+    if config.ckpt:
+        check_same_run(config.ckpt, segmenter)
+    elif config.init_from:
+        log.info("initial weights: %s", load_trained(model, config.init_from))
+    else:
+        log.info("initial weights: %s", load_pretrained(model))
+
+
+def load_best_weights(trainer: Trainer, segmenter: Segmenter) -> None:
+    """Load the weights of the best checkpoint, or save the initial ones where there was no step to train."""
+    if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
+        segmenter.load_state_dict(read_state(newest_intact(best))["state_dict"])
+    elif trainer.checkpoint_callback:  # trainer.max_steps=0: for evaluate, predict and export
+        trainer.save_checkpoint(Path(trainer.default_root_dir, "checkpoints", "last.ckpt"))
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
     """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact."""
-
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
     return [*(instantiate(value) for value in chosen.values()), *exact_resume(config.seed)]
 
 
 def build_loggers(config: DictConfig) -> list[Logger]:
     """Build all loggers of the config, and log the resolved config with its provenance to each of them."""
-
     settings = shareable_config(config)
     chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
     if config.ckpt and "wandb" in chosen and (run := read_state(Path(config.ckpt)).get("wandb_id")):

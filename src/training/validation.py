@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.metrics import SegmentationMetrics, TrimapMetrics
 from src.models.geometry import upsample_scores
-from src.runs.figures import CRF, NETWORK, Method, metric_name
+from src.runs.metric_names import CRF, NETWORK, Method, metric_name
 from src.system.futures import OrderedFutures
 from src.training.datamodule import Batch
 

@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 from src.data import Shapes, train_transform
 from src.errors import UserError
 from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
-from src.training.continuing import check_same_run, copy_best_checkpoint
 from src.training.datamodule import SegmentationDataModule
+from src.training.resuming import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 from tests.models.networks import composed
@@ -92,8 +92,6 @@ def run(
         "accumulate_grad_batches": accumulate, **(length or {"max_steps": STEPS}),
     })  # fmt: skip
     trainer = build_trainer(settings, callbacks=own, logger=CSVLogger(folder, name="", version=""))
-    if ckpt:
-        copy_best_checkpoint(ckpt, checkpoints)
     trainer.fit(segmenter, datamodule, ckpt_path=ckpt, weights_only=True)
     trainer.validate(segmenter, datamodule, verbose=False)
     return trainer

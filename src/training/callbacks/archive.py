@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 
 from src.drawing.pictures import indexed_image
-from src.runs.figures import CRF, NETWORK
+from src.runs.metric_names import CRF, NETWORK
 from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage
 

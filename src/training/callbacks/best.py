@@ -5,7 +5,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from src.runs.figures import metric_name
+from src.runs.metric_names import metric_name
 from src.training.segmenter import Segmenter
 
 

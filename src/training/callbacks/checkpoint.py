@@ -3,11 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from src.training.resuming import copy_best_checkpoint
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, which also keeps the best score if the run is resumed in another folder."""
+    """Lightning's ModelCheckpoint, which also keeps the best checkpoint if the run is resumed in another folder."""
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.monitor is not None and trainer.is_global_zero and trainer.ckpt_path and self.dirpath is not None:
+            copy_best_checkpoint(Path(trainer.ckpt_path), Path(self.dirpath))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert self.dirpath is not None

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from src.drawing.pictures import colourise, comparison_sheet
-from src.runs.figures import CRF, NETWORK
+from src.runs.metric_names import CRF, NETWORK
 from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage
 

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from src.runs.figures import METHODS, metric_name
+from src.runs.metric_names import METHODS, metric_name
 
 
 class StepProgress(ProgressBar):

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from src.runs.figures import NETWORK, metric_name
+from src.runs.metric_names import NETWORK, metric_name
 from src.training.segmenter import Segmenter
 from src.training.validation import Results, has_trimap
 

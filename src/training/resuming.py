@@ -1,4 +1,4 @@
-"""Checks and files of a run that is resumed, and protection of other runs' files."""
+"""Resume a run: which checkpoint it starts from, and what has to be as it was."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import shutil
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
-from src.runs.checkpoint_files import newest_intact, previous_path
+from src.runs.checkpoint_files import newest_intact, previous_path, refuse_to_overwrite
+from src.runs.csv_logger import set_curve_aside
+from src.runs.folder import is_first_process
+from src.runs.history import find_last_checkpoint, record_run
 from src.runs.moved_names import with_new_names
 from src.system.nested import flattened
 from src.training.segmenter import Segmenter
@@ -19,12 +24,23 @@ log = logging.getLogger(__name__)
 RESTORED = ("classes", "optimizer", "scheduler")  # settings that a checkpoint restores, whatever the config says
 
 
-def copy_best_checkpoint(checkpoint: Path, folder: Path) -> None:
-    """Copy the best checkpoint of the resumed run into the folder of the new run."""
-    best = checkpoint.parent / "best.ckpt"
-    if best.parent.resolve() != folder.resolve() and (best.is_file() or previous_path(best).is_file()):
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(newest_intact(best), folder / best.name)
+def checkpoint_to_resume(config: DictConfig) -> str | None:
+    """Return the checkpoint that a training resumes from, None for a new run, and make its folder ready.
+
+    Raises:
+        UserError: if there is no such checkpoint, or the folder holds another run.
+    """
+    folder = Path(config.paths.output_dir)
+    checkpoint = requeued_checkpoint(folder / "checkpoints") or config.ckpt
+    if checkpoint == "last":
+        checkpoint = find_last_checkpoint(config.paths.log_dir)
+    if checkpoint:
+        checkpoint = str(newest_intact(checkpoint))
+    if is_first_process():
+        refuse_to_overwrite(folder / "checkpoints", checkpoint)
+        set_curve_aside(folder / "csv" / "metrics.csv")
+        record_run(config.paths.log_dir, folder)
+    return checkpoint
 
 
 def requeued_checkpoint(folder: Path) -> str | None:
@@ -36,31 +52,12 @@ def requeued_checkpoint(folder: Path) -> str | None:
     return str(last)
 
 
-def refuse_to_overwrite(folder: Path, checkpoint: str | None) -> None:
-    """Check that a run does not replace the checkpoints of another run.
-
-    Two runs get folders of the same name if the clock is set back.
-
-    Args:
-        folder: checkpoints of the run that begins.
-        checkpoint: the checkpoint to resume from.
-
-    Raises:
-        UserError: if ``folder`` holds checkpoints, and ``checkpoint`` is not one of them.
-    """
-    last = folder / "last.ckpt"
-    resumes_here = checkpoint is not None and Path(checkpoint).parent.resolve() == folder.resolve()
-    if not resumes_here and (last.is_file() or previous_path(last).is_file()):
-        raise UserError(
-            f"{folder.parent} already holds a training run: resume it with ckpt={last}, or choose another folder"
-        )
-
-
-def set_curve_aside(curve: Path) -> None:
-    """Rename the curve of a run that is resumed in its own folder, because Lightning's logger begins a new file."""
-    if curve.is_file():
-        number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
-        curve.rename(curve.with_name(f"metrics_before_{number}.csv"))
+def copy_best_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy the best checkpoint of the resumed run into the folder of the new run."""
+    best = checkpoint.parent / "best.ckpt"
+    if best.parent.resolve() != folder.resolve() and (best.is_file() or previous_path(best).is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(newest_intact(best), folder / best.name)
 
 
 def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
