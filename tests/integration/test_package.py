@@ -17,7 +17,7 @@ from setuptools import build_meta
 
 import src
 from src.errors import UserError
-from src.tuning.tune import free_preset
+from src.tuning.tune import preset_path
 from tests.cli.test_conf import COMMANDS
 from tests.conftest import REPO
 
@@ -103,10 +103,10 @@ def test_an_installed_package_keeps_the_names_of_its_presets(tmp_path: Path, mon
     """It would be found before a preset of that name in ./conf."""
     monkeypatch.setattr("src.tuning.tune.INSTALLED", True)
     folder = tmp_path / "conf" / "crf"
-    assert free_preset("mine", folder) == folder / "mine.yaml"
+    assert preset_path("mine", folder) == folder / "mine.yaml"
     assert list(folder.iterdir()) == []
     with pytest.raises(UserError, match=r"camvid\.yaml was not written by a search and stays; choose another name="):
-        free_preset("camvid", folder)
+        preset_path("camvid", folder)
 
 
 @pytest.fixture

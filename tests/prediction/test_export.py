@@ -149,6 +149,7 @@ def hide_onnx() -> None:
 
 def test_missing_extra_is_named(tmp_path: Path) -> None:
     """As a user meets it who installed the project without extras."""
-    done = run_command("export", "ckpt=x", f"paths.log_dir={tmp_path}", before=hide_onnx)
+    (tmp_path / "some.ckpt").touch()  # is looked for first
+    done = run_command("export", f"ckpt={tmp_path / 'some.ckpt'}", f"paths.log_dir={tmp_path}", before=hide_onnx)
     assert done.returncode == 2
     assert done.stderr == ('error: format=onnx needs onnx, onnxscript, onnxruntime: pip install "deeplab-v1[export]"\n')

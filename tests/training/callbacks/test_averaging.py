@@ -57,5 +57,5 @@ def test_the_average_is_validated_and_kept(choice: str, average: list[float], tm
 
 
 def test_a_negative_start_is_named() -> None:
-    with pytest.raises(ValueError, match=r"avg_fn\.start=-1 must not be negative"):
+    with pytest.raises(ValueError, match="start=-1: must not be negative"):
         average_from(-1)
