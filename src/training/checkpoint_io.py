@@ -15,7 +15,7 @@ from src.system.files import replacing
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Lightning's plugin for checkpoint files, made safe against kills, full disks and find_untrusted files."""
+    """Lightning's plugin for checkpoint files, made safe against kills, full disks and untrusted files."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all, and keep an older file at ``path`` as PATH.previous.
