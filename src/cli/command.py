@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def command(name: str, recipe: str) -> Callable[[], None]:
             if full:
                 raise
             leave(explain(error, name, sys.argv[1:], config))
+        except BrokenPipeError:  # no fault of the disk; end_on_closed_output tells whose pipe it is
+            raise
         except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
             line = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
             if full or not line:
@@ -90,12 +93,13 @@ def command(name: str, recipe: str) -> Callable[[], None]:
 
     def run() -> None:
         if "--version" in sys.argv[1:]:
-            print(f"deeplab {__version__}")
+            with end_on_closed_output():
+                print(f"deeplab {__version__}")
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"
         register_resolvers()
         register_search_path()
-        with summarised(), one_line_errors():
+        with end_on_closed_output(), summarised(), one_line_errors():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
     return run
@@ -105,6 +109,31 @@ def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
     """Import the function that "MODULE:FUNCTION" names."""
     module, _, function = recipe.partition(":")
     return getattr(import_module(module), function)
+
+
+@contextmanager
+def end_on_closed_output() -> Iterator[None]:
+    """Exit quietly when the reader of standard output has closed the pipe, as ``| head`` does.
+
+    The exit status is 141, that of a program which SIGPIPE ends. Other broken pipes, such as a worker's, are raised.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not is_reader_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails again
+        sys.exit(141)
+
+
+def is_reader_gone() -> bool:
+    """Tell whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def leave(message: str) -> NoReturn:

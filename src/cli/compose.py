@@ -10,6 +10,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.check_structure import check_structure, compose_groups
+from src.cli.check_values import check_values
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain
 from src.cli.resolvers import register_resolvers
@@ -27,7 +29,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         output_dir: folder of the run; made where there is none.
 
     Raises:
-        UserError: if an override sets nothing, or ckpt=last finds no run.
+        UserError: if an override sets nothing or a wrong value, or ckpt=last finds no run.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +44,9 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     OmegaConf.set_struct(config, False)
     del config["hydra"]
     OmegaConf.set_struct(config, True)
+    defaults = compose_groups(command, overrides)
+    check_structure(config, defaults, overrides)
+    check_values(config, defaults, overrides)
     use_newest_run(config)
     return config
 

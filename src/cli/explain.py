@@ -19,6 +19,7 @@ from src.cli.check_structure import is_group, key_of, misplaced
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
 from src.errors import UserError
+from src.system.nested import walk
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 FULL = "(HYDRA_FULL_ERROR=1 shows where)"
@@ -37,6 +38,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
     if isinstance(error, UserError):
         return explain_user_error(error, config)
     if isinstance(error, OverrideParseException):
+        if "=" not in error.override:
+            return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
         reason = one_line(text.split("See https")[0])
         return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
@@ -45,6 +48,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
             return f'{group}={choice} is not installed: pip install -e ".[sweep]"'
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
+    if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
+        return f"{match[1]} is chosen already: leave out the + before {match[1]}="
     if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
         return no_such_key(key_of(match[1]), name, overrides) or one_line(text)
     if isinstance(error, InterpolationResolutionError):
@@ -60,7 +65,10 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     chosen = list(choices_among(overrides))
     GlobalHydra.instance().clear()  # after an error it is of no more use
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        defaults = hydra.compose(name, chosen)
+        defaults = hydra.compose(name, chosen, return_hydra_config=True)
+    choice = defaults.hydra.runtime.choices.get(key.partition(".")[0])
+    OmegaConf.set_struct(defaults, False)
+    del defaults["hydra"], defaults["command"]
     if fault := misplaced(key, OmegaConf.to_container(defaults)):
         return f"{key}: {fault}"
     parent, _, last = key.rpartition(".")
@@ -69,9 +77,22 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     siblings += [] if "." in key else [group for group in groups(name) if group not in siblings]
     if last in siblings:
         return ""
+    hint = keys_named(last, defaults) if "." not in key else ""
+    hint = hint or closest(last, siblings)
     deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment") or o.startswith("~")]
+    if not deciding and not hint and choice and "." in key:
+        deciding = [f"{key.partition('.')[0]}={choice}"]  # the default, which the user may not know of
     under = f" with {' '.join(deciding)}" if deciding else ""
-    return f"{key}: no such key{under}.{closest(last, siblings)} {parent or 'Top level'} has: {', '.join(siblings)}"
+    return f"{key}: no such key{under}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
+
+
+def keys_named(word: str, config: DictConfig) -> str:
+    """Return a hint that names the keys below the top level which end in a word: lr -> optimizer.lr."""
+    keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key]
+    exact = [key for key in keys if key.rpartition(".")[2] == word]
+    found = exact or [key for key in keys if key.endswith(f"_{word}")]
+    shallowest = sorted(found, key=lambda key: key.count("."))[:3]
+    return f" Did you mean {' or '.join(shallowest)}?" if shallowest else ""
 
 
 def choices_among(overrides: Sequence[str]) -> Iterator[str]:
@@ -159,7 +180,9 @@ def keys_of(config: DictConfig, key: str) -> list[str]:
 
 
 def closest(word: str, words: Iterable[str]) -> str:
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    words = list(words)
+    longer = [other for other in words if len(word) > 2 and other.startswith(word)]
+    found = longer if len(longer) == 1 else difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f" Did you mean {found[0]}?" if found else ""
 
 

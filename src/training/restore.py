@@ -32,7 +32,7 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
             weights that are not finite.
     """
     if not path:
-        raise UserError("ckpt=CHECKPOINT is needed, such as logs/train/runs/DATE/TIME_OVERRIDES/checkpoints/best.ckpt")
+        raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for the newest run's")
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
 

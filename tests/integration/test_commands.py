@@ -1,5 +1,6 @@
 """The command line as a beginner meets it."""
 
+import os
 import subprocess
 import sys
 
@@ -60,7 +61,7 @@ def test_help_and_config_errors_load_nothing_heavy():
             "ckpt=/nowhere/best.ckpt: no such file; give the best.ckpt or",
         ),
         ("export", "ckpt=last", "ckpt=last: no run below"),
-        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed, such as logs/train/"),
+        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
         ("evaluate", "inference=multiscale", "no such choice. Did you mean multi_scale?"),
         ("evaluate", "trimap=wide", "trimap takes a number"),
         ("evaluate", "split=validation", "split=validation: split takes train, val or test"),
@@ -97,6 +98,12 @@ def test_slips_of_the_hand_in_other_commands(command, override, said, tmp_path):
     [
         ("head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
         ("haed=largefov", "haed: no such key. Did you mean head?"),
+        ("lr=0.1", "lr: no such key. Did you mean optimizer.lr?"),
+        ("epochs=3", "epochs: no such key. Did you mean trainer.max_epochs?"),
+        ("exp=overfit", "exp: no such key. Did you mean experiment?"),
+        ("dataset.root=x", "dataset.root: no such key with dataset=shapes."),
+        ("+dataset=folder", "dataset is chosen already: leave out the +"),
+        ("head largefov", "head largefov: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE"),
         ("optimizer.lrr=1", "optimizer.lrr: no such key. Did you mean lr? optimizer has: "),
         ("experiment=camvid_slm", "experiment=camvid_slm: no such choice. Did you mean camvid_slim?"),
         ("trainer.max_steps=many", "trainer.max_steps=many: trainer.max_steps takes a number, such as"),
@@ -177,3 +184,23 @@ def test_runs_from_any_folder_once_installed(tmp_path):
     if "No module named" in done.stderr:
         pytest.skip("the package is not installed (pip install -e .)")
     assert "Usage: python -m src.train" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_reader_that_goes_away_is_no_error(option):
+    """As in ``python -m src.train --help | head``: 141 is the status of a program that SIGPIPE ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "src.train", option], cwd=REPO, stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("override", ["trainer.max_steps=abc", "crf.w1=strong", "ckpt=/nowhere.ckpt"])
+def test_compose_checks_values_as_the_command_line_does(tmp_path, override):
+    with pytest.raises(UserError, match=override.partition("=")[0]):
+        compose("train", override, output_dir=tmp_path / "run")
