@@ -42,6 +42,9 @@ from src.data.dataset import DatasetError, Picture
 MaskValues = Integer[np.ndarray, "height width"] | Integer[np.ndarray, "height width channels"]
 
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
+)  # fmt: skip
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
 BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second of EXIF too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,17 @@ def attempt(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str])
     except DatasetError as error:
         faults.append(str(error))
         return None
+
+
+def describe_shared_images(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
+    """Return a line for every two splits that have images in common.
+
+    Args:
+        datasets: by split.
+    """
+    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
+    return [
+        f"{len(common)} images are in {one} and in {other}, such as {min(common)}: metrics on them flatter the network"
+        for one, other in combinations(files, 2)
+        if (common := files[one] & files[other])
+    ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -14,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.data.dataset import SegmentationDataset
-from src.data.files import FileDataset
+from src.data.files import describe_shared_images
 from src.data.survey import Survey, survey
 from src.errors import UserError
 from src.labels import VOID
@@ -58,7 +57,7 @@ def verify(config: DictConfig) -> None:
     for split, found in surveys.items():
         console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
         console.print(class_table(found, datasets[split].classes))
-    for line in shared(datasets):
+    for line in describe_shared_images(datasets):
         console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
     faults = list(dict.fromkeys(line for found in surveys.values() for line in found.lines()))
     for fault in faults:
@@ -92,14 +91,3 @@ def in_words(found: Survey) -> str:
         return f"{words}, {'{}x{}'.format(*next(iter(found.sizes)))} pixels"
     widths, heights = (f"{min(side)} to {max(side)}" for side in zip(*found.sizes, strict=True))
     return f"{words}, {widths} pixels wide, {heights} high"
-
-
-def shared(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
-    """A line for every two splits that have images in common: figures on them would flatter the network."""
-
-    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
-    return [
-        f"{len(both)} images are in {one} and in {other}, such as {min(both)}: their figures will flatter the network"
-        for one, other in combinations(files, 2)
-        if (both := files[one] & files[other])
-    ]

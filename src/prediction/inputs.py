@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from src.data.decode import IMAGE_ENDINGS
 from src.errors import UserError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
 
 
 def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Path]]:
@@ -32,7 +31,7 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
         # The shortest way to each file: "**" walks a loop of links many times over.
         matches = sorted(map(Path, glob.glob(given, recursive=True)), key=lambda match: len(match.parts), reverse=True)
         files = {(os.path.realpath(match.parent), match.name): match for match in matches}.values()
-        found = sorted(match for match in files if match.suffix.lower() in SUFFIXES or not match.is_dir())
+        found = sorted(match for match in files if match.suffix.lower() in IMAGE_ENDINGS or not match.is_dir())
         parts = path.parts
         base = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
     elif os.path.lexists(given):
@@ -40,7 +39,7 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
     else:
         raise UserError(f"input={given}: no such file or folder; quote a pattern: 'input=photos/*.jpg'")
     if not found:
-        raise UserError(f"input={given}: no image there; endings looked for: {', '.join(SUFFIXES)}")
+        raise UserError(f"input={given}: no image there; endings looked for: {', '.join(IMAGE_ENDINGS)}")
     return base, found
 
 
@@ -54,9 +53,9 @@ def images_below(folder: Path, without: set[str]) -> Iterator[Path]:
             continue
         entered.add(real)
         # A folder with an image's ending is somebody's mistake: it is named, not entered.
-        named = [name for name in folders if Path(name).suffix.lower() in SUFFIXES]
+        named = [name for name in folders if Path(name).suffix.lower() in IMAGE_ENDINGS]
         folders[:] = sorted(set(folders) - set(named))
-        yield from (Path(place, name) for name in [*files, *named] if Path(name).suffix.lower() in SUFFIXES)
+        yield from (Path(place, name) for name in [*files, *named] if Path(name).suffix.lower() in IMAGE_ENDINGS)
 
 
 def result_names(files: list[Path], base: Path) -> list[str]:

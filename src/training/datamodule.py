@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,12 +16,15 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.dataset import DatasetError, SegmentationDataset
+from src.data.files import describe_shared_images
 from src.data.sampling import Draw, ResumableSampler
 from src.system.processes import cores, start_method
 from src.training.lightning_state import count_begun_batches
 
 if TYPE_CHECKING:
     from albumentations import BaseCompose
+
+log = logging.getLogger(__name__)
 
 
 class Batch(TypedDict):
@@ -69,6 +73,8 @@ class SegmentationDataModule(LightningDataModule):
         """Find faults in the data before training; see ``SegmentationDataset.check``."""
         self.train_set.check(self.num_workers)
         self.val_set.check(self.num_workers)
+        for line in describe_shared_images({"train": self.train_set, "val": self.val_set}):
+            log.warning("%s", line)
 
     def setup(self, stage: str) -> None:
         """Open the data sets' caches in every process; the first process to come builds them."""

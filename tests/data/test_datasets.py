@@ -155,6 +155,11 @@ def test_folder_splits_once_and_for_all(folder):
     assert any(names("val") != names("val", seed=seed) for seed in range(1, 5))
 
 
+def test_folder_without_lists_has_no_test_split(folder):
+    with pytest.raises(DatasetError, match=r"test\.txt: missing; without a list a folder has the splits train and val"):
+        Folder(str(folder), "test", classes=["ground", "thing"])
+
+
 def test_folder_takes_lists(folder):
     (folder / "train.txt").write_text("1\n2\n3\n")
     with pytest.raises(DatasetError, match=r"val\.txt: missing"):

@@ -93,3 +93,15 @@ def squares_over_cores(count: int) -> list[int]:
 
 def square(number: int) -> int:
     return number**2
+
+
+def test_images_that_are_trained_and_validated_on_are_told(tmp_path, caplog):
+    for sub in ("images", "masks"):
+        (tmp_path / sub).mkdir()
+        for index in range(3):
+            Image.new("RGB" if sub == "images" else "L", (40, 40)).save(tmp_path / f"{sub}/{index}.png")
+    (tmp_path / "train.txt").write_text("0\n1\n")
+    (tmp_path / "val.txt").write_text("1\n2\n")
+    dataset = partial(Folder, str(tmp_path), classes=["ground", "thing"])
+    SegmentationDataModule(dataset, None, batch_size=1, num_workers=0).check()
+    assert f"1 images are in train and in val, such as {tmp_path / 'images/1.png'}" in caplog.text

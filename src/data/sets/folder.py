@@ -10,11 +10,11 @@ import numpy as np
 
 from src.data.colours import Colour, ColourTable
 from src.data.dataset import DatasetError
+from src.data.decode import IMAGE_ENDINGS
 from src.data.files import MASK_VALUES, FileDataset
 from src.data.palette import voc_palette
 from src.labels import MAX_CLASSES, VOID, LabelMap
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # what keeps values as they are
 
 
@@ -23,7 +23,7 @@ class Folder(FileDataset):
 
     Args:
         root: the folder that holds images/ and masks/.
-        split: "train" or "val".
+        split: "train", "val", or the name of a list, such as "test" for root/test.txt.
         classes: names, by index.
         palette: RGB in 0..255 for each class; VOC's colours if None. Masks in colours (not palette PNGs, whose indices
             are taken as they are) are read by it.
@@ -67,7 +67,7 @@ class Folder(FileDataset):
             raise DatasetError(f"void={void}: is the value of {classes[grey[void]]} too; {self.remedy}")
         nothing = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
 
-        images, strays = by_stem(base / "images", IMAGES)
+        images, strays = by_stem(base / "images", IMAGE_ENDINGS)
         masks, mask_strays = by_stem(base / "masks", MASKS)
         names = split_names(base, split, sorted(images), val_share, seed)
         pairs = [(name, images[name], masks.get(name, base / "masks" / f"{name}.png")) for name in names]
@@ -141,6 +141,8 @@ def split_names(root: Path, split: str, names: list[str], val_share: float, seed
             raise DatasetError(f"{list_}: {unknown[0]} is not in {root / 'images'} ({len(unknown)} such names)")
         if len(set(names)) < len(names):
             raise DatasetError(f"{list_}: {next(n for n in names if names.count(n) > 1)} stands there twice")
+    elif split not in ("train", "val"):
+        raise DatasetError(f"{list_}: missing; without a list a folder has the splits train and val only")
     elif (root / "train.txt").is_file() or (root / "val.txt").is_file():
         raise DatasetError(f"{list_}: missing; give both train.txt and val.txt, or neither")
     else:
