@@ -19,7 +19,7 @@ hook.__enter__()
 
 # Few examples and always the same ones; pytest tests/fuzz -m '' -n 0 --hypothesis-profile=long draws new ones, many.
 slow_is_fine = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("few", max_examples=12, derandomize=True, database=None, **slow_is_fine)
+settings.register_profile("few", max_examples=8, derandomize=True, database=None, **slow_is_fine)
 settings.register_profile("long", max_examples=1000, **slow_is_fine)
 settings.load_profile("few")
 

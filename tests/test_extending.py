@@ -82,6 +82,7 @@ def test_new_code_passes_the_linter(checkout: Path) -> None:
     run(checkout, "-m", "ruff", "format", "--no-cache", "--check", *paths)
 
 
+@pytest.mark.slow
 def test_tests_that_run_over_every_part_find_the_new_ones(checkout: Path) -> None:
     files = ["cli/test_conf", "integration/test_commands", "models/test_every_network", "training/test_losses"]
     files = [f"tests/{name}.py" for name in (*files, "crf/test_crf_parameters", "test_docs")]
