@@ -3,12 +3,14 @@
 import inspect
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
 
 from src.crf import DenseCRF, Parameters
-from tests.conftest import REPO
+
+REPO = Path(__file__).resolve().parents[2]
 
 NAMES = [field.name for field in fields(Parameters)]
 
