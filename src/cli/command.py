@@ -6,7 +6,7 @@ import functools
 import os
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,7 @@ from src.cli.check_values import check_values
 from src.cli.compose import use_newest_run
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain, explain_disk, explain_start, one_line
+from src.cli.help_page import help_page
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.cli.sweep import attempt
@@ -92,9 +93,9 @@ def command(name: str, recipe: str) -> Callable[[], None]:
     job.__module__ = f"src.{name}"  # from which Hydra takes the job's name
 
     def run() -> None:
-        if "--version" in sys.argv[1:]:
+        if page := information(name, sys.argv[1:]):
             with end_on_closed_output():
-                print(f"deeplab {__version__}")
+                print(page)
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"
         register_resolvers()
@@ -103,6 +104,13 @@ def command(name: str, recipe: str) -> Callable[[], None]:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
     return run
+
+
+def information(name: str, arguments: Sequence[str]) -> str:
+    """Return what --version or --help prints; "" where neither is among the arguments."""
+    if "--version" in arguments:
+        return f"deeplab {__version__}"
+    return help_page(name) if {"--help", "-h"} & set(arguments) else ""
 
 
 def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:

@@ -1,4 +1,4 @@
-"""The part of --help that is the command's own: its keys, its groups and their choices, as conf/ has them."""
+"""The page that --help prints: what a command does, its keys, its groups and their choices, as conf/ has them."""
 
 import re
 import textwrap
@@ -10,17 +10,31 @@ from src.cli.conf_folder import CONF, conf_folders
 KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # of the top level, with its comment
 
 
+MORE = """\
+More: --cfg job prints the whole config, --info defaults how it came about, -c job --resolve with all references
+filled in. HYDRA_FULL_ERROR=1 shows where an error comes from."""
+
+
 def help_page(name: str) -> str:
-    """What conf/NAME.yaml lets a user set."""
-    settings = KEY.findall((CONF / f"{name}.yaml").read_text())
-    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in settings]
+    """Return what ``python -m src.NAME --help`` prints.
+
+    Hydra would print it from a template too, but composes the config and lists every group of its own first: a second.
+    """
+    about = OmegaConf.load(CONF / f"{name}.yaml").hydra.help
+    usage = f"Usage: python -m src.{name} [GROUP=CHOICE ...] [KEY=VALUE ...]"
+    return "\n\n".join([f"{about.header}\n{usage}", *settings(name), about.footer, MORE])
+
+
+def settings(name: str) -> list[str]:
+    """Return the titled lists of what conf/NAME.yaml lets a user set: its keys, then its groups."""
+    found = KEY.findall((CONF / f"{name}.yaml").read_text())
+    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in found]
     lines = [
         textwrap.fill(f"{group}: {', '.join(choices(group))}", 118, subsequent_indent="  ", break_on_hyphens=False)
         for group in groups(name)
     ]
     parts = {"Keys, their defaults and what they mean": keys, "Groups and their choices": lines}
-    page = "\n\n".join(f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part)
-    return page.replace("$", "$$")  # Hydra fills in a template
+    return [f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part]
 
 
 def groups(name: str) -> list[str]:

@@ -5,13 +5,10 @@ import re
 
 from omegaconf import OmegaConf
 
-from src.cli.help_page import help_page
-
 
 def register_resolvers() -> None:
     """Once in every process that composes a config."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
-    OmegaConf.register_new_resolver("help_page", help_page, replace=True)
 
 
 def slug(overrides: str) -> str:
