@@ -19,8 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from src.cli.check_structure import check_structure, compose_groups, key_of
-from src.cli.check_values import check_values
+from src.cli.check_structure import compose_groups, key_of
 from src.cli.compose import compose
 from src.errors import UserError
 from tests.commands import run_command
@@ -104,20 +103,25 @@ def check_command(line: str, folder: Path) -> None:
     checkpoint = folder / "best.ckpt"
     checkpoint.touch()
     overrides = [re.sub("^(ckpt|init_from)=.*", rf"\1={checkpoint}", override) for override in first_job(overrides)]
-    config = compose(command, *overrides, output_dir=folder)
-    own = [override for override in overrides if not key_of(override).startswith("hydra")]
-    defaults = defaults_of(command, *(override for override in overrides if key_of(override) in GROUPS))
-    check_structure(config, defaults, own)
-    check_values(config, defaults, own)
+    compose(command, *overrides, output_dir=folder)
 
 
 @cache
-def defaults_of(command: str, *groups: str) -> DictConfig:
-    """The config under these choices of groups: half of the time that a check takes, and the same for many."""
+def composed_once(command: str, groups: tuple[str, ...]) -> DictConfig:
     return compose_groups(command, groups)
 
 
+@pytest.fixture
+def groups_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the configs of groups, which many commands share: half of the time that composing takes."""
+    monkeypatch.setattr(
+        "src.cli.compose.compose_groups",
+        lambda command, overrides: composed_once(command, tuple(o for o in overrides if key_of(o) in GROUPS)),
+    )
+
+
 @pytest.mark.parametrize("line", OURS.values())
+@pytest.mark.usefixtures("groups_composed_once")
 def test_command_composes(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPO)
     check_command(line, tmp_path)
@@ -151,12 +155,10 @@ def test_other_commands_exist() -> None:
             assert words[0] in OTHER_PROGRAMS, line
 
 
-@pytest.mark.parametrize("arguments", [["train", "--help"], ["describe", "backbone=slim", "measure=false"]])
-def test_command_runs(arguments: list[str], tmp_path: Path) -> None:
-    logs = [f"paths.log_dir={tmp_path}"] if "--help" not in arguments else []
-    done = run_command(*arguments, *logs)
+def test_command_runs(tmp_path: Path) -> None:
+    done = run_command("describe", "backbone=slim", "measure=false", f"paths.log_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert "DeepLab V1" in done.stdout or "receptive field" in done.stdout
+    assert "receptive field" in done.stdout
 
 
 def test_every_choice_is_in_one_table() -> None:

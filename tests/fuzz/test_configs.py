@@ -1,5 +1,6 @@
 """Any value for any key, misspelt keys, other choices: finite figures, or one line that names the cause."""
 
+import functools
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +56,12 @@ def keys(node: DictConfig, prefix: str = "") -> list[str]:
     return found
 
 
-KEYS = {command: sorted(keys(composed(name=command))) for command in TINY}
+@functools.cache
+def all_keys(command: str) -> list[str]:
+    """The keys of a command's config that may be drawn."""
+    return sorted(keys(composed(name=command)))
+
+
 GROUPS = {command: sorted({g for g in groups(command) if g not in ("paths", "hydra", "logger")}) for command in TINY}
 
 quoted = st.text(string.printable.replace("\n", "") + "äß€", max_size=12).map(
@@ -76,7 +82,7 @@ huge = st.sampled_from(["1000000000000", "-1e30", "1e30", "9" * 40])
 def overrides(draw: st.DrawFn, command: str) -> str:
     kinds = ["value"] * 6 + ["misspelt", "removed", "added"] + (["choice"] if GROUPS[command] else [])
     kind = draw(st.sampled_from(kinds))
-    key = draw(st.sampled_from(KEYS[command]))
+    key = draw(st.sampled_from(all_keys(command)))
     if kind == "choice":
         group = draw(st.sampled_from(GROUPS[command]))
         choices = sorted(path.stem for path in (REPO / "conf" / group).glob("[!_]*.yaml") if path.stem != "ddp_cpu")

@@ -13,8 +13,13 @@ from src.training.losses import ClassBalancedCrossEntropy, CrossEntropy, OHEMCro
 from tests.models.networks import CONF, composed
 
 LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
-CRITERIA = {name: instantiate(composed(f"loss={name}").loss.criterion) for name in LOSSES}
-every_criterion = pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
+every_criterion = pytest.mark.parametrize("criterion", LOSSES, indirect=True)
+
+
+@pytest.fixture
+def criterion(request: pytest.FixtureRequest) -> nn.Module:
+    """The criterion of a configured loss, by the name of the loss."""
+    return instantiate(composed(f"loss={request.param}").loss.criterion)
 
 
 def sample(rows: int = 7, columns: int = 5) -> tuple[Tensor, Tensor]:
