@@ -1,4 +1,4 @@
-"""The network: plain torch.nn, usable without the rest of the framework."""
+"""The network, in plain ``torch.nn``: it can be used without the rest of the framework."""
 
 from src.models.backbones.backbone import Backbone
 from src.models.backbones.resnet import ResNet

@@ -1,4 +1,4 @@
-"""DeepLab V1: a backbone at stride 8 and a head."""
+"""DeepLab V1: a backbone at output stride 8 and a head."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,14 +12,14 @@ from src.models.heads.head import Head
 
 
 class DeepLab(nn.Module):
-    """Image in, scores out: at an eighth of the image's size, or at the size itself where the head says so.
+    """A network that turns an image into scores: a backbone, and a head on its feature maps.
 
     Args:
-        backbone: gives a list of feature maps and names their ``channels``.
-        head: called with the backbone's channels and ``num_classes``, gives the module that turns the maps into scores.
-        num_classes: background included.
-        frozen_norm: keep statistics, weights and biases of every BatchNorm as they are, for pretrained networks that
-            see small batches, and for a second stage whose trunk is to stay as it is.
+        backbone: turns an image into a list of feature maps; ``channels`` gives their numbers of channels.
+        head: builds the head, from the backbone's ``channels`` and ``num_classes``.
+        num_classes: number of classes, background included.
+        frozen_norm: keep the statistics, weights and biases of every BatchNorm layer as they are: for a pretrained
+            network with small batches, or for a second stage of training that keeps its trunk unchanged.
     """
 
     def __init__(
@@ -41,19 +41,21 @@ class DeepLab(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> "DeepLab":
+        """Set training mode; frozen BatchNorm layers stay in evaluation mode."""
         super().train(mode)
         for norm in self.frozen_norms:
             norm.eval()
         return self
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
-        """Logits on the score map; ``image`` is RGB in 0..255, uint8 or float, of any size.
+        """Return the score map (logits) of images in RGB, 0..255, uint8 or float, of any size.
 
-        ``geometry.upsample_scores`` brings them to the image's size.
+        Most heads give a score map at an eighth of the padded image's size; ``MSc`` at test and ``FullResolutionHead``
+        give one at the padded image's size. ``geometry.upsample_scores`` brings either to the image's size.
         """
         return self.head(self.backbone(image))
 
     @torch.inference_mode()
     def predict(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
-        """Class probabilities of every pixel, at the image's own size."""
+        """Return the class probabilities of every pixel, at the image's size, in float32."""
         return upsample_scores(self(image).float(), image.shape[-2:]).softmax(dim=1)

@@ -1,4 +1,4 @@
-"""Table 2 for any network: layers, sizes, parameters, FLOPs, receptive field: python -m src.describe [OVERRIDES]."""
+"""Describe a network: its layers, sizes, parameters, FLOPs and receptive field: python -m src.describe [OVERRIDES]."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from src.models.heads.fully_connected import FCHead
-from src.models.summary import Layer, layers_of, measured_field
+from src.models.summary import Layer, layers_of, measure_field
 
 
 def describe(config: DictConfig) -> None:
-    """Print what the configured network is made of; nothing is trained or loaded."""
+    """Print the layers of the configured network; nothing is trained, and no weights are loaded."""
     with torch.device("meta"):
         model = instantiate(config.model, num_classes=config.num_classes).eval()
     layers = layers_of(model, config.size, config.size)
     title = f"{type(model.backbone).__name__} and {type(model.head).__name__}, {config.size}x{config.size} pixels"
     console = Console()
     if not console.is_terminal:
-        console.width = 120  # a file or a pipe has no width of its own
+        console.width = 120  # a file or a pipe has no width
     console.print(layer_table(layers, title))
 
     field = max(layer.field for layer in layers)
@@ -36,15 +36,14 @@ def describe(config: DictConfig) -> None:
         lines["fc6 as the paper counts it"] = f"{nominal[0]} pixels: 8 rate (kernel - 1) + 32"
     if config.measure:
         torch.manual_seed(0)
-        measured = measured_field(instantiate(config.model, num_classes=config.num_classes), field)
+        measured = measure_field(instantiate(config.model, num_classes=config.num_classes), field)
         lines["measured by gradient"] = f"{measured.extent} pixels, 95 % of it within {measured.core} (random weights)"
     for name, value in lines.items():
         console.print(f"{name:<27} {value}", highlight=False, soft_wrap=True)
 
 
 def layer_table(layers: Sequence[Layer], title: str) -> Table:
-    """One line a layer."""
-
+    """Return a table with a row for each layer."""
     table = Table(title=title, title_justify="left")
     for column in ("layer", "kind", "output", "parameters", "GFLOPs", "field, px"):
         table.add_column(column, justify="left" if column in ("layer", "kind") else "right", overflow="fold")

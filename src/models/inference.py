@@ -1,4 +1,4 @@
-"""How a network looks at a whole image: once, or at several scales, mirrored, and in windows."""
+"""Inference on whole images: in one pass, at several scales, mirrored, or in sliding windows."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,20 +13,20 @@ Network = Callable[[Tensor], Tensor]
 
 
 class Inference:
-    """Scores of whole images, from one look or from several.
+    """Computes the scores of whole images from one or several views.
 
-    Every look (a scale, mirrored or not) gives class probabilities of every pixel, and the mean over the looks counts.
-    Within a look, pixels that several windows see take the mean of these windows.
+    A view is the image at one scale, mirrored or not. The result is the mean over the views of every pixel's class
+    probabilities. In sliding windows, a pixel in several windows takes the mean of their probabilities.
 
     Args:
-        scales: factors on the image's sides.
-        flip: look at the mirror image as well.
-        window: longest side in pixels that the network sees at once, for images that do not fit into memory; 8 k + 1
-            fits the score map. None: the whole image.
-        step: pixels from one window to the next; None: two thirds of the window.
+        scales: factors on the image's sides, one for each view.
+        flip: add the mirror image of every view.
+        window: side in pixels of a sliding window, for images that do not fit into memory; a side of 8k + 1 needs no
+            padding. None for the whole image at once.
+        step: pixels from one window to the next; None for two thirds of the window.
 
     Raises:
-        ValueError: if a scale, the window or the step is not positive, or windows would leave gaps.
+        ValueError: if a scale, the window or the step is not positive, or the windows would leave gaps.
     """
 
     def __init__(
@@ -51,55 +51,59 @@ class Inference:
     def __call__(
         self, network: Network, image: Shaped[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes rows columns"]:
-        """Scores on the network's own map, or from several looks the log of mean probabilities at every pixel of the
-        padded image: either way ``geometry.upsample_scores`` brings them to the image, and the CRF takes them.
+        """Return the scores of images in RGB, 0..255, uint8 or float.
+
+        From one pass, these are the network's score map; otherwise the logarithm of the mean probabilities at every
+        pixel of the padded image. ``geometry.upsample_scores`` and the CRF take both.
         """
         height, width = size = image.shape[-2:]
-        if self.scales == (1.0,) and not self.flip and self.covers(height, width):
+        if self.scales == (1.0,) and not self.flip and self.fits_window(height, width):
             return network(image).float()
         image = image.float()
         total: Tensor | float = 0.0
         for scale in self.scales:
             scaled = resize_aligned(image, [round(scale * (side - 1)) + 1 for side in size])
-            total = total + resize_aligned(self.look(network, scaled), size)
+            total = total + resize_aligned(self.predict_view(network, scaled), size)
             if self.flip:
-                total = total + resize_aligned(self.look(network, scaled.flip(-1)).flip(-1), size)
+                total = total + resize_aligned(self.predict_view(network, scaled.flip(-1)).flip(-1), size)
         mean = torch.as_tensor(total) / (len(self.scales) * (1 + self.flip))
         log = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
         return F.pad(log, (0, padded_side(width) - width, 0, padded_side(height) - height), mode="replicate")
 
-    def covers(self, height: int, width: int) -> bool:
+    def fits_window(self, height: int, width: int) -> bool:
+        """Tell whether an image of this size is predicted in one pass."""
         return self.window is None or self.window >= max(height, width)
 
-    def look(
+    def predict_view(
         self, network: Network, image: Shaped[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes height width"]:
-        """Probabilities of every pixel, from as many windows as it takes."""
+        """Return the class probabilities of every pixel of one view, in windows if it does not fit into one."""
         height, width = size = image.shape[-2:]
-        if self.covers(height, width):
-            return probabilities(network, image)
-        rows, columns = (self.spans(side) for side in size)
+        if self.fits_window(height, width):
+            return predict_probabilities(network, image)
+        rows, columns = (self.windows(side) for side in size)
         total: Tensor | None = None
-        seen = torch.zeros(size, device=image.device)
+        count = torch.zeros(size, device=image.device)
         for row in rows:
             for column in columns:
-                part = probabilities(network, image[..., row, column])
+                part = predict_probabilities(network, image[..., row, column])
                 if total is None:
                     total = part.new_zeros(*part.shape[:2], *size)
                 total[..., row, column] += part
-                seen[row, column] += 1
+                count[row, column] += 1
         assert total is not None
-        return total / seen
+        return total / count
 
-    def spans(self, side: int) -> list[slice]:
-        """Where the windows lie along a side; the last one ends with it."""
+    def windows(self, side: int) -> list[slice]:
+        """Return the windows along a side of so many pixels; the last one ends where the side ends."""
         assert self.window is not None
         last = max(0, side - self.window)
         starts = [*range(0, last, self.step), last]
         return [slice(start, min(side, start + self.window)) for start in starts]
 
 
-def probabilities(
+def predict_probabilities(
     network: Network, image: Shaped[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch classes height width"]:
+    """Return the class probabilities of every pixel, in float32, from one pass of the network."""
     return upsample_scores(network(image).float(), image.shape[-2:]).softmax(dim=1)

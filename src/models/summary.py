@@ -1,4 +1,4 @@
-"""What a network is made of: sizes, parameters, operations and receptive fields, layer by layer."""
+"""The layers of a network: their sizes, parameters, operations and receptive fields."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,39 +16,46 @@ aten = torch.ops.aten
 
 
 class Field(NamedTuple):
-    """The pixels that one value depends on, and the pixels between two neighbouring values."""
+    """The receptive field of the values of a feature map, in pixels of the image."""
 
-    side: float = 1.0
-    step: float = 1.0
+    side: float = 1.0  # of the square that one value depends on
+    step: float = 1.0  # between the fields of two neighbouring values
 
-    def window(self, kernel: int, stride: int, dilation: int = 1) -> "Field":
-        """After a layer that looks at ``kernel`` values a side."""
+    def after_window(self, kernel: int, stride: int, dilation: int = 1) -> "Field":
+        """Return the field after a convolution or a pool with a kernel of ``kernel`` x ``kernel``."""
         return Field(self.side + dilation * (kernel - 1) * self.step, self.step * stride)
 
 
 class Layer(NamedTuple):
+    """A layer, as one row of a table describes it."""
+
     name: str
-    kind: str
+    kind: str  # such as "3x3, rate 12"
     output: tuple[int, ...]  # channels, rows, columns
     parameters: int
     flops: int  # a multiplication and an addition are two
-    field: float  # pixels a side
+    field: float  # side of the receptive field in pixels
 
 
 class FieldTracer(TorchDispatchMode):
-    """Follows the theoretical receptive field through every operation, whichever way the layers are joined."""
+    """Follows the theoretical receptive field through every operation, however the layers are connected.
+
+    Args:
+        image: the input of the network.
+    """
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         self.fields = WeakTensorKeyDictionary()
         self.fields[image] = Field()
 
-    def of(self, tensor: Tensor) -> Field:
-        return self.fields.get(tensor, Field(0.0, 0.0))  # 0: a constant
+    def field_of(self, tensor: Tensor) -> Field:
+        """Return the field of a tensor's values; one of side 0 if they do not depend on the image."""
+        return self.fields.get(tensor, Field(0.0, 0.0))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        fields = [self.of(x) for x in args if isinstance(x, Tensor)]
+        fields = [self.field_of(x) for x in args if isinstance(x, Tensor)]
         inputs = [f for f in fields if f.side]
         output = result[0] if isinstance(result, tuple) else result
         if not inputs or not isinstance(output, Tensor):
@@ -56,10 +63,10 @@ class FieldTracer(TorchDispatchMode):
         field = Field(max(f.side for f in inputs), max(f.step for f in inputs))
         packet = func.overloadpacket
         if packet is aten.convolution:
-            field = fields[0].window(args[1].shape[-1], args[3][-1], args[5][-1])
+            field = fields[0].after_window(args[1].shape[-1], args[3][-1], args[5][-1])
         elif packet in (aten.max_pool2d_with_indices, aten.avg_pool2d):
-            field = field.window(args[1][-1], (args[2] or args[1])[-1])
-        elif packet is aten.upsample_bilinear2d:  # between two values, one of which may be the one below
+            field = field.after_window(args[1][-1], (args[2] or args[1])[-1])
+        elif packet is aten.upsample_bilinear2d:  # a new value depends on two neighbouring ones
             before, after = args[0].shape[-1] - 1, output.shape[-1] - 1
             field = Field(field.side + field.step, field.step * before / after if after else field.step)
         self.fields[output] = field
@@ -67,10 +74,11 @@ class FieldTracer(TorchDispatchMode):
 
 
 def layers_of(model: DeepLab, height: int, width: int) -> list[Layer]:
-    """Every layer that computes or pools, in the order of a forward pass over one image.
+    """Return the convolutions, pools and BatchNorms in the order of a forward pass, and the scores as the last row.
 
     Args:
         model: on any device; on "meta" nothing is computed.
+        height, width: of the image, in pixels.
     """
     image = torch.empty(1, 3, height, width, device=next(model.parameters()).device)
     tracer, counter = FieldTracer(image), FlopCounterMode(display=False)
@@ -81,13 +89,13 @@ def layers_of(model: DeepLab, height: int, width: int) -> list[Layer]:
         flops_before[module] = counter.get_total_flops()
 
     def after(name: str) -> Callable[..., None]:
-        def note(module: nn.Module, _: Any, output: Tensor) -> None:
+        def append_layer(module: nn.Module, _: Any, output: Tensor) -> None:
             flops = counter.get_total_flops() - flops_before[module]
             parameters = sum(p.numel() for p in module.parameters())
-            field = tracer.of(output).side
-            found.append(Layer(name, kind(module), tuple(output.shape[1:]), parameters, flops, field))
+            field = tracer.field_of(output).side
+            found.append(Layer(name, describe_kind(module), tuple(output.shape[1:]), parameters, flops, field))
 
-        return note
+        return append_layer
 
     hooks = []
     for name, module in model.named_modules():
@@ -99,11 +107,11 @@ def layers_of(model: DeepLab, height: int, width: int) -> list[Layer]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [*found, Layer("scores", "", tuple(scores.shape[1:]), 0, 0, tracer.of(scores).side)]
+    return [*found, Layer("scores", "", tuple(scores.shape[1:]), 0, 0, tracer.field_of(scores).side)]
 
 
-def kind(module: nn.Module) -> str:
-    """A layer in the field's words: "3x3, rate 12"."""
+def describe_kind(module: nn.Module) -> str:
+    """Return what a layer is, in words: "3x3, rate 12", "max 3x3, stride 2" or "batch norm"."""
 
     def last(value: Any) -> int:
         return value[-1] if isinstance(value, tuple) else value
@@ -119,19 +127,21 @@ def kind(module: nn.Module) -> str:
     )
 
 
-class Measured(NamedTuple):
-    extent: int  # side of the smallest square with all of the gradient, in pixels
-    core: int  # side of the square around the centre with 95 % of it
+class MeasuredField(NamedTuple):
+    """The receptive field of a score, measured by its gradient with respect to the image."""
+
+    extent: int  # side in pixels of the smallest square that holds all of the gradient
+    core: int  # side in pixels of the square around the centre that holds 95 % of it
 
 
-def measured_field(model: DeepLab, field: float) -> Measured:
-    """Where the gradient of the score in the middle of a random image is not zero.
+def measure_field(model: DeepLab, field: float) -> MeasuredField:
+    """Measure the receptive field by the gradient of the scores in the middle of a random image.
 
     Args:
-        model: with weights, random ones will do; not on "meta".
-        field: the theoretical field in pixels; the image is made a little larger.
+        model: with any weights, also random ones; not on "meta".
+        field: side of the theoretical field in pixels; the image is made slightly larger.
     """
-    cells = -(-(padded_side(int(field)) + 15) // 16)  # an odd number of scores: one is in the middle
+    cells = -(-(padded_side(int(field)) + 15) // 16)  # gives an odd number of scores, so that one is in the middle
     side = 16 * cells + 1
     generator = torch.Generator().manual_seed(0)
     like = next(model.parameters())
@@ -142,11 +152,11 @@ def measured_field(model: DeepLab, field: float) -> Measured:
     weight = gradient[0].abs().sum(dim=0)
     rows, columns = weight.nonzero(as_tuple=True)
     if not len(rows):
-        return Measured(0, 0)
+        return MeasuredField(0, 0)
     extent = 1 + max(int(axis.max() - axis.min()) for axis in (rows, columns))
     centre = 8 * cells
     distance = (torch.arange(side, device=weight.device) - centre).abs()
     ring = torch.maximum(distance[:, None], distance[None, :])
     within = torch.zeros(centre + 1, dtype=torch.float64).index_add_(0, ring.flatten(), weight.flatten().double())
     share = within.cumsum(0) / within.sum()
-    return Measured(extent, 1 + 2 * int((share < 0.95).sum()))
+    return MeasuredField(extent, 1 + 2 * int((share < 0.95).sum()))

@@ -13,7 +13,7 @@ from src.models.geometry import score_stride, shrink_label, upsample_scores
 
 
 class CrossEntropy(nn.Module):
-    """Mean cross-entropy over the positions that are not ``VOID`` (paper, section 3.2).
+    """Mean cross-entropy over the positions that are not ``VOID`` (paper, section 3.1).
 
     If a batch has no labelled position, the loss is 0; ``torch.nn.CrossEntropyLoss`` would give NaN.
 

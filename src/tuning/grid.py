@@ -1,4 +1,4 @@
-"""The paper's search (section 4): a coarse grid, then finer ones around the best point."""
+"""The paper's search (section 5): a coarse grid, then finer ones around the best point."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_every_preset_says_where_its_numbers_come_from():
 
 
 def test_paper_recipe():
-    """Section 4 and the released prototxt, number by number."""
+    """Section 5 and the released prototxt, number by number."""
     config = compose("experiment=voc12_largefov")
     assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (1e-3, 0.9, 5e-4)
     assert dict(config.optimizer.multipliers) == {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.summary import layers_of, measured_field
+from src.models.summary import layers_of, measure_field
 from tests.models.networks import network
 
 # 5, 7, 15, 19, 43, 51, 99, 115, 211, 227 (pool5), 243 (pool5a); fc6 adds 8 rate (kernel - 1).
@@ -62,7 +62,7 @@ def test_gradient_fills_the_theoretical_field(backbone: str) -> None:
         nn.init.constant_(p, 1 / p[0].numel() if p.ndim > 1 else 0.0)
     nn.init.zeros_(model.backbone.mean)
     field = layers_of(model, 65, 65)[-1].field
-    measured = measured_field(model, field)
+    measured = measure_field(model, field)
     assert measured.extent == field
     assert 0 < measured.core <= field
 
@@ -71,4 +71,4 @@ def test_random_weights_see_no_more_than_the_theory() -> None:
     torch.manual_seed(0)
     model = network("cpu", "backbone=vgg11", "backbone.width=0.0625", "head=largefov", classes=3)
     field = layers_of(model, 65, 65)[-1].field
-    assert 0.8 * field < measured_field(model, field).extent <= field
+    assert 0.8 * field < measure_field(model, field).extent <= field

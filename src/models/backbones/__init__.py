@@ -1,1 +1,1 @@
-"""Backbones: an image in, feature maps at output stride 8 out."""
+"""Backbones, which turn an image into feature maps at output stride 8."""

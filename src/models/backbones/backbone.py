@@ -1,4 +1,4 @@
-"""What every backbone gives: feature maps of an image that it normalises itself."""
+"""The interface of backbones, and the normalisation of their input."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from src.errors import UserError
 
 
 class Normalization(NamedTuple):
-    """RGB statistics in 0..255 and the order of channels that weights were trained with."""
+    """The normalisation that weights were trained with: statistics of RGB in 0..255, and the order of the channels."""
 
     mean: Sequence[float]
     std: Sequence[float]
@@ -25,7 +25,7 @@ TORCHVISION = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 
 
 
 def normalization_of(weights: str) -> Normalization:
-    """What the weights of that name or file expect; the paper's where a network starts from none."""
+    """Return the normalisation that weights expect, by the name of the weights or their file; Caffe's for "none"."""
     if weights == "imagenet":
         return TORCHVISION
     caffe = weights in ("none", "imagenet_features") or weights.endswith(".caffemodel")
@@ -33,17 +33,17 @@ def normalization_of(weights: str) -> Normalization:
 
 
 class Backbone(nn.Module, ABC):
-    """Feature maps at output stride 8, from an RGB image in 0..255.
-
-    Attributes:
-        channels: of every map that ``forward`` gives; the first map is the normalised image.
-        strides: of every map, in pixels.
-        weights: where the weights come from; ``pretrained.load_pretrained`` reads it, the constructor loads nothing.
+    """Turns an image in RGB, 0..255, into feature maps at output stride 8. It normalises the image itself.
 
     Args:
-        weights: "none", "imagenet" or the path of a file.
-        mean, std: per-channel RGB statistics, in 0..255; None follows the weights.
-        bgr: feed the channels in Caffe's order; None follows the weights.
+        weights: "none", "imagenet" or the path of a file. The constructor loads nothing; ``load_pretrained`` does.
+        mean, std: statistics of each channel, RGB in 0..255; None for those that the weights expect.
+        bgr: reverse the channels, as Caffe does; None for the order that the weights expect.
+
+    Attributes:
+        channels: channels of every map that ``forward`` returns; the first map is the normalised image.
+        strides: stride of every map in pixels.
+        mean, std: buffers of shape (3, 1, 1), in the order of the network's channels.
     """
 
     channels: Sequence[int]
@@ -63,41 +63,51 @@ class Backbone(nn.Module, ABC):
         default = normalization_of(weights)
         self.bgr = default.bgr if bgr is None else bgr
         order = -1 if self.bgr else 1
-        # Saved with the weights, in the order of the network's channels: whoever loads them can see what they expect.
+        # Buffers are saved with the weights, so that a checkpoint says which normalisation its weights expect.
         for name, values in (("mean", mean or default.mean), ("std", std or default.std)):
             self.register_buffer(name, torch.tensor(values[::order], dtype=torch.float32).view(3, 1, 1))
 
     def normalize(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-        """RGB in 0..255 (uint8 or float) to what the weights expect."""
+        """Return images in RGB, 0..255, uint8 or float, normalised as the weights expect."""
         return ((image.flip(1) if self.bgr else image).to(self.mean.dtype) - self.mean) / self.std
 
     @abstractmethod
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
-        """The normalised image, padded to 8 k + 1 with the mean pixel, and the maps after it; a head reads the last."""
+        """Return the feature maps of images in RGB, 0..255, uint8 or float, of any size.
+
+        The first map is the normalised image, padded with the mean pixel to sides of 8k + 1; the others follow in
+        the order of the layers.
+        """
 
     def imagenet_file(self) -> str:
-        """Name of torchvision's file that fits, such as "vgg16-397923af.pth".
+        """Return the name of torchvision's file for this network, such as "vgg16-397923af.pth".
 
         Raises:
-            UserError: if there is none.
+            UserError: if torchvision has none.
         """
         raise UserError(f"weights={self.weights}: no weights are known for this backbone; set weights=none")
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
-        """Take the weights of a classifier of torchvision, by its names.
+        """Load the weights of a classifier of torchvision.
+
+        Args:
+            state: its tensors, by torchvision's names.
 
         Raises:
-            UserError: naming the first tensor that is missing or has another shape.
+            UserError: if a tensor is missing or has another shape; the message names the first.
         """
         raise UserError("this backbone cannot read such a file; set weights=none")
 
 
 @torch.no_grad()
 def copy_weight(target: Tensor | None, source: Tensor, name: str) -> None:
-    """Put ``source`` into ``target``, which must have its shape.
+    """Copy the values of ``source`` into ``target``.
+
+    Args:
+        name: of the tensor, for the message.
 
     Raises:
-        UserError: naming both shapes.
+        UserError: if the shapes differ, or the network has no such tensor (None).
     """
     if target is None or target.shape != source.shape:
         wanted = "nothing" if target is None else tuple(target.shape)

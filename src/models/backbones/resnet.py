@@ -1,4 +1,4 @@
-"""ResNet with holes (He et al. 2016; dilation as in DeepLab V2), output stride 8. Names are torchvision's."""
+"""ResNet with dilation at output stride 8 (He et al. 2016, dilated as in DeepLab V2). The names are torchvision's."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,20 +9,20 @@ from src.errors import UserError
 from src.models.backbones.backbone import Backbone, copy_weight
 from src.models.geometry import pad_to_grid
 
-EXPANSION = 4  # a block gives four times as many channels as it computes with
+EXPANSION = 4  # a block's output has four times the channels of its inner convolutions
 IMAGENET = {(3, 4, 6, 3): "resnet50-0676ba61.pth", (3, 4, 23, 3): "resnet101-63fe2227.pth"}
 
 
 class ResNet(Backbone):
-    """ResNet-50 and its deeper kin; layer3 and layer4 keep stride 1 and have dilation 2 and 4.
+    """ResNet-50 or a deeper one; layer3 and layer4 have stride 1 and dilation 2 and 4.
 
     Args:
-        blocks: bottlenecks in each of the four layers.
-        width: factor on every channel count.
-        weights, mean, std, bgr: see ``Backbone``; torchvision's normalisation unless the weights say otherwise.
+        blocks: number of bottlenecks in each of the four layers.
+        width: factor on the channels of every layer.
+        weights, mean, std, bgr: see ``Backbone``.
 
     Raises:
-        ValueError: if ``blocks`` does not name four layers or ``width`` leaves one without channels.
+        ValueError: if ``blocks`` does not have four numbers, or ``width`` leaves a layer without channels.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class ResNet(Backbone):
         self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = layer(first, outputs[0], blocks[0])
-        self.layer2 = layer(outputs[0], outputs[1], blocks[1], stride=2)
-        self.layer3 = layer(outputs[1], outputs[2], blocks[2], dilation=2)
-        self.layer4 = layer(outputs[2], outputs[3], blocks[3], dilation=4)
+        self.layer1 = make_layer(first, outputs[0], blocks[0])
+        self.layer2 = make_layer(outputs[0], outputs[1], blocks[1], stride=2)
+        self.layer3 = make_layer(outputs[1], outputs[2], blocks[2], dilation=2)
+        self.layer4 = make_layer(outputs[2], outputs[3], blocks[3], dilation=4)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
-        """The normalised image, the first convolution's map and the outputs of layer1 to layer4."""
+        """Return the normalised, padded image, the first convolution's map and the outputs of layer1 to layer4."""
         padded = pad_to_grid(self.normalize(image))
         stem = self.relu(self.bn1(self.conv1(padded)))
         features = [padded, stem]
@@ -67,6 +67,7 @@ class ResNet(Backbone):
         return features
 
     def imagenet_file(self) -> str:
+        """Return the name of torchvision's file; there is one for ResNet-50 and one for ResNet-101."""
         if self.weights != "imagenet" or self.blocks not in IMAGENET or self.width != 1:
             raise UserError(
                 f"weights={self.weights}: only imagenet has a file, for ResNet-50 and ResNet-101 with width=1; "
@@ -75,16 +76,17 @@ class ResNet(Backbone):
         return IMAGENET[self.blocks]
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
+        """Load the weights of torchvision's ResNet, which has the same names."""
         for name, own in self.state_dict().items():
             if name in ("mean", "std") or name.endswith("num_batches_tracked"):
                 continue
             if name not in state:
-                raise UserError(f"holds no {name}; take the ResNet that the file is of")
+                raise UserError(f"has no tensor {name}; choose the backbone that the file was made for")
             copy_weight(own, state[name], name)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a short cut; the stride is on the 3x3, as in torchvision."""
+    """A residual block of 1x1, 3x3 and 1x1 convolutions; the 3x3 one has the stride, as in torchvision."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, dilation: int) -> None:
         super().__init__()
@@ -102,13 +104,14 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Float[Tensor, "batch _ _ _"]) -> Float[Tensor, "batch _ _ _"]:
+        """Return the block's feature map."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
-def layer(in_channels: int, out_channels: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Bottlenecks in a row; the first one changes stride and channels and has the dilation of the layer before."""
+def make_layer(in_channels: int, out_channels: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Return bottlenecks in sequence; the first changes stride and channels, and has the previous layer's dilation."""
     first = Bottleneck(in_channels, out_channels, stride, dilation=max(1, dilation // 2))
     return nn.Sequential(first, *(Bottleneck(out_channels, out_channels, 1, dilation) for _ in range(blocks - 1)))

@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone; an extra: pip install "deeplab-v1[timm]"."""
+"""Networks of timm as backbones; this needs an extra: pip install "deeplab-v1[timm]"."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -12,19 +12,19 @@ from src.errors import UserError
 from src.models.backbones.backbone import Backbone
 from src.models.geometry import STRIDE, pad_to_grid, score_side
 
-PROBE = 65  # pixels a side of the image that a new backbone is tried on
+PROBE = 65  # side in pixels of the image that a new backbone is tried on
 
 
 class Timm(Backbone):
-    """A model of timm that can give its feature maps (``features_only``) at output stride 8.
+    """A model of timm that returns feature maps (``features_only``) at output stride 8.
 
     Args:
-        name: as in ``timm.list_models()``.
-        weights: "none", or "imagenet" for timm's own pretrained weights of that name.
-        mean, std, bgr: see ``Backbone``; None follows the model's card in timm.
+        name: a name of ``timm.list_models()``.
+        weights: "none", or "imagenet" for timm's pretrained weights of this model.
+        mean, std, bgr: see ``Backbone``; None for the values in timm's configuration of the model.
 
     Raises:
-        UserError: if timm is not installed, knows no such model, or the model has no maps at stride 8.
+        UserError: if timm is not installed or has no such model, or the model has no maps at stride 8.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Timm(Backbone):
     ) -> None:
         if weights not in ("none", "imagenet"):
             raise UserError(f"weights={weights}: must be none or imagenet for a backbone of timm")
-        net = create(name, pretrained=False)
+        net = create_model(name, pretrained=False)
         card = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", None) or {}
         mean = mean or [255 * float(value) for value in card.get("mean", (0.485, 0.456, 0.406))]
         std = std or [255 * float(value) for value in card.get("std", (0.229, 0.224, 0.225))]
@@ -46,7 +46,7 @@ class Timm(Backbone):
         self.net = net
         self.channels = (3, *net.feature_info.channels())
         self.strides = (1, *net.feature_info.reduction())
-        # Not every model keeps the grid 8 k + 1 that the geometry stands on: ask it.
+        # Not every model maps sides of 8k + 1 pixels to k + 1 values, as geometry.py requires: try it.
         with torch.no_grad():
             last = net.eval()(torch.zeros(1, 3, PROBE, PROBE, device=next(net.parameters()).device))[-1]
         net.train()
@@ -57,18 +57,18 @@ class Timm(Backbone):
             )
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
-        """The normalised image and the model's feature maps."""
+        """Return the normalised, padded image and the model's feature maps."""
         padded = pad_to_grid(self.normalize(image))
         return [padded, *self.net(padded)]
 
-    def load_own(self) -> None:
-        """timm's weights of that name, fetched or from its cache.
+    def load_timm_weights(self) -> None:
+        """Load timm's pretrained weights of the model, from its cache or the network.
 
         Raises:
-            UserError: if they cannot be had.
+            UserError: if they cannot be fetched.
         """
         try:
-            self.net.load_state_dict(create(self.name, pretrained=True).state_dict())
+            self.net.load_state_dict(create_model(self.name, pretrained=True).state_dict())
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
@@ -76,10 +76,15 @@ class Timm(Backbone):
             ) from error
 
 
-def create(name: str, pretrained: bool) -> Any:
+def create_model(name: str, pretrained: bool) -> Any:
+    """Return timm's model that gives feature maps at output stride 8.
+
+    Raises:
+        UserError: if timm is not installed, has no such model, or cannot make it so.
+    """
     try:
         import timm
-    except (ImportError, RuntimeError, OSError) as error:  # also a torchvision that is built for another torch
+    except (ImportError, RuntimeError, OSError) as error:  # also if torchvision was built for another PyTorch
         raise UserError(
             f'name={name}: needs timm, which cannot be imported ({error}): pip install "deeplab-v1[timm]"'
         ) from error

@@ -1,4 +1,4 @@
-"""VGG with holes: the paper's backbone (section 3.1), output stride 8."""
+"""VGG with dilation at output stride 8, the paper's backbone (section 3.1)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,10 +10,10 @@ from src.errors import UserError
 from src.models.backbones.backbone import Backbone, copy_weight
 from src.models.geometry import pad_to_grid
 
-# Simonyan & Zisserman 2015, table 1: how many 3x3 convolutions stand in each of the five stages.
+# Simonyan & Zisserman 2015, table 1: numbers of 3x3 convolutions in each of the five stages.
 VGG11, VGG13, VGG16, VGG19 = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
-# torchvision's files by convolutions and BatchNorm; a name ends with the first digits of the file's SHA-256.
+# torchvision's files by (convolutions, BatchNorm); a name ends with the first digits of the file's SHA-256.
 IMAGENET: dict[tuple[tuple[int, ...], bool], str] = {
     (VGG11, False): "vgg11-8a719046.pth",
     (VGG13, False): "vgg13-19584684.pth",
@@ -28,21 +28,23 @@ IMAGENET_FEATURES = "vgg16_features-amdegroot-88682ab5.pth"  # Caffe's normalisa
 
 
 class VGG(Backbone):
-    """The convolutions of VGG, atrous: pool4 and pool5 keep stride 1 and conv5 has dilation 2.
+    """The convolutions of VGG; pool4 and pool5 have stride 1, and conv5 has dilation 2.
 
-    Pools are 3x3 with padding 1 and round up, as in the released LargeFOV prototxt: 321 -> 161 -> 81 -> 41.
+    Pools are 3x3 with padding 1, and sizes are rounded up, as in the released LargeFOV prototxt:
+    321 -> 161 -> 81 -> 41.
 
     Args:
-        convs: 3x3 convolutions in each of the five stages.
-        width: factor on every channel count; below 1 it makes the slim networks for CPUs.
+        convs: number of 3x3 convolutions in each of the five stages.
+        width: factor on the channels of every layer; values below 1 make slim networks for CPUs.
         batch_norm: put BatchNorm after every convolution.
-        pool_kernel: 3 (LargeFOV prototxt); 2 is the plain VGG pool of the tutorials.
-        weights: "none", "imagenet" (torchvision's), "imagenet_features" (its VGG-16 with Caffe's normalisation) or the
-            path of a .pth of torchvision or of a .caffemodel.
-        mean, std, bgr: see ``Backbone``; the paper subtracts ImageNet's mean, divides by nothing and is BGR.
+        pool_kernel: kernel size of the pools: 3 as in the LargeFOV prototxt, or 2 as in VGG.
+        weights: "none", "imagenet" (torchvision's), "imagenet_features" (torchvision's VGG-16 with Caffe's
+            normalisation), or the path of a .pth file of torchvision or a .caffemodel file.
+        mean, std, bgr: see ``Backbone``; in the paper, ImageNet's mean, no division and BGR.
 
     Raises:
-        ValueError: if ``convs`` does not name five stages or ``width`` leaves a stage without channels.
+        ValueError: if ``convs`` does not have five numbers, ``width`` leaves a stage without channels, or
+            ``pool_kernel`` is neither 2 nor 3.
     """
 
     def __init__(
@@ -79,14 +81,14 @@ class VGG(Backbone):
             self.stages.append(nn.Sequential(*layers))
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
-        """The normalised image and the output of pool1 to pool5; the last one is what a head reads."""
-        features = [pad_to_grid(self.normalize(image))]  # padding with 0 here is padding with the mean pixel
+        """Return the normalised, padded image and the outputs of pool1 to pool5."""
+        features = [pad_to_grid(self.normalize(image))]  # after normalisation, 0 is the mean pixel
         for stage in self.stages:
             features.append(stage(features[-1]))
         return features
 
     def convs_by_name(self) -> dict[str, nn.Conv2d]:
-        """Caffe's names: conv1_1 to conv5_3."""
+        """Return the convolutions by Caffe's names: conv1_1 to conv5_3."""
         return {
             f"conv{number}_{index}": conv
             for number, stage in enumerate(self.stages, start=1)
@@ -94,6 +96,7 @@ class VGG(Backbone):
         }
 
     def imagenet_file(self) -> str:
+        """Return the name of torchvision's file; there is one for each VGG of Simonyan & Zisserman."""
         if self.weights == "imagenet_features" and (self.convs, self.batch_norm) == (VGG16, False):
             name = IMAGENET_FEATURES
         elif self.weights == "imagenet" and (self.convs, self.batch_norm) in IMAGENET:
@@ -105,13 +108,14 @@ class VGG(Backbone):
         return name
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
-        # torchvision numbers its layers in a row: features.0 is conv1_1, and a BatchNorm follows its convolution.
+        """Load the convolutions, and BatchNorm if there is any, of torchvision's VGG."""
+        # torchvision numbers all layers in their order: features.0 is conv1_1; a BatchNorm follows its convolution.
         layers = [m for m in self.stages.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
         found = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
         if len(found) != len(layers):
             raise UserError(
                 f"holds {len(found)} layers with weights, the network has {len(layers)}; "
-                "take the VGG that the file is of"
+                "choose the backbone that the file was made for"
             )
         bias = torch.zeros(())
         for number, layer in zip(found, layers, strict=True):
@@ -120,7 +124,7 @@ class VGG(Backbone):
             if isinstance(layer, nn.BatchNorm2d):
                 copy_weight(layer.bias, state[f"{name}.bias"], f"{name}.bias")
                 copy_weight(layer.running_var, state[f"{name}.running_var"], f"{name}.running_var")
-                # Our convolutions have no bias before a BatchNorm, theirs do: the mean takes it in.
+                # torchvision's convolutions have a bias before BatchNorm, these have none: subtract it from the mean.
                 copy_weight(layer.running_mean, state[f"{name}.running_mean"] - bias, f"{name}.running_mean")
             elif layer.bias is not None:
                 copy_weight(layer.bias, state[f"{name}.bias"], f"{name}.bias")
@@ -129,7 +133,7 @@ class VGG(Backbone):
 
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int, batch_norm: bool) -> list[nn.Module]:
-    """Convolution (He initialisation, which trains from scratch), BatchNorm where wanted, ReLU."""
+    """Return a 3x3 convolution with He initialisation, BatchNorm if wanted, and ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=not batch_norm)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     norm: list[nn.Module] = [nn.BatchNorm2d(out_channels)] if batch_norm else []
@@ -139,10 +143,10 @@ def conv3x3(in_channels: int, out_channels: int, dilation: int, batch_norm: bool
 
 
 def pool(kernel: int, stride: int) -> nn.Module:
-    """Max-pool that keeps the corners where they are: ``stride * k + 1`` pixels give ``k + 1``."""
+    """Return a max-pool that keeps corners aligned: a side of ``stride * k + 1`` becomes ``k + 1``."""
     if kernel == 3:
         return nn.MaxPool2d(3, stride, padding=1, ceil_mode=True)
     if stride == 2:
         return nn.MaxPool2d(2, 2, ceil_mode=True)
-    # After a ReLU a zero in the padding is never larger than a neighbour.
+    # A padded zero changes no maximum, because all values are at least 0 after a ReLU.
     return nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1))

@@ -1,1 +1,1 @@
-"""Heads: feature maps in, a score map out."""
+"""Heads, which turn feature maps into a score map."""

@@ -1,4 +1,4 @@
-"""A head whose classifier stands after the up-sampling, as in the tutorial that this project grew from."""
+"""A head that up-samples its features before it classifies them."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,22 @@ from src.models.heads.head import Head
 
 
 class FullResolutionHead(Head):
-    """A 3x3 convolution with holes and 1x1 convolutions at an eighth, bilinear x8, a 3x3 classifier on every pixel.
+    """A dilated 3x3 and several 1x1 convolutions at stride 8, bilinear up-sampling by 8, and a 3x3 classifier.
 
-    The classifier at full resolution draws sharper edges and costs 64 times the memory.
+    The classifier at full resolution gives sharper edges, but takes 64 times the memory.
 
     Args:
-        in_channels: channels of every feature map of the backbone; the last one is read.
-        num_classes: score maps to give.
+        in_channels: channels of every feature map of the backbone; the head reads the last map.
+        num_classes: number of classes.
         rate: dilation of the first convolution.
-        channels: of every layer but the classifier.
-        width: factor on ``channels`` and on ``dropout``.
+        channels: channels of every layer but the classifier.
+        width: factor on ``channels``; below 1, also on ``dropout``.
         layers: convolutions before the up-sampling, the first one included.
-        dropout: probability, element by element, before the up-sampling; the tutorial has none.
-        batch_norm: after each of the convolutions.
+        dropout: probability, for single elements, before the up-sampling.
+        batch_norm: put BatchNorm after each of these convolutions.
+
+    Raises:
+        ValueError: if ``layers`` or ``rate`` is not positive, or ``width`` leaves no channels.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class FullResolutionHead(Head):
 
     @property
     def classifier(self) -> nn.Module:
+        """The 3x3 convolution that computes the scores."""
         return self.score
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
+        """Return the scores of every pixel of the padded image."""
         x = self.dropout(self.layers(features[-1]))
         size = [STRIDE * (side - 1) + 1 for side in x.shape[-2:]]
         return self.score(resize_aligned(x, size))

@@ -1,4 +1,4 @@
-"""VGG's fc6, fc7 and fc8 as convolutions: every row of the paper's Table 2."""
+"""VGG's fully connected layers fc6, fc7 and fc8 as convolutions (paper, section 3.2)."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,24 @@ from src.models.heads.head import Head
 
 
 class FCHead(Head):
-    """fc6 with holes, fc7 and the classifier fc8; all rows of Table 2 are this class with other numbers.
+    """A dilated convolution fc6, a 1x1 convolution fc7 and the classifier fc8.
+
+    The rows of the paper's Table 2 differ in ``kernel``, ``rate`` and ``channels``.
 
     Args:
-        in_channels: channels of every feature map of the backbone; the last one is read.
-        num_classes: score maps to give.
-        kernel: side of fc6: 7, 4 or 3.
-        rate: dilation of fc6. With padding rate (kernel - 1) / 2 the score map keeps its size.
+        in_channels: channels of every feature map of the backbone; the head reads the last map.
+        num_classes: number of classes.
+        kernel: kernel size of fc6; 7, 4 or 3 in the paper.
+        rate: dilation of fc6.
         channels: channels of fc6 and fc7: 4096, or 1024 for LargeFOV.
-        width: factor on ``channels`` and on ``dropout``: a slim backbone gets a slim head, with little to spare.
-        dropout: probability, element by element, after fc6 and fc7.
-        average_pool: the released LargeFOV prototxt has a 3x3 average pool (pool5a) before fc6.
-        batch_norm: after fc6 and fc7, for networks that train from nothing; the paper has none.
+        width: factor on ``channels``; below 1, also on ``dropout``, because a slim network needs less of it.
+        dropout: probability, for single elements, after fc6 and fc7.
+        average_pool: put a 3x3 average pool before fc6, as the released LargeFOV prototxt does (pool5a).
+        batch_norm: put BatchNorm after fc6 and fc7, for networks that train from scratch; the paper has none.
 
     Raises:
-        ValueError: if rate (kernel - 1) is odd: no padding would keep the size.
+        ValueError: if ``kernel`` or ``rate`` is not positive, if rate * (kernel - 1) is odd, so that no padding keeps
+            the map's size, or if ``width`` leaves no channels.
     """
 
     def __init__(
@@ -57,24 +60,29 @@ class FCHead(Head):
         self.norm6 = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.norm7 = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.relu = nn.ReLU(inplace=True)
-        self.dropout = Dropout(min(1.0, width) * dropout)  # element by element as in Caffe, not whole maps
+        self.dropout = Dropout(min(1.0, width) * dropout)  # of single elements, as in Caffe, not of whole channels
         for layer in (self.fc6, self.fc7):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.normal_(self.fc8.weight, std=0.01)  # the released prototxt's Gaussian
+        nn.init.normal_(self.fc8.weight, std=0.01)  # as in the released prototxt
         for name, bias in self.named_parameters():
             if name.startswith("fc") and name.endswith("bias"):
                 nn.init.zeros_(bias)
 
     @property
     def classifier(self) -> nn.Module:
+        """The layer fc8, which computes the scores."""
         return self.fc8
 
     @property
     def field_of_view(self) -> int:
-        """Pixels that fc6 sees as the paper counts them (Table 2): VGG's 7x7 on stride 32 is 224."""
+        """The side of fc6's field of view in pixels, as the paper's Table 2 counts it: 224 for VGG's 7x7 at stride 32.
+
+        That is 8 rate (kernel - 1) + 32.
+        """
         return STRIDE * self.fc6.dilation[0] * (self.fc6.kernel_size[0] - 1) + 32
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
+        """Return scores at the size of the last feature map."""
         x = self.pool5a(features[-1])
         x = self.dropout(self.relu(self.norm6(self.fc6(x))))
         x = self.dropout(self.relu(self.norm7(self.fc7(x))))

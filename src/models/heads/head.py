@@ -1,4 +1,4 @@
-"""What every head gives: a score map, from a backbone's feature maps."""
+"""The interface of heads."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,13 +13,17 @@ class Head(nn.Module, ABC):
     @property
     @abstractmethod
     def classifier(self) -> nn.Module:
-        """The layer that gives the scores; the paper trains it ten times faster than the rest."""
+        """The layer that computes the scores; the paper trains it at ten times the learning rate of the others."""
 
     @property
     def branches(self) -> Sequence[nn.Module]:
-        """Layers added to a network that is trained already: parameter groups of their own. None by default."""
+        """Layers that are added to a network already trained, with learning rates of their own; none by default."""
         return ()
 
     @abstractmethod
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
-        """Scores at the last map's size, or at the image's padded one (8 k + 1)."""
+        """Return scores (logits) at the size of the last feature map, or at that of the padded image (8k + 1).
+
+        Args:
+            features: the backbone's feature maps, finest first; the first is the normalised image.
+        """

@@ -1,4 +1,4 @@
-"""Multi-scale prediction (paper, section 3.3): the image and pool1 to pool4 have a say in the scores."""
+"""Multi-scale prediction (MSc; paper, section 4.3): scores also from the image and from pool1 to pool4."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,27 +12,28 @@ from src.models.heads.head import Head
 
 
 class MSc(Head):
-    """Any head, and on each map finer than its own a small network whose scores are added to the head's.
+    """Another head, and a branch on each of the finer feature maps, whose scores are added to that head's.
 
-    One classifier on the concatenation of the head's and the branches' channels is the same as a sum of one classifier
-    on each; the released Caffe files write it as a sum, and so does this.
+    The paper concatenates the features of the head and of the branches before one classifier. Adding the scores of
+    one classifier for each is the same; the released Caffe files do this.
 
-    In training the branches take strides 8, 4, 2, 1, 1, so that all scores meet at an eighth of the image. At test
-    their stride is 1 and every score map is up-sampled to the image's size before the sum, as in the released files;
-    at the positions (8 i, 8 j) both give the same scores. On a head that scores every pixel, training is as the test.
+    In training the branches have strides 8, 4, 2, 1, 1, so that all score maps have stride 8. At test their stride is
+    1, and all score maps are up-sampled to the image's size before they are added, as in the released files. At pixels
+    (8i, 8j) both give the same scores. On a head that gives scores at full resolution, training does as at test.
 
     Args:
         in_channels: channels of every feature map of the backbone; every map but the last gets a branch.
-        num_classes: score maps to give.
-        trunk: the head that reads the last map; called with ``in_channels`` and ``num_classes``.
-        channels: of both layers of a branch.
-        width: factor on ``channels`` and on ``dropout``, as in ``FCHead``.
-        dropout: probability, element by element, after both layers of a branch.
-        std: of the Gaussian that every branch starts from, finest map first; the scores start from 0.01.
-        full_resolution: False keeps the grid of training at test, which is faster and loses the detail.
+        num_classes: number of classes.
+        trunk: builds the head on the last map, from ``in_channels`` and ``num_classes``.
+        channels: channels of both hidden layers of a branch.
+        width: factor on ``channels``; below 1, also on ``dropout``, as in ``FCHead``.
+        dropout: probability, for single elements, after both hidden layers of a branch.
+        std: standard deviation of the initial weights of each branch's hidden layers, finest map first; that of its
+            classifier is 0.01.
+        full_resolution: up-sample at test as described above; False keeps stride 8, which is faster but less sharp.
 
     Raises:
-        ValueError: if ``std`` does not name every branch or ``width`` leaves a branch without channels.
+        ValueError: if ``std`` does not have a number for each branch, or ``width`` leaves no channels.
     """
 
     def __init__(
@@ -64,17 +65,20 @@ class MSc(Head):
 
     @property
     def classifier(self) -> nn.Module:
+        """The classifier of the trunk; the branches have their own."""
         return self.trunk.classifier
 
     @property
     def branches(self) -> Sequence["Branch"]:
+        """The branches, finest feature map first."""
         return [branch for branch in self.scales if isinstance(branch, Branch)]
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
+        """Return the sum of all scores: at stride 8 in training, at the padded image's size at test."""
         scores = self.trunk(features)
-        coarse = scores.shape[-2:] == features[-1].shape[-2:]  # not so where the trunk's classifier follows up-sampling
+        coarse = scores.shape[-2:] == features[-1].shape[-2:]  # False if the trunk gives scores at full resolution
         if coarse and (self.training or not self.full_resolution):
-            for branch, finer in zip(self.branches, features, strict=False):  # the last map is the trunk's
+            for branch, finer in zip(self.branches, features, strict=False):  # not the last map
                 scores = scores + branch(finer, stride=grid_stride(scores.shape[-2:], finer.shape[-2:]))
             return scores
         size = features[0].shape[-2:]
@@ -85,14 +89,23 @@ class MSc(Head):
 
 
 class StridedConv2d(nn.Conv2d):
-    """A convolution that is told its stride at every call."""
+    """A convolution whose stride is an argument of every call."""
 
     def forward(self, x: Float[Tensor, "batch _ _ _"], stride: int = 1) -> Float[Tensor, "batch _ _ _"]:
+        """Return the convolution of ``x`` with this stride."""
         return F.conv2d(x, self.weight, self.bias, stride, self.padding)
 
 
 class Branch(nn.Module):
-    """Two layers and a classifier on one feature map."""
+    """Two hidden layers and a classifier on one feature map.
+
+    Args:
+        in_channels: channels of the feature map.
+        channels: channels of both hidden layers.
+        num_classes: number of classes.
+        dropout: probability, for single elements, after both hidden layers.
+        std: standard deviation of the initial weights of the hidden layers.
+    """
 
     def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float, std: float) -> None:
         super().__init__()
@@ -108,7 +121,7 @@ class Branch(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], stride: int
     ) -> Float[Tensor, "batch classes rows columns"]:
-        """Scores at every ``stride``-th position: stride k n on a side of k n m + 1 keeps both ends."""
+        """Return scores at every ``stride``-th position of the feature map, its first row and column included."""
         x = self.dropout(F.relu(self.conv1(x, stride)))
         x = self.dropout(F.relu(self.conv2(x)))
         return self.score(x)

@@ -1,1 +1,1 @@
-"""Weights from files: torchvision's, Caffe's, and those of our own runs."""
+"""Load weights from files: torchvision's, Caffe's and this project's checkpoints."""

@@ -1,4 +1,4 @@
-"""The authors' released networks: layers of a .caffemodel onto our modules, by name."""
+"""Load the layers of a .caffemodel file, such as the authors' released networks, by their names."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,17 +12,23 @@ from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
 from src.models.weights.caffemodel import read_caffemodel
-from src.models.weights.decimation import fc_head, load_fc
+from src.models.weights.decimation import find_fc_head, load_fc
 
 
 def load_caffe(model: DeepLab, path: Path) -> list[str]:
-    """A .caffemodel, by layer names: conv1_1 to conv5_3, fc6, fc7, fc8..., and the branches of MSc.
+    """Load a .caffemodel file: conv1_1 to conv5_3, fc6, fc7, the classifier fc8, and the branches of MSc.
 
-    fc6 and fc7 may be VGG's own, which are decimated, or the head's shape already. A classifier of other classes is
-    left out.
+    fc6 and fc7 may have the head's shape, or VGG's, which are decimated. A classifier for another number of classes
+    is not loaded.
+
+    Returns:
+        The names of what was loaded.
+
+    Raises:
+        UserError: if the file cannot be read, or its layers do not fit the network.
     """
     if not isinstance(model.backbone, VGG) or any(isinstance(m, nn.BatchNorm2d) for m in model.backbone.modules()):
-        raise UserError(f"{path}: a .caffemodel holds a VGG-16 without BatchNorm, the network is another")
+        raise UserError(f"{path}: a .caffemodel file fits a VGG-16 without BatchNorm only; choose backbone=vgg16")
     found = read_caffemodel(path)
     layers = {name: [torch.from_numpy(b) for b in blobs] for name, blobs in found.items() if len(blobs) == 2}
     convs = model.backbone.convs_by_name()
@@ -33,7 +39,7 @@ def load_caffe(model: DeepLab, path: Path) -> list[str]:
     for name, conv in convs.items():
         copy_layer(conv, layers.pop(name), name)
     loaded = ["backbone"]
-    if (head := fc_head(model)) is None:
+    if (head := find_fc_head(model)) is None:
         return loaded
     if "fc6" in layers and "fc7" in layers:
         (fc6, fc6_bias), (fc7, fc7_bias) = layers.pop("fc6"), layers.pop("fc7")
@@ -54,18 +60,22 @@ def load_caffe(model: DeepLab, path: Path) -> list[str]:
 
 
 def load_caffe_branches(head: MSc, layers: Mapping[str, list[Tensor]]) -> list[str]:
-    """The layers of MSc's branches; a branch is known by the channels of its map (3, 64, 128, 256, 512)."""
+    """Load the layers of MSc's branches, which are told apart by their input channels (3, 64, 128, 256, 512).
+
+    Raises:
+        UserError: if not all branches are in the file.
+    """
     one = head.branches[0]
     first = [name for name, (weight, *_) in layers.items() if weight.shape[2:] == (3, 3)]
     hidden = [name for name, (weight, *_) in layers.items() if weight.shape == one.conv2.weight.shape]
     scores = [name for name, (weight, *_) in layers.items() if weight.shape == one.score.weight.shape]
     if not len(first) == len(hidden) == len(scores) == len(head.branches):
-        raise UserError(f"the {len(head.branches)} branches of MSc cannot be found in {', '.join(layers)}")
+        raise UserError(f"the {len(head.branches)} branches of MSc cannot be found among {', '.join(layers)}")
     by_channels = {branch.conv1.in_channels: branch for branch in head.branches}
     for names in zip(first, hidden, scores, strict=True):
         channels = layers[names[0]][0].shape[1]
         if channels not in by_channels:
-            raise UserError(f"{names[0]} reads {channels} channels; no branch of MSc does")
+            raise UserError(f"{names[0]} has {channels} input channels; no branch of MSc has so many")
         branch = by_channels.pop(channels)
         for conv, name in zip((branch.conv1, branch.conv2, branch.score), names, strict=True):
             copy_layer(conv, layers[name], name)
@@ -73,7 +83,7 @@ def load_caffe_branches(head: MSc, layers: Mapping[str, list[Tensor]]) -> list[s
 
 
 def copy_layer(conv: nn.Conv2d, blobs: Iterable[Tensor], name: str) -> None:
-    """Weight and bias; Caffe pads the bias's shape with ones."""
+    """Copy weight and bias into a convolution; Caffe may store the bias as 1 x 1 x 1 x n."""
     weight, bias = blobs
     copy_weight(conv.weight, weight, name)
     copy_weight(conv.bias, bias.flatten(), f"{name}'s bias")

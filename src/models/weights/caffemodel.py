@@ -1,7 +1,7 @@
-"""Reader of Caffe's .caffemodel files, the format of the authors' released networks; needs no Caffe.
+"""Read Caffe's .caffemodel files, the format of the authors' released networks, without Caffe.
 
-The file is one protobuf message, NetParameter of caffe.proto. On the wire a message is a run of fields; each begins
-with a key, field number * 8 + wire type. Only what holds names and weights is looked at:
+The file is one protobuf message, NetParameter of caffe.proto. A message is a sequence of fields; each begins with a
+key, which is field number * 8 + wire type. Only the fields that hold names and weights are read:
 
     NetParameter     2: layers (V1LayerParameter, the released files)   100: layer (LayerParameter, since 2015)
     V1LayerParameter 4: name   6: blobs
@@ -26,43 +26,44 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def read_caffemodel(path: str | Path) -> dict[str, list[Blob]]:
-    """Weights by layer name: [weight, bias] of every layer that has any, in the file's order.
+    """Return the arrays of every layer that has weights, such as [weight, bias], by layer name in the file's order.
 
-    Convolutions are (outputs, inputs, height, width); fully connected layers are (outputs, inputs), with ones in front
-    in files from before 2015, as are biases.
+    Arrays are float32. A convolution's weight has shape (outputs, inputs, height, width), a fully connected layer's
+    (outputs, inputs), and a bias (outputs,). In files from before 2015, all shapes are filled up to four axes with
+    ones in front.
 
     Raises:
-        UserError: if the file is missing or is no .caffemodel.
+        UserError: if the file cannot be read or is no .caffemodel file.
     """
     try:
         buffer = memoryview(Path(path).read_bytes())
         layers = [
-            layer(value, *((4, 6) if number == 2 else (1, 7)))
-            for number, value in fields(buffer)
+            read_layer(value, *((4, 6) if number == 2 else (1, 7)))
+            for number, value in read_fields(buffer)
             if number in (2, 100) and isinstance(value, memoryview)
         ]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no .caffemodel, or cut short ({error}); fetch it again") from error
+        raise UserError(f"{path}: is no .caffemodel file, or is incomplete ({error}); fetch it again") from error
     weights = {name: blobs for name, blobs in layers if blobs}
     if not weights:
         raise UserError(f"{path}: holds no weights; is it a .caffemodel?")
     return weights
 
 
-def fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of every field of a message; the bytes of a value where it is no varint."""
+def read_fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield (number, value) of every field of a message; a value that is no varint is given as its bytes."""
     position = 0
     while position < len(buffer):
-        key, position = varint(buffer, position)
+        key, position = read_varint(buffer, position)
         number, wire_type = key >> 3, key & 7
         if wire_type == VARINT:
-            value, position = varint(buffer, position)
+            value, position = read_varint(buffer, position)
             yield number, value
             continue
         if wire_type == BYTES:
-            length, position = varint(buffer, position)
+            length, position = read_varint(buffer, position)
         elif wire_type in (FIXED32, FIXED64):
             length = 4 if wire_type == FIXED32 else 8
         else:
@@ -73,8 +74,11 @@ def fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         position += length
 
 
-def varint(buffer: memoryview, position: int) -> tuple[int, int]:
-    """Seven bits a byte, lowest first, the eighth says that more follow; the value and where it ends."""
+def read_varint(buffer: memoryview, position: int) -> tuple[int, int]:
+    """Return the integer that begins at ``position``, and the position after it.
+
+    Each byte holds seven bits, the lowest first; its eighth bit says whether another byte follows.
+    """
     value = shift = 0
     while True:
         byte = buffer[position]
@@ -87,38 +91,38 @@ def varint(buffer: memoryview, position: int) -> tuple[int, int]:
             raise ValueError(f"a number of more than 64 bits at byte {position}")
 
 
-def layer(buffer: memoryview, name_field: int, blob_field: int) -> tuple[str, list[Blob]]:
-    """Name and weights of a layer."""
+def read_layer(buffer: memoryview, name_field: int, blob_field: int) -> tuple[str, list[Blob]]:
+    """Return the name and the arrays of a layer."""
     name, blobs = "", []
-    for number, value in fields(buffer):
+    for number, value in read_fields(buffer):
         if isinstance(value, memoryview):
             if number == name_field:
                 name = bytes(value).decode()
             elif number == blob_field:
-                blobs.append(blob(value))
+                blobs.append(read_blob(value))
     return name, blobs
 
 
-def blob(buffer: memoryview) -> Blob:
-    """An array, whichever way its shape and numbers are written."""
+def read_blob(buffer: memoryview) -> Blob:
+    """Return an array; its shape may be written as before or since 2015, its numbers as float or double."""
     legacy = {1: 1, 2: 1, 3: 1, 4: 1}
     shape: list[int] | None = None
     data: list[np.ndarray] = []
-    for number, value in fields(buffer):
+    for number, value in read_fields(buffer):
         if isinstance(value, int):
             legacy[number] = value
         elif number == 7:
-            shape = dimensions(value)
-        elif number in (5, 8):  # packed, or one field a number: both are runs of bytes
+            shape = read_shape(value)
+        elif number in (5, 8):  # one field for all numbers or for each: either way, their bytes follow each other
             data.append(np.frombuffer(value, "<f4" if number == 5 else "<f8"))
     numbers = np.concatenate(data).astype(np.float32) if data else np.zeros(0, np.float32)
     return numbers.reshape([legacy[axis] for axis in (1, 2, 3, 4)] if shape is None else shape)
 
 
-def dimensions(buffer: memoryview) -> list[int]:
-    """The dims of a BlobShape, packed or one field each."""
+def read_shape(buffer: memoryview) -> list[int]:
+    """Return the dimensions of a BlobShape, which may be in one field or in one field each."""
     sizes = []
-    for number, value in fields(buffer):
+    for number, value in read_fields(buffer):
         if number != 1:
             continue
         if isinstance(value, int):
@@ -126,6 +130,6 @@ def dimensions(buffer: memoryview) -> list[int]:
             continue
         position = 0
         while position < len(value):
-            size, position = varint(value, position)
+            size, position = read_varint(value, position)
             sizes.append(size)
     return sizes

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: torchvision's ImageNet files, the authors' .caffemodel files, a run of one's own."""
+"""Load pretrained weights: torchvision's ImageNet files, .caffemodel files, or the checkpoint of another run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,25 +14,25 @@ from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
 from src.models.weights.caffe import load_caffe
-from src.models.weights.decimation import fc_head, load_fc
+from src.models.weights.decimation import find_fc_head, load_fc
 
 SERVER = "https://download.pytorch.org/models"
 
 
 def load_pretrained(model: DeepLab) -> str:
-    """Load what the backbone's ``weights`` name into the backbone, and into fc6 and fc7 where the file has them.
+    """Load the weights that the backbone's ``weights`` names: for the backbone, and for fc6 and fc7 if they have these.
 
     Returns:
-        What was loaded, in words.
+        A description of what was loaded.
 
     Raises:
-        UserError: if the file cannot be had or does not fit.
+        UserError: if the file cannot be fetched or read, or does not fit the network.
     """
     weights = model.backbone.weights
     if weights == "none":
         return "random weights"
     if isinstance(model.backbone, Timm):
-        model.backbone.load_own()
+        model.backbone.load_timm_weights()
         return f"backbone from timm's {model.backbone.name}"
     path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
     if not path.is_file():
@@ -45,12 +45,15 @@ def load_pretrained(model: DeepLab) -> str:
 
 
 def torchvision_file(name: str) -> Path:
-    """Where a file of torchvision lies, fetched on first use; the name's last part begins its SHA-256.
+    """Return the path of a weight file of torchvision, and fetch the file if it is not there yet.
 
-    The folder is torchvision's own, so that what is there already is used ($TORCH_HOME moves it).
+    The folder is the one that torchvision uses, so that no file is fetched twice; $TORCH_HOME moves it.
+
+    Args:
+        name: its last part is the beginning of the file's SHA-256, which is checked.
 
     Raises:
-        UserError: if it cannot be fetched; the message says where to put it by hand.
+        UserError: if the file cannot be fetched; the message says where to put it by hand.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     if path.is_file():
@@ -58,34 +61,45 @@ def torchvision_file(name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     url, checksum = f"{SERVER}/{name}", name.rsplit("-", 1)[1].removesuffix(".pth")
     try:
-        # To a file beside it, which is renamed once its checksum is right: no other process sees half a file.
+        # This writes to a temporary file and renames it when its checksum is right: nobody sees an incomplete file.
         torch.hub.download_url_to_file(url, str(path), hash_prefix=checksum)
     except (URLError, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
             f"weights=imagenet: {url} could not be fetched ({reason}). Fetch it elsewhere and put it at "
-            f"{path}, or name a file with weights=PATH, or start from nothing with weights=none"
+            f"{path}, or name a file with weights=PATH, or train from scratch with weights=none"
         ) from error
     return path
 
 
 def load_torchvision(model: DeepLab, path: Path) -> list[str]:
-    """A classifier of torchvision: its convolutions, and VGG's two hidden layers decimated to fc6 and fc7."""
+    """Load a classifier of torchvision: its convolutions, and for VGG also fc6 and fc7, decimated to the head.
+
+    Returns:
+        The names of what was loaded.
+
+    Raises:
+        UserError: if the file cannot be read or does not fit.
+    """
     state = read_state(path)
     model.backbone.load_torchvision(state)
-    head = fc_head(model)
+    head = find_fc_head(model)
     names = [f"classifier.{layer}.{kind}" for layer in (0, 3) for kind in ("weight", "bias")]
     if not isinstance(model.backbone, VGG) or head is None or any(name not in state for name in names):
         return ["backbone"]
     fc6_weight, fc6_bias, fc7_weight, fc7_bias = (state[name] for name in names)
     if not bool(torch.isfinite(fc6_bias).all()):
-        return ["backbone"]  # torchvision's file of features only has nan there
+        return ["backbone"]  # in torchvision's file of features only, these layers are nan
     load_fc(head, fc6_weight, fc6_bias, fc7_weight, fc7_bias)
     return ["backbone", "fc6", "fc7"]
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
-    """The tensors of a file of torch.save, without running any code that it might hold."""
+    """Return the content of a file of ``torch.save`` on the CPU, without running any code that it might hold.
+
+    Raises:
+        UserError: if it cannot be read, or holds no mapping.
+    """
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
@@ -97,10 +111,15 @@ def read_state(path: Path) -> Mapping[str, Any]:
 
 
 def load_trained(model: DeepLab, path: str) -> str:
-    """Start from the checkpoint of another run; where MSc is put on a trained network, its branches stay as they are.
+    """Load the network of another run's checkpoint, to start a training from it.
+
+    If MSc is added to a network that was trained without it, its branches keep their initial weights.
+
+    Returns:
+        A description of what was loaded.
 
     Raises:
-        UserError: if the checkpoint is of another network, or of one that normalises its input otherwise.
+        UserError: if the checkpoint holds another network, or one with another normalisation.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; give the checkpoint of a trained network")
@@ -122,10 +141,10 @@ def load_trained(model: DeepLab, path: str) -> str:
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"{path}: another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
+        raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
     if any(not torch.equal(state[f"backbone.{name}"], own[f"backbone.{name}"]) for name in ("mean", "std")):
         raise UserError(
-            f"{path}: was trained on another normalisation; give the backbone its weights (or mean, std and bgr)"
+            f"{path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
         )
     left = model.load_state_dict(state, strict=False).missing_keys
     return f"network from {path}" + (f", {len(left)} tensors of the branches at random" if left else "")
