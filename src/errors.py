@@ -1,5 +1,20 @@
 """Faults that the user can mend."""
 
+import re
+from collections.abc import Mapping
+
 
 class UserError(Exception):
     """A wrong value, file or folder. The message names it and the remedy; commands print it without a traceback."""
+
+
+def name_settings(message: str, keys: Mapping[str, str]) -> str:
+    """Return a message with keys of the command line in place of arguments: "kernel=0" becomes "head.kernel=0".
+
+    Args:
+        keys: by argument. An argument is recognised as NAME= or NAME.ENTRY=.
+    """
+    names = "|".join(map(re.escape, keys))
+    if not names:
+        return message
+    return re.sub(rf"(?<![\w./\\-])({names})(?=(\.\w+)*=)", lambda match: keys[match[1]], message)

@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.errors import name_settings
 from src.system.nested import walk
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to set
@@ -21,17 +22,14 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to
 def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[str, str]:
     """Return the message with keys in place of arguments, and the key of the object that raised the error.
 
-    An argument is recognised as NAME= or NAME.ENTRY=. The key is empty where no object of the config raised the error.
+    The key is empty where no object of the config raised the error.
     """
     content = OmegaConf.to_container(config)  # with its references: a node stands only where it can be set
     found = [key_to_set(content, key) for key in raising_nodes(error, content)]
     keys: dict[str, str] = {}
     for key in found:
         keys = {**argument_keys(content, key), **keys}
-    names = "|".join(map(re.escape, keys))
-    if names:
-        message = re.sub(rf"(?<![\w./\\-])({names})(?=(\.\w+)*=)", lambda match: keys[match[1]], message)
-    return message, found[0] if found else ""
+    return name_settings(message, keys), found[0] if found else ""
 
 
 def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:

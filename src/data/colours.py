@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Bool, Int32, UInt8
 
 from src.data.dataset import DatasetError
+from src.data.decode import Mask
 from src.labels import VOID, LabelMap
 
 Colour = Sequence[int]  # RGB in 0..255
@@ -19,36 +20,57 @@ class ColourTable:
 
     Args:
         palette: a colour for each class.
-        void: the colour of pixels that do not count, or None.
+        void: the colour of pixels that do not count, or the value that they have in grey masks and palette masks, or
+            None.
     """
 
-    def __init__(self, palette: Sequence[Colour], void: Colour | None) -> None:
-        colours = [*palette, *([] if void is None else [void])]
-        codes = codes_of(np.array(colours))
-        if len(set(codes.tolist())) < len(colours):
-            given = f"palette={[list(colour) for colour in palette]}" + ("" if void is None else f" with void={void}")
+    def __init__(self, palette: Sequence[Colour], void: int | Colour | None) -> None:
+        self.void_value = void if isinstance(void, int) else None
+        void_colours = [] if void is None or isinstance(void, int) else [void]
+        codes = codes_of(np.array([*palette, *void_colours]))
+        if len(set(codes.tolist())) < len(codes):
+            given = f"palette={[list(colour) for colour in palette]}" + (f" with void={void}" if void_colours else "")
             raise DatasetError(f"{given}: one colour is there twice")
         order = np.argsort(codes)
         self.codes = codes[order]
         self.classes = np.array([*range(len(palette)), VOID], np.uint8)[order]
 
-    def classes_of(self, mask: UInt8[np.ndarray, "height width _"], path: Path) -> LabelMap:
-        """Class indices of a mask in RGB or RGBA.
+    def classes_of(self, mask: Mask, path: Path) -> LabelMap:
+        """Return the class of each pixel by its colour, or by the colour that its value has in the file.
 
         Raises:
             DatasetError: naming colours that stand for nothing.
         """
-        codes = codes_of(mask)
-        place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
-        if (strange := np.unique(codes[self.codes[place] != codes])).size:
-            colours = [[int(code) >> 16, int(code) >> 8 & 255, int(code) & 255] for code in strange[:3]]
+        if mask.values.ndim == 3:
+            classes, known = self.look_up(mask.values)
+            if not known.all():
+                colours = np.unique(mask.values[~known][:, :3], axis=0)
+                raise DatasetError(
+                    f"{path}: {len(colours)} colours are neither in the palette nor void, such as "
+                    f"{colours[:3].tolist()}; edges may have been smoothed"
+                )
+            return classes
+        if mask.colours is None:
+            raise DatasetError(f"{path}: holds values of 16 bits or more, which are no colours; set values=[...]")
+        classes, known = self.look_up(mask.colours)
+        present = np.unique(mask.values)
+        if wrong := [value for value in present.tolist() if not known[value] and value != self.void_value]:
+            examples = ", ".join(f"{value} ({mask.colours[value].tolist()})" for value in wrong[:3])
             raise DatasetError(
-                f"{path}: {strange.size} colours are neither in the palette nor void, such as {colours}; "
-                "edges may have been smoothed"
+                f"{path}: {len(wrong)} values have colours that are neither in the palette nor void, such as "
+                f"{examples}; to read masks by value and not by colour, set values=[0,1,...]"
             )
-        return self.classes[place]
+        return np.where(known, classes, np.uint8(VOID))[mask.values]
+
+    def look_up(
+        self, colours: UInt8[np.ndarray, "*shape channels"]
+    ) -> tuple[UInt8[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"]]:
+        """Return the class of each colour, and whether it has one; alpha does not count."""
+        codes = codes_of(colours)
+        place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
+        return self.classes[place], self.codes[place] == codes
 
 
 def codes_of(colours: np.ndarray) -> Int32[np.ndarray, "..."]:
-    """RGB (and alpha, which is ignored) in the last dimension -> one number."""
+    """Return a number for each colour: RGB (and alpha, which does not count) in the last dimension."""
     return colours[..., :3].astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)

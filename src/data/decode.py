@@ -7,8 +7,8 @@ RGB                             as stored                               colours,
 grey                            the same value three times              as stored
 grey of 1, 2 or 4 bits          black to white                          as stored: 0..1, 0..3, 0..15
 grey of 16 bits                 divided by 257                          as stored: 0..65535
-palette                         the palette's colours                   as stored: the index
-alpha, transparent colours      on white                                colours, as stored; alpha does not count
+palette                         the palette's colours                   as stored: the index, and its colour
+alpha, transparent colours      on white                                as stored; alpha does not count
 CMYK                            converted by Pillow                     refused
 EXIF orientation                turned upright                          turned upright
 MPO (a photo and its preview)   the photo                               refused
@@ -32,19 +32,31 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Integer, UInt8
 from PIL import Image, ImageOps
 
 from src.data.dataset import DatasetError, Picture
 
 MaskValues = Integer[np.ndarray, "height width"] | Integer[np.ndarray, "height width channels"]
 
+
+class Mask(NamedTuple):
+    """What a mask file holds.
+
+    Attributes:
+        values: one number for each pixel, or its RGB (and alpha).
+        colours: the colour of each value 0..255, of those that the file's palette lacks black; None where the values
+            are colours themselves, or have more than 8 bits.
+    """
+
+    values: MaskValues
+    colours: UInt8[np.ndarray, "256 3"] | None
+
+
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-IMAGE_ENDINGS = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
-)  # fmt: skip
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
 BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second of EXIF too
@@ -63,8 +75,8 @@ def read_image(path: Path) -> Picture:
         return to_rgb(image, str(path))
 
 
-def read_mask(path: Path) -> MaskValues:
-    """Return the values of a mask file as stored, turned upright.
+def read_mask(path: Path) -> Mask:
+    """Return the mask of a file as stored, turned upright.
 
     Raises:
         DatasetError: if the file is of a kind that is refused (see the module's table).
@@ -78,9 +90,16 @@ def read_mask(path: Path) -> MaskValues:
             raise DatasetError(f"{path}: samples of mode {image.mode}; masks must hold whole numbers or RGB colours")
         bits = bits_of_grey(image, path)
         values = np.array(upright(image))
-    if values.dtype == bool:
-        return values.astype(np.uint8)
-    return values // np.uint8(255 // (2**bits - 1)) if bits in (2, 4) else values  # Pillow has stretched them to 0..255
+        palette = image.getpalette() if image.mode in ("P", "PA") else None
+    if image.mode in ("LA", "PA"):
+        values = values[..., 0]
+    if palette is not None:
+        return Mask(values, padded(np.array(palette, np.uint8).reshape(-1, 3)))
+    if image.mode == "1":
+        return Mask(values.astype(np.uint8), padded(grey_ramp(2)))
+    if bits in (2, 4):  # Pillow has stretched the values to 0..255
+        return Mask(values // np.uint8(255 // (2**bits - 1)), padded(grey_ramp(2**bits)))
+    return Mask(values, grey_ramp(256) if image.mode in ("L", "LA") else None)
 
 
 def to_rgb(image: Image.Image, name: str = "image") -> Picture:
@@ -149,6 +168,16 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         reason = " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
         raise DatasetError(f"{path}: cannot be read ({reason}); copy it again or save it anew") from error
+
+
+def grey_ramp(levels: int) -> UInt8[np.ndarray, "levels 3"]:
+    """Return the colours of grey values 0..levels - 1, from black to white."""
+    return np.linspace(0, 255, levels).round().astype(np.uint8)[:, None].repeat(3, 1)
+
+
+def padded(colours: UInt8[np.ndarray, "colours 3"]) -> UInt8[np.ndarray, "256 3"]:
+    """Return a table of 256 colours, black beyond those that are given."""
+    return np.pad(colours, ((0, 256 - len(colours)), (0, 0)))
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from src.data.cache.cache import PackedCache, open_cache
-from src.data.dataset import DatasetError, Sample, SegmentationDataset
-from src.data.decode import read_image, read_mask, why_unreadable
+from src.data.dataset import DatasetError, Sample, SegmentationDataset, check_classes
+from src.data.decode import Mask, read_image, read_mask, why_unreadable
 from src.data.survey import first_of, ranges, survey
 from src.labels import VOID, LabelMap
 
@@ -31,9 +30,12 @@ class FileDataset(SegmentationDataset):
         on_error: "raise", or "skip" to leave bad samples out: all are opened for that before the training starts.
         cache: a folder for decoded samples, or None.
         strays: faults of the folders that belong to no pair.
+        missing: faults of the split's list: images that are not there.
     """
 
     remedy = "convert the mask to class indices"
+    remedy_for_255 = "if it is a class, convert the masks to class indices"
+    labels: set[int]  # that ``check`` has seen
 
     def __init__(
         self,
@@ -42,11 +44,15 @@ class FileDataset(SegmentationDataset):
         on_error: str = "raise",
         cache: str | None = None,
         strays: Sequence[str] = (),
+        missing: Sequence[str] = (),
     ) -> None:
         if on_error not in ("raise", "skip"):
             raise DatasetError(f"on_error={on_error}: must be raise or skip")
+        if missing and on_error == "raise":
+            raise DatasetError(first_of(missing))
+        check_classes(self.classes)
         self.pairs = list(pairs)
-        self.on_error, self.strays = on_error, strays
+        self.on_error, self.strays = on_error, [*missing, *strays]
         self.values = dict(values or {index: index for index in (*range(len(self.classes)), VOID)})
         self.lookup = np.zeros(max(self.values) + 1, np.uint8)
         self.lookup[list(self.values)] = list(self.values.values())
@@ -86,57 +92,73 @@ class FileDataset(SegmentationDataset):
         """Class indices, with ``VOID`` for what does not count."""
         return self.classes_of(read_mask(path), path)
 
-    def classes_of(self, mask: np.ndarray, path: Path) -> LabelMap:
-        """The classes that a mask's values stand for.
+    def classes_of(self, mask: Mask, path: Path) -> LabelMap:
+        """Return the class that each pixel's value stands for.
 
         Raises:
-            DatasetError: if a value stands for nothing, or the mask holds no such values.
+            DatasetError: if a value stands for nothing, or the mask holds colours.
         """
-        if mask.ndim != 2:
+        values = mask.values
+        if values.ndim != 2:
             raise DatasetError(f"{path}: a mask must hold one class index a pixel; this one holds colours")
-        if mask.min() < 0 or mask.max() >= MASK_VALUES:
-            raise DatasetError(f"{path}: labels from {mask.min()} to {mask.max()}; masks hold 0 to {MASK_VALUES - 1}")
-        present = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+        if values.min() < 0 or values.max() >= MASK_VALUES:
+            raise DatasetError(f"{path}: labels {values.min()} to {values.max()}; masks hold 0 to {MASK_VALUES - 1}")
+        present = np.flatnonzero(np.bincount(values.ravel())).tolist()
         if wrong := [value for value in present if value not in self.values]:
             classes = ranges(value for value, index in self.values.items() if index != VOID)
             void = ranges(value for value, index in self.values.items() if index == VOID)
+            example = str(present).replace(" ", "") if len(present) == len(self.classes) else "[...]"
             raise DatasetError(
                 f"{path}: labels {wrong[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
-                + self.remedy
+                + self.remedy.format(values=example)
             )
-        return self.lookup[mask]
+        return self.lookup[values]
 
     def check(self, workers: int = 0) -> None:
         """Every file must be there, and 64 pairs spread over the set must be good; to skip bad ones, all are opened."""
         if self.on_error == "skip":
-            self.skip_faulty(workers)
-            return
-        if self.strays:
-            log.warning("not used: %s", first_of(self.strays))
-        faults = [f"{path}: {why}" for _, *files in self.pairs for path in files if (why := why_unreadable(path))]
-        labels: set[int] = set()
-        if not faults:
-            for index in np.unique(np.linspace(0, len(self) - 1, PROBES).round().astype(int)):
-                sample, wrong = self.inspect(index)
-                faults += wrong
-                labels |= set(np.unique(sample.label).tolist()) if sample else set()
-        if labels == {0, VOID} and not faults:
-            faults = [f"{self.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; "
-                      "if it is class 1, say so: 'values=[0,255]'"]  # fmt: skip
+            faults, self.labels = list[str](), self.skip_faulty(workers)
+        else:
+            if self.strays:
+                log.warning("not used: %s", first_of(self.strays))
+            faults, self.labels = self.probe()
+        if self.labels == {VOID} and not self.may_be_void:
+            remedy = self.remedy.format(values="[...]")
+            faults.append(f"{self.pairs[0][2]}: like all masks of its split, void in every pixel; {remedy}")
         if faults:
             raise DatasetError(first_of(faults))
 
-    def skip_faulty(self, workers: int) -> None:
-        """Drop every bad pair, aloud."""
+    def probe(self) -> tuple[list[str], set[int]]:
+        """Return the faults and the labels of 64 pairs, or of more until one holds a class other than the first."""
+        faults = [f"{path}: {why}" for _, *files in self.pairs for path in files if (why := why_unreadable(path))]
+        labels: set[int] = set()
+        if faults:
+            return faults, labels
+        probes = np.unique(np.linspace(0, len(self) - 1, PROBES).round().astype(int)).tolist()
+        others = sorted(set(range(len(self))) - set(probes))
+        for place, index in enumerate([*probes, *others]):
+            if place >= len(probes) and (faults or labels - {0, VOID}):
+                break
+            sample, wrong = self.inspect(index)
+            faults += wrong
+            labels |= set(np.unique(sample.label).tolist()) if sample else set()
+        return faults, labels
+
+    def is_only_255_void(self) -> bool:
+        """Tell whether masks hold class indices, and 255 is the only value that does not count."""
+        return self.values.get(0) == 0 and [value for value, index in self.values.items() if index == VOID] == [VOID]
+
+    def skip_faulty(self, workers: int) -> set[int]:
+        """Drop every bad pair, aloud; return the labels of the good ones."""
         found = survey(self, workers)
-        if not (lines := found.lines()):
-            return
-        self.pairs = [pair for index, pair in enumerate(self.pairs) if index not in found.faults]
-        log.warning("on_error=skip: %s", first_of(lines))
-        log.warning("skipped %d of %d samples; %d are left", len(found.faults), found.samples, len(self.pairs))
-        self.strays = ()
-        if not self.pairs:
-            raise DatasetError(f"no sample is left of {found.samples}; the first fault: {lines[0]}")
+        if lines := found.lines():
+            self.pairs = [pair for index, pair in enumerate(self.pairs) if index not in found.faults]
+            log.warning("on_error=skip: %s", first_of(lines))
+            log.warning("skipped %d of %d samples; %d are left", len(found.faults), found.samples, len(self.pairs))
+            self.strays = ()
+            if not self.pairs:
+                raise DatasetError(f"no sample is left of {found.samples}; the first fault: {lines[0]}")
+        return found.labels()
 
     def open_cache(self, workers: int = 0) -> None:
         if self.cache_folder is not None:
@@ -155,17 +177,3 @@ def attempt(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str])
     except DatasetError as error:
         faults.append(str(error))
         return None
-
-
-def describe_shared_images(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
-    """Return a line for every two splits that have images in common.
-
-    Args:
-        datasets: by split.
-    """
-    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
-    return [
-        f"{len(common)} images are in {one} and in {other}, such as {min(common)}: metrics on them flatter the network"
-        for one, other in combinations(files, 2)
-        if (common := files[one] & files[other])
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -12,14 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from src.data.checks import find_doubts, find_faults
 from src.data.dataset import SegmentationDataset
-from src.data.files import describe_shared_images
 from src.data.survey import Survey, survey
-from src.errors import UserError
+from src.errors import UserError, name_settings
 from src.labels import VOID
 from src.system.processes import cores
 
 log = logging.getLogger(__name__)
+
+AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}  # how the console prints a line
 
 
 def main(config: DictConfig) -> None:
@@ -57,11 +60,12 @@ def verify(config: DictConfig) -> None:
     for split, found in surveys.items():
         console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
         console.print(class_table(found, datasets[split].classes))
-    for line in describe_shared_images(datasets):
-        console.print(line, style="yellow", highlight=False, soft_wrap=True, markup=False)
-    faults = list(dict.fromkeys(line for found in surveys.values() for line in found.lines()))
+    keys = {str(name): f"dataset.{name}" for name in config.dataset}
+    for doubt in find_doubts(datasets, surveys):
+        console.print(f"warning: {name_settings(doubt, keys)}", style="yellow", **AS_IS)
+    faults = find_faults(datasets, surveys)
     for fault in faults:
-        console.print(fault, style="red", highlight=False, soft_wrap=True, markup=False)
+        console.print(name_settings(fault, keys), style="red", **AS_IS)
     if faults:
         bad = sum(len(found.faults) for found in surveys.values())
         total = sum(found.samples for found in surveys.values())

@@ -15,8 +15,8 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from src.data.checks import check_splits
 from src.data.dataset import DatasetError, SegmentationDataset
-from src.data.files import describe_shared_images
 from src.data.sampling import Draw, ResumableSampler
 from src.system.processes import cores, start_method
 from src.training.lightning_state import count_begun_batches
@@ -70,11 +70,8 @@ class SegmentationDataModule(LightningDataModule):
         self.num_workers = num_workers if isinstance(num_workers, int) else default_workers()
 
     def check(self) -> None:
-        """Find faults in the data before training; see ``SegmentationDataset.check``."""
-        self.train_set.check(self.num_workers)
-        self.val_set.check(self.num_workers)
-        for line in describe_shared_images({"train": self.train_set, "val": self.val_set}):
-            log.warning("%s", line)
+        """Find faults in the data before training; see ``src.data.checks.check_splits``."""
+        check_splits({"train": self.train_set, "val": self.val_set}, self.num_workers)
 
     def setup(self, stage: str) -> None:
         """Open the data sets' caches in every process; the first process to come builds them."""

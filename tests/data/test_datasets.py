@@ -1,10 +1,13 @@
 """Each dataset against its definition, and every fault named."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from src.data import VOC12, CamVid, DatasetError, Folder, Shapes
+from src.data.checks import check_splits
 from src.data.palette import voc_palette
 from src.data.sets.shapes import with_void_boundary
 
@@ -50,13 +53,26 @@ def test_voc_real_masks_use_that_palette(voc_mini):
         assert np.array_equal(stored[:21], voc_palette(21))
 
 
-def test_voc_without_lists_takes_all_that_has_a_mask(voc_mini):
-    dataset = VOC12(str(voc_mini), "val")
-    assert [dataset[i].id for i in range(len(dataset))] == ["2011_000003", "2011_000006", "2011_000025"]
-    sample = dataset[0]
-    assert sample.image.shape == (338, 500, 3)
-    assert set(np.unique(sample.label)) <= {*range(21), 255}
-    dataset.check()
+def test_voc_real(voc_mini):
+    sizes = {"2011_000003": (338, 500), "2011_000006": (375, 500), "2011_000025": (375, 500)}
+    samples = [sample for split in ("train", "val") for sample in VOC12(str(voc_mini), split)]
+    assert {sample.id: sample.image.shape[:2] for sample in samples} == sizes
+    assert all(set(np.unique(sample.label)) <= {*range(21), 255} for sample in samples)
+
+
+def test_voc_without_lists_is_divided_aloud(voc, caplog):
+    """Those with a mask, one fifth of them for validation; no image is in both splits."""
+    shutil.rmtree(voc / "ImageSets")
+    for index in range(8):
+        Image.new("RGB", (20, 10)).save(voc / "JPEGImages" / f"{index}.jpg")
+        Image.new("L", (20, 10), 3).save(voc / "SegmentationClass" / f"{index}.png")
+    Image.new("RGB", (20, 10)).save(voc / "JPEGImages" / "no_mask.jpg")
+    train, val = ([id_ for id_, *_ in VOC12(str(voc), split).pairs] for split in ("train", "val"))
+    assert (len(train), len(val)) == (8, 2)
+    assert sorted(train + val) == sorted([*map(str, range(8)), "a", "b"])
+    assert "no lists; val is 2 images" in caplog.text
+    with pytest.raises(DatasetError, match=r"has no list test\.txt"):
+        VOC12(str(voc), "test")
 
 
 def test_camvid_real(camvid):
@@ -156,7 +172,7 @@ def test_folder_splits_once_and_for_all(folder):
 
 
 def test_folder_without_lists_has_no_test_split(folder):
-    with pytest.raises(DatasetError, match=r"test\.txt: missing; without a list a folder has the splits train and val"):
+    with pytest.raises(DatasetError, match=r"has no list test\.txt; without a list there are the splits train and val"):
         Folder(str(folder), "test", classes=["ground", "thing"])
 
 
@@ -202,16 +218,6 @@ def test_folder_names_the_key(folder, options, said):
         Folder(str(folder), "train", **options)
 
 
-def test_lists_may_hold_endings_and_spaces(folder):
-    (folder / "images/1.jpg").rename(folder / "images/first one.jpg")
-    (folder / "masks/1.png").rename(folder / "masks/first one.png")
-    (folder / "train.txt").write_text("first one\n2.jpg\n\n")
-    (folder / "val.txt").write_text("3\n3\n")
-    assert [id_ for id_, *_ in Folder(str(folder), "train", ["ground", "thing"]).pairs] == ["first one", "2"]
-    with pytest.raises(DatasetError, match=r"val\.txt: 3 stands there twice"):
-        Folder(str(folder), "val", ["ground", "thing"])
-
-
 def test_masks_in_colours(folder):
     """Pixel by pixel, against a palette written down here; alpha does not count, void has a colour of its own."""
     colours = {(0, 0, 0): 0, (200, 30, 7): 1, (7, 30, 200): 2, (255, 255, 255): 255}
@@ -234,12 +240,80 @@ def test_masks_in_colours(folder):
         dataset.check()
 
 
+# Three colours for red, black and blue, which are classes 1, 0 and 2; a file's own palette has them in another order.
+OWN_PALETTE = [[255, 0, 0], [0, 0, 0], [0, 0, 255], [255, 255, 255]]
+PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]
+
+
+def write_masks(folder, values, palette=None, mode=None):
+    image = Image.fromarray(np.uint8(values))
+    if palette:
+        image.putpalette(np.uint8(palette).tobytes())
+    for index in range(10):
+        (image.convert(mode) if mode else image).save(folder / "masks" / f"{index}.png")
+        Image.new("RGB", image.size).save(folder / "images" / f"{index}.jpg")
+
+
+def test_masks_with_a_palette_are_read_by_the_colours_that_were_asked_for(folder):
+    def label(**options):
+        return Folder(str(folder), "train", ["black", "red", "blue"], **options)[0].label.tolist()
+
+    write_masks(folder, [[0, 1, 2, 3]], OWN_PALETTE)
+    assert label(palette=PALETTE, void=[255, 255, 255]) == [[1, 0, 2, 255]]
+    assert label(palette=PALETTE, void=3) == [[1, 0, 2, 255]]  # the value in the file
+    assert label(void=3) == [[0, 1, 2, 255]]  # no colours asked for
+    assert label(palette=PALETTE, values=[2, 1, 0], void=3) == [[2, 1, 0, 255]]  # values are, and colours for pictures
+    with pytest.raises(DatasetError, match=r"1 values have colours .* such as 3 \(\[255, 255, 255\]\); .*values=\[0,1"):
+        label(palette=PALETTE)
+    write_masks(folder, [[0, 1, 2, 3]], OWN_PALETTE, "RGB")
+    assert label(palette=PALETTE, void=[255, 255, 255]) == [[1, 0, 2, 255]]
+
+
+def test_grey_masks_are_colours_where_colours_are_asked_for(folder):
+    def label(**options):
+        return Folder(str(folder), "train", ["white", "black"], **options)[0].label.tolist()
+
+    colours = {"palette": [[255, 255, 255], [0, 0, 0]]}
+    write_masks(folder, [[0, 255, 9]])
+    assert label(**colours, void=9) == [[1, 0, 255]]
+    assert label(**colours, void=[9, 9, 9]) == [[1, 0, 255]]
+    with pytest.raises(DatasetError, match=r"such as 9 \(\[9, 9, 9\]\)"):
+        label(**colours)
+    write_masks(folder, [[0, 255, 255]], mode="1")  # one bit: 1 is white
+    assert label(**colours) == [[1, 0, 0]]
+    for index in range(10):
+        Image.fromarray(np.uint16([[0, 1, 1]])).save(folder / "masks" / f"{index}.png")
+    with pytest.raises(DatasetError, match=r"16 bits or more, which are no colours; set values="):
+        label(**colours)
+    assert label(**colours, values=[0, 1]) == [[0, 1, 1]]
+
+
+def test_a_colour_of_void_needs_those_of_the_classes(folder):
+    with pytest.raises(DatasetError, match=r"^void=\[255, 255, 255\]: is a colour; give the classes' colours too"):
+        Folder(str(folder), "train", ["ground", "thing"], void=[255, 255, 255])
+
+
+def test_masks_of_16_bits_say_which_values_they_hold(folder):
+    for index in range(10):
+        Image.fromarray(np.full((10, 20), 65535 * (index % 2), np.uint16)).save(folder / "masks" / f"{index}.png")
+    half = np.full((10, 20), 65535, np.uint16)
+    half[:5] = 0
+    Image.fromarray(half).save(folder / "masks" / "0.png")
+    with pytest.raises(DatasetError, match=r"0\.png: labels \[65535\] .*; values=\[0,65535\] says which value each"):
+        Folder(str(folder), "train", ["ground", "thing"]).check()
+    data = Folder(str(folder), "train", ["ground", "thing"], values=[0, 65535])
+    assert {sample.id: sample.label.mean() for sample in data} == {
+        name: {"0": 0.5}.get(name, int(name) % 2) for name, *_ in data.pairs
+    }
+
+
 def test_masks_of_0_and_255(folder):
     """Without a word from the user 255 is void, and nothing would be learnt; told so, it is a class."""
     for index in range(10):
         Image.fromarray(np.repeat(np.uint8([[0, 255]]), 10, 1).repeat(10, 0)).save(folder / "masks" / f"{index}.png")
+    splits = {split: Folder(str(folder), split, ["ground", "thing"]) for split in ("train", "val")}
     with pytest.raises(DatasetError, match=r"0 and 255 only.* 'values=\[0,255\]'"):
-        Folder(str(folder), "train", ["ground", "thing"]).check()
+        check_splits(splits, 0)
     dataset = Folder(str(folder), "train", ["ground", "thing"], values=[0, 255])
     dataset.check()
     assert np.unique(dataset[0].label).tolist() == [0, 1]

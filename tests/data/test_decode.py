@@ -271,7 +271,7 @@ MASKS: dict[str, tuple[str, Callable[[Path], Any], Any]] = {
 def test_a_mask_keeps_its_values(kind: str, tmp_path: Path) -> None:
     ending, write, expected = MASKS[kind]
     write(tmp_path / f"mask.{ending}")
-    values = read_mask(tmp_path / f"mask.{ending}")
+    values = read_mask(tmp_path / f"mask.{ending}").values
     assert values.dtype.kind in "iu"
     assert values.tolist() == np.array(expected).tolist()
 

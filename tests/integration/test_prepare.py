@@ -55,10 +55,26 @@ def test_verify_lists_every_fault_and_exits_with_an_error(folder):
     assert done.returncode == 2
     for index in range(10):
         assert f"{index}.png: labels [{70 + index}] are neither" in done.stdout
+        assert "(255); dataset.void=VALUE leaves a value out; dataset.values=[...] says" in done.stdout
     assert "stray.png: no image of this name" in done.stdout
-    assert "1 images are in train and in val, such as" in done.stdout
+    assert "warning: 1 images are in train and in val, such as" in done.stdout
     assert "error: 11 faults, listed above; 11 of 11 samples cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_verify_says_what_training_would_refuse(folder):
+    """Masks of 0 and 255, as most programs write binary ones."""
+    for index in range(10):
+        Image.fromarray(np.uint8([[0, 255]]).repeat(10, 0).repeat(10, 1)).save(folder / "masks" / f"{index}.png")
+    done = run(folder, *options(folder), "verify=true")
+    assert done.returncode == 2
+    assert "warning: train: no pixel of thing: a class that does not occur cannot be learnt" in done.stdout
+    assert "if it is class 1, say so: 'dataset.values=[0,255]'" in done.stdout
+    assert done.stderr == "error: 1 faults, listed above; 0 of 10 samples cannot be used\n"
+    refused = run(folder, *options(folder), "trainer.max_steps=1", "trainer.accelerator=cpu", command="train")
+    assert refused.returncode == 2
+    assert refused.stderr.strip().removeprefix("error: ") in done.stdout
+    assert run(folder, *options(folder), "verify=true", "dataset.values=[0,255]").returncode == 0
 
 
 def test_training_says_where_to_see_all_and_skips_if_told(folder):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
+from src.data.listing import IMAGE_ENDINGS, describe_files, pair_files
 from src.data.palette import voc_palette
 from src.labels import VOID
 
@@ -34,9 +35,10 @@ class ADE20K(FileDataset):
                 "set root=FOLDER, that of ADEChallengeData2016"
             )
         self.classes = class_names(base / "objectInfo150.txt")
-        pairs = [(path.stem, path, masks / f"{path.stem}.png") for path in sorted(images.glob("*.jpg"))]
+        pairs = pair_files(images, masks).pairs
         if not pairs:
-            raise DatasetError(f"{images}: holds no .jpg")
+            holds = describe_files(images, IMAGE_ENDINGS)
+            raise DatasetError(f"root={root}: no image in images/{FOLDERS[split]}/; {holds}")
         super().__init__(pairs, {0: VOID} | {index + 1: index for index in range(CLASSES)}, on_error, cache)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
+from src.data.listing import IMAGE_ENDINGS, describe_files, pair_files
 from src.labels import VOID
 
 CLASSES = {
@@ -40,12 +41,8 @@ class CamVid(FileDataset):
         images, masks = Path(root, split), Path(root, f"{split}annot")
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(f"root={root}: no folders {split}/ and {split}annot/ there; set root=FOLDER")
-        pairs = [
-            (path.stem, path, masks / f"{path.stem}.png")
-            for path in sorted(images.iterdir())
-            if path.suffix.lower() in (".jpg", ".png")
-        ]
+        pairs = pair_files(images, masks).pairs
         if not pairs:
-            raise DatasetError(f"{images}: holds no .jpg or .png")
+            raise DatasetError(f"root={root}: no image in {split}/; {describe_files(images, IMAGE_ENDINGS)}")
         values = {index: index for index in range(len(CLASSES))} | {len(CLASSES): VOID, VOID: VOID}
         super().__init__(pairs, values, on_error, cache)

@@ -6,6 +6,7 @@ import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
+from src.data.listing import files_below
 from src.labels import VOID
 
 # Name: (id in *_labelIds.png, colour), in the order of train ids; from cityscapesscripts/helpers/labels.py.
@@ -54,10 +55,11 @@ class Cityscapes(FileDataset):
                 f"root={root}: no folders leftImg8bit/{split}/ and gtFine/{split}/ there; set root=FOLDER"
             )
         pairs = []
-        for path in sorted(images.glob(f"*/*{IMAGE}")):
+        for path in sorted(path for path in files_below(images) if path.name.endswith(IMAGE)):
             name = path.name.removesuffix(IMAGE)
             pairs.append((name, path, masks / path.parent.name / f"{name}{MASK}"))
         if not pairs:
             raise DatasetError(f"{images}: holds no CITY/*{IMAGE}")
+        self.may_be_void = split == "test"
         ids = {label_id: index for index, (label_id, _) in enumerate(CLASSES.values())}
         super().__init__(pairs, dict.fromkeys((*range(LABEL_IDS), VOID), VOID) | ids, on_error, cache)

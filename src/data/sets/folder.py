@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from src.data.colours import Colour, ColourTable
-from src.data.dataset import DatasetError
-from src.data.decode import IMAGE_ENDINGS
+from src.data.dataset import DatasetError, check_classes
+from src.data.decode import Mask
 from src.data.files import MASK_VALUES, FileDataset
+from src.data.listing import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, files_below, pair_files
+from src.data.lists import Pair, SplitList, draw_split
 from src.data.palette import voc_palette
-from src.labels import MAX_CLASSES, VOID, LabelMap
-
-MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # what keeps values as they are
+from src.labels import VOID, LabelMap
 
 
 class Folder(FileDataset):
     """``root/images/NAME.jpg`` with ``root/masks/NAME.png``: class indices, other grey values, or colours.
 
     Args:
-        root: the folder that holds images/ and masks/.
+        root: the folder that holds images/ and masks/, which may have folders of their own.
         split: "train", "val", or the name of a list, such as "test" for root/test.txt.
         classes: names, by index.
-        palette: RGB in 0..255 for each class; VOC's colours if None. Masks in colours (not palette PNGs, whose indices
-            are taken as they are) are read by it.
-        values: the masks' grey value for each class, 0..65535; None where it is the index.
+        palette: RGB in 0..255 for each class; VOC's colours if None. Masks are read by it, those with a palette of
+            their own and grey ones too, unless ``values`` is given.
+        values: the masks' value (grey, or index of a palette) for each class, 0..65535; None where it is the index.
         void: the masks' value, or colour, for pixels that do not count; None if there is none.
-        val_share: part of the images that is kept for validation, where root has no train.txt and val.txt (lists of
-            names without endings, one a line).
+        val_share: part of the images that is kept for validation, where root has no train.txt and val.txt (see
+            ``src.data.lists.SplitList`` for what they may hold).
         seed: of that split.
         on_error: "raise" or "skip" for bad samples.
         cache: a folder for decoded samples, or None.
     """
 
-    remedy = "void=VALUE leaves a value out; values=[...] says which value each class has"
+    remedy = "void=VALUE leaves a value out; values={values} says which value each class has"
+    remedy_for_255 = "if it is class 1, say so: 'values=[0,255]'"
 
     def __init__(
         self,
@@ -52,43 +52,62 @@ class Folder(FileDataset):
         cache: str | None = None,
     ) -> None:
         base = Path(root)
-        if not (base / "images").is_dir() or not (base / "masks").is_dir():
+        images, masks = base / "images", base / "masks"
+        if not images.is_dir() or not masks.is_dir():
             raise DatasetError(f"root={root}: no folders images/ and masks/ there; set root=FOLDER")
-        if not classes:
-            raise DatasetError("classes=[]: name them by index: 'classes=[background,cat]'")
-        if len(classes) > MAX_CLASSES:
-            raise DatasetError(f"classes=[...] has {len(classes)} names; a label map holds {MAX_CLASSES} at most")
+        self.classes = check_classes(classes)
         check_numbers(len(classes), palette, values, void)
-        self.classes = tuple(classes)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)
-        self.colours = None if palette is None else ColourTable(palette, None if isinstance(void, int) else void)
+        self.colours = None if palette is None else ColourTable(palette, void)
+        self.by_value = palette is None or values is not None
         grey = {value: index for index, value in enumerate(values if values is not None else range(len(classes)))}
-        if isinstance(void, int) and void != VOID and void in grey:
-            raise DatasetError(f"void={void}: is the value of {classes[grey[void]]} too; {self.remedy}")
+        if isinstance(void, int) and void != VOID and void in grey and self.by_value:
+            remedy = self.remedy.format(values="[...]")
+            raise DatasetError(f"void={void}: is the value of {classes[grey[void]]} too; {remedy}")
         nothing = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
 
-        images, strays = by_stem(base / "images", IMAGE_ENDINGS)
-        masks, mask_strays = by_stem(base / "masks", MASKS)
-        names = split_names(base, split, sorted(images), val_share, seed)
-        pairs = [(name, images[name], masks.get(name, base / "masks" / f"{name}.png")) for name in names]
-        orphans = [
-            f"{masks[name]}: no image of this name in {base / 'images'}" for name in sorted(masks.keys() - images)
-        ]
-        super().__init__(pairs, {**nothing, **grey}, on_error, cache, [*strays, *mask_strays, *orphans])
+        found = pair_files(images, masks)
+        pairs, missing = found.pairs, list[str]()
+        if (list_ := base / f"{split}.txt").is_file():
+            pairs, missing = SplitList(list_, base, images, masks, pairs).read()
+        elif (base / "train.txt").is_file() or (base / "val.txt").is_file():
+            raise DatasetError(f"{list_}: missing; give both train.txt and val.txt, or neither")
+        elif not pairs:
+            raise DatasetError(f"root={root}: no image in images/; {describe_files(images, IMAGE_ENDINGS)}")
+        else:
+            pairs = draw_split(f"root={root}", split, pairs, val_share, seed)
+        by_name = set(pairs) <= set(found.pairs)  # a list may give masks other names
+        if by_name and found.pairs and not any(mask.exists() for _, _, mask in found.pairs):
+            raise DatasetError(f"root={root}: {describe_lack_of_masks(found.pairs[0], masks)}")
+        strays = [*found.strays, *(found.orphans if by_name else ())]
+        super().__init__(pairs, {**nothing, **grey}, on_error, cache, strays, missing)
 
-    def classes_of(self, mask: np.ndarray, path: Path) -> LabelMap:
-        if mask.ndim != 3 or mask.dtype != np.uint8 or mask.shape[2] < 3:
-            return super().classes_of(mask, path)
-        if self.colours is None:
+    def classes_of(self, mask: Mask, path: Path) -> LabelMap:
+        is_coloured = mask.values.ndim == 3
+        if self.colours is None and is_coloured:
             raise DatasetError(
                 f"{path}: holds colours; give those of the classes: 'palette=[[0,0,0],[255,0,0]]', and void's: "
                 "'void=[255,255,255]', or store class indices"
             )
+        if self.colours is None or (self.by_value and not is_coloured):
+            return super().classes_of(mask, path)
         return self.colours.classes_of(mask, path)
 
     def settings(self) -> str:
-        colours = self.colours and (self.colours.codes.tolist(), self.colours.classes.tolist())
-        return repr((self.values, colours))
+        colours = self.colours and (self.colours.codes.tolist(), self.colours.classes.tolist(), self.colours.void_value)
+        return repr((self.values, colours, self.by_value))
+
+
+def describe_lack_of_masks(pair: Pair, masks: Path) -> str:
+    """Return what is there instead, where a folder has no mask for any image."""
+    _, image, mask = pair
+    if other := next((path for path in sorted(files_below(masks)) if path.suffix.lower() in MASK_ENDINGS), None):
+        return (
+            f"no mask has the name of its image: {image.name} needs {mask.name}, and masks/ holds {other.name}; rename "
+            "the masks, or give the pairs in train.txt and val.txt, a line for each: "
+            f"{image.relative_to(masks.parent)} {other.relative_to(masks.parent)}"
+        )
+    return f"no mask in masks/; {describe_files(masks, MASK_ENDINGS)}"
 
 
 def check_numbers(
@@ -106,51 +125,11 @@ def check_numbers(
     greys = [("values", value) for value in values or ()]
     if isinstance(void, int):
         greys.append(("void", void))
+    elif void is not None and palette is None:
+        raise DatasetError(f"void={list(void)}: is a colour; give the classes' colours too: 'palette=[[0,0,0],...]'")
     elif void is not None:
         colours.append(("void", void))
     channels = [(name, channel, 256) for name, colour in colours for channel in colour]
     for name, number, limit in (*channels, *((name, grey, MASK_VALUES) for name, grey in greys)):
         if not isinstance(number, int) or not 0 <= number < limit:
             raise DatasetError(f"{name}={number}: must be a whole number from 0 to {limit - 1}")
-
-
-def by_stem(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """The files of a folder by their names without ending, and a line for each that cannot be used."""
-    files: dict[str, Path] = {}
-    strays = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "Thumbs.db":
-            continue
-        if path.suffix.lower() not in endings:
-            strays.append(f"{path}: not used here; endings may be {', '.join(endings)}")
-        elif path.stem in files:
-            strays.append(f"{path}: there is {files[path.stem].name} too; one name, one file")
-        else:
-            files[path.stem] = path
-    return files, strays
-
-
-def split_names(root: Path, split: str, names: list[str], val_share: float, seed: int) -> list[str]:
-    """The split's names: from its list, or drawn."""
-    list_ = root / f"{split}.txt"
-    if list_.is_file():
-        known = set(names)
-        names = [line.strip() for line in list_.read_text(encoding="utf-8").splitlines() if line.strip()]
-        names = [name if name in known else Path(name).stem for name in names]
-        if unknown := [name for name in names if name not in known]:
-            raise DatasetError(f"{list_}: {unknown[0]} is not in {root / 'images'} ({len(unknown)} such names)")
-        if len(set(names)) < len(names):
-            raise DatasetError(f"{list_}: {next(n for n in names if names.count(n) > 1)} stands there twice")
-    elif split not in ("train", "val"):
-        raise DatasetError(f"{list_}: missing; without a list a folder has the splits train and val only")
-    elif (root / "train.txt").is_file() or (root / "val.txt").is_file():
-        raise DatasetError(f"{list_}: missing; give both train.txt and val.txt, or neither")
-    else:
-        if not 0 < val_share < 1:
-            raise DatasetError(f"val_share={val_share}: must lie between 0 and 1")
-        random.Random(seed).shuffle(names)
-        held_back = max(1, round(len(names) * val_share))
-        names = sorted(names[:held_back] if split == "val" else names[held_back:])
-    if not names:
-        raise DatasetError(f"root={root}: split {split} holds no image")
-    return names

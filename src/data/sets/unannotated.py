@@ -12,6 +12,8 @@ from src.labels import VOID
 class Unannotated(SegmentationDataset):
     """The images of a data set with label maps that are void everywhere: nothing counts, all else goes as usual."""
 
+    may_be_void = True
+
     def __init__(self, dataset: FileDataset) -> None:
         self.classes, self.palette, self.pairs = dataset.classes, dataset.palette, dataset.pairs
 

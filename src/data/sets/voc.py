@@ -1,11 +1,16 @@
 """PASCAL VOC 2012 in the layout of its devkit."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
+from src.data.listing import is_junk, pair_files
+from src.data.lists import SplitList, draw_split
 from src.data.palette import voc_palette
+
+log = logging.getLogger(__name__)
 
 # fmt: off
 CLASSES = (
@@ -22,7 +27,7 @@ class VOC12(FileDataset):
         root: the folder that holds JPEGImages and SegmentationClass (VOCdevkit/VOC2012).
         split: "train", "val" or "test".
         lists: the list in ImageSets/Segmentation that each split is; by default of its own name. Where the folder has
-            no lists at all, every split is every image that has a mask.
+            no lists at all, one fifth of the images that have a mask is drawn for "val"; "train" is the rest.
         masks: "SegmentationClass", or "SegmentationClassAug" for the extra annotations.
         on_error: "raise" or "skip" for bad samples.
         cache: a folder for decoded samples, or None.
@@ -41,26 +46,22 @@ class VOC12(FileDataset):
         cache: str | None = None,
     ) -> None:
         base = Path(root)
-        hidden = split == "test" and not (base / masks).is_dir()  # VOC publishes no annotation of its test images
-        if not ((base / masks).is_dir() or hidden) or not (base / "JPEGImages").is_dir():
+        images, mask_folder = base / "JPEGImages", base / masks
+        hidden = split == "test" and not mask_folder.is_dir()  # VOC publishes no annotation of its test images
+        if not (mask_folder.is_dir() or hidden) or not images.is_dir():
             raise DatasetError(
                 f"root={root}: no folders JPEGImages/ and {masks}/ there; set root=FOLDER, that of VOCdevkit/VOC2012"
             )
-        ids = self.ids(base, (lists or {}).get(split, split), base / ("JPEGImages" if hidden else masks))
-        pairs = [(i, base / "JPEGImages" / f"{i}.jpg", base / masks / f"{i}.png") for i in ids]
-        super().__init__(pairs, on_error=on_error, cache=cache)
-
-    @staticmethod
-    def ids(root: Path, split: str, folder: Path) -> list[str]:
-        """Names of the split's images, in the list's order."""
-        lists = root / "ImageSets" / "Segmentation"
-        if not lists.is_dir():
-            ids = sorted(path.stem for path in folder.iterdir() if path.suffix in (".png", ".jpg"))
-        elif (lists / f"{split}.txt").is_file():
-            ids = (lists / f"{split}.txt").read_text().split()
-        else:
-            there = sorted(path.stem for path in lists.glob("*.txt"))
-            raise DatasetError(f"{lists / split}.txt: missing; lists there: {', '.join(there) or 'none'}")
-        if not ids:
-            raise DatasetError(f"{root}: split {split} holds no image")
-        return ids
+        pairs = pair_files(images, mask_folder).pairs
+        folder, name = base / "ImageSets" / "Segmentation", (lists or {}).get(split, split)
+        missing: list[str] = []
+        if (folder / f"{name}.txt").is_file():
+            pairs, missing = SplitList(folder / f"{name}.txt", base, images, mask_folder, pairs).read()
+        elif found := sorted(path.stem for path in folder.glob("*.txt") if not is_junk(path.name)):
+            raise DatasetError(f"{folder / name}.txt: missing; lists there: {', '.join(found)}")
+        elif not hidden:
+            pairs = draw_split(f"root={root}", split, [pair for pair in pairs if pair[2].is_file()])
+            log.warning("%s: no lists; %s is %d images, chosen at random with a fixed seed", folder, split, len(pairs))
+        if not pairs and not missing:
+            raise DatasetError(f"root={root}: JPEGImages/ holds no image that has a mask in {masks}/")
+        super().__init__(pairs, on_error=on_error, cache=cache, missing=missing)

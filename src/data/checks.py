@@ -1,0 +1,99 @@
+"""Find what is wrong with the splits of a data set together, for training and for ``prepare verify=true``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from src.data.dataset import DatasetError, SegmentationDataset, check_classes
+from src.data.files import FileDataset
+from src.data.survey import Survey
+from src.labels import VOID
+
+log = logging.getLogger(__name__)
+
+
+def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> None:
+    """Find faults before any time is spent on training; see ``SegmentationDataset.check``.
+
+    Args:
+        datasets: by split.
+        workers: processes that may be used.
+
+    Raises:
+        DatasetError: naming every faulty file that was looked at, or a class's name that cannot be used.
+    """
+    for dataset in datasets.values():
+        check_classes(dataset.classes)
+        dataset.check(workers)
+    labels = set().union(*(dataset.labels for dataset in datasets.values() if isinstance(dataset, FileDataset)))
+    if line := describe_unlearnt_255(datasets, labels):
+        raise DatasetError(line)
+    for line in describe_shared_files(datasets):
+        log.warning("%s", line)
+
+
+def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
+    """Return a line for everything that training would refuse, after all samples have been opened."""
+    faults = [line for found in surveys.values() for line in found.lines()]
+    faults += [
+        f"{split}: {describe_void(len(found.void))}"
+        for split, found in surveys.items()
+        if found.labels() == {VOID} and not datasets[split].may_be_void
+    ]
+    faults.append(describe_unlearnt_255(datasets, set().union(*(found.labels() for found in surveys.values()))))
+    return list(dict.fromkeys(filter(None, faults)))
+
+
+def find_doubts(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
+    """Return a line for everything that can be trained on and makes the figures meaningless."""
+    doubts = []
+    for split, found in surveys.items():
+        classes = datasets[split].classes
+        labels = found.labels() - {VOID}
+        if labels and (absent := [name for index, name in enumerate(classes) if index not in labels]):
+            consequence = "cannot be learnt" if split == "train" else "has no IoU, and the mean leaves it out"
+            doubts.append(f"{split}: no pixel of {shorten(absent)}: a class that does not occur {consequence}")
+        if len(labels) == 1 and len(classes) > 1:
+            doubts.append(f"{split}: every pixel that counts is {classes[labels.pop()]}: any network is right about it")
+        elif found.void and labels:
+            doubts.append(f"{split}: {describe_void(len(found.void))}, such as that of {found.void[0]}")
+    doubts += describe_shared_files(datasets)
+    for one, other in combinations(surveys, 2):
+        first, second = surveys[one].digests, surveys[other].digests
+        same = [(first[digest], second[digest]) for digest in first.keys() & second.keys()]
+        if others := sorted(pair for pair in same if pair[0] != pair[1]):
+            doubts.append(
+                f"{len(others)} images of {other} have the pixels of images of {one}, such as {others[0][1]} and "
+                f"{others[0][0]}: metrics on them flatter the network"
+            )
+    return doubts
+
+
+def describe_void(count: int) -> str:
+    """Return a line about masks that hold nothing that counts."""
+    return f"{count} masks are void in every pixel"
+
+
+def describe_unlearnt_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
+    """Return a line where masks hold 0 and 255 only, as binary masks do, and 255 does not count; "" elsewhere."""
+    dataset = next(iter(datasets.values()))
+    if labels != {0, VOID} or not isinstance(dataset, FileDataset) or not dataset.is_only_255_void():
+        return ""
+    return f"{dataset.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; {dataset.remedy_for_255}"
+
+
+def describe_shared_files(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
+    """Return a line for every two splits that have image files in common."""
+    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
+    return [
+        f"{len(common)} images are in {one} and in {other}, such as {min(common)}: metrics on them flatter the network"
+        for one, other in combinations(files, 2)
+        if (common := files[one] & files[other])
+    ]
+
+
+def shorten(names: Sequence[str], shown: int = 10) -> str:
+    """Return names with commas, the first ten only."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

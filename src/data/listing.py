@@ -1,0 +1,97 @@
+"""Find image and mask files in folders, for data sets and for prediction."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
+)  # fmt: skip
+MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # formats that keep values as they are
+JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r")  # of Windows, macOS and Synology
+
+
+def is_junk(name: str) -> bool:
+    """Tell whether a file is hidden or made by a file manager: ._photo.jpg, .DS_Store, Thumbs.db, __MACOSX."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def files_below(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
+    """Yield all files below a folder except junk, following links.
+
+    A folder is entered once, whatever links lead to it. A folder whose name ends like an image's is yielded and not
+    entered: it is there by mistake, and whoever reads it will say so.
+
+    Args:
+        without: folders that are not entered.
+    """
+    entered = {os.path.realpath(path) for path in without}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        mistakes = [name for name in folders if is_image(name) and not is_junk(name)]
+        folders[:] = sorted(name for name in folders if not is_junk(name) and name not in mistakes)
+        yield from (Path(place, name) for name in (*files, *mistakes) if not is_junk(name))
+
+
+def is_image(name: str) -> bool:
+    """Tell by its ending whether a name is that of an image."""
+    return Path(name).suffix.lower() in IMAGE_ENDINGS
+
+
+def files_by_name(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return the files below a folder that have one of the endings, by name, and a line for each other file.
+
+    A name is the path below the folder without ending, as "a/street1", in Unicode's composed form (NFC): macOS stores
+    the other form, and so an image and its mask may differ in bytes.
+    """
+    files: dict[str, Path] = {}
+    strays = []
+    for path in sorted(files_below(folder)):
+        name = normalised(path.relative_to(folder).with_suffix("").as_posix())
+        if path.suffix.lower() not in endings:
+            strays.append(f"{path}: not used here; endings may be {', '.join(endings)}")
+        elif name in files:
+            strays.append(f"{path}: there is {files[name].name} too; one name, one file")
+        else:
+            files[name] = path
+    return files, strays
+
+
+class PairedFiles(NamedTuple):
+    """What ``pair_files`` found in two folders."""
+
+    pairs: list[tuple[str, Path, Path]]  # name, image, mask; the mask's path where it should be if there is none
+    strays: list[str]  # a line for each file that is neither an image nor a mask
+    orphans: list[str]  # a line for each mask without an image
+
+
+def pair_files(images: Path, masks: Path) -> PairedFiles:
+    """Pair the images of a folder with the masks of the same names in another folder."""
+    image_files, strays = files_by_name(images, IMAGE_ENDINGS)
+    mask_files, mask_strays = files_by_name(masks, MASK_ENDINGS)
+    pairs = [(name, path, mask_files.get(name, masks / f"{name}.png")) for name, path in sorted(image_files.items())]
+    orphans = [
+        f"{path}: no image of this name in {images}" for name, path in mask_files.items() if name not in image_files
+    ]
+    return PairedFiles(pairs, [*strays, *mask_strays], orphans)
+
+
+def describe_files(folder: Path, endings: Sequence[str]) -> str:
+    """Return what a folder holds instead of files with the right endings, and the remedy."""
+    found = Counter(path.suffix.lower() or "no ending" for path in files_below(folder))
+    counts = ", ".join(f"{ending} ({count})" for ending, count in found.most_common(5))
+    return f"it holds {counts or 'nothing'}; endings may be {', '.join(endings)}: convert other files to PNG"
+
+
+def normalised(name: str) -> str:
+    """Return a name with its letters composed (NFC)."""
+    return unicodedata.normalize("NFC", name)

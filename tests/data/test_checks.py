@@ -1,0 +1,133 @@
+"""What makes figures meaningless: told by ``verify=true``, refused by training where nothing could be learnt."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import Cityscapes, DatasetError, Folder
+from src.data.checks import check_splits, find_doubts, find_faults
+from src.data.files import PROBES
+from src.data.survey import survey
+
+Write = Callable[..., dict[str, Folder]]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a data set of masks of 2 x 3 pixels; every image has a colour of its own."""
+    for sub in ("images", "masks"):
+        (tmp_path / sub).mkdir()
+
+    def write(train: list[list[int]], val: list[list[int]], classes: str = "abc") -> dict[str, Folder]:
+        for split, rows in (("train", train), ("val", val)):
+            for index, row in enumerate(rows):
+                colour = (index % 256, index // 256, len(split))
+                Image.new("RGB", (3, 2), colour).save(tmp_path / "images" / f"{split}{index}.png")
+                Image.fromarray(np.uint8([row, row])).save(tmp_path / "masks" / f"{split}{index}.png")
+            (tmp_path / f"{split}.txt").write_text("".join(f"{split}{index}\n" for index in range(len(rows))))
+        return {split: Folder(str(tmp_path), split, list(classes)) for split in ("train", "val")}
+
+    return write
+
+
+def told(datasets: dict[str, Folder]) -> tuple[list[str], list[str]]:
+    surveys = {split: survey(dataset, 0) for split, dataset in datasets.items()}
+    return find_faults(datasets, surveys), find_doubts(datasets, surveys)
+
+
+def test_nothing_is_told_of_good_data(write: Write) -> None:
+    datasets = write([[0, 1, 2], [0, 0, 255]], [[2, 1, 0]])
+    assert told(datasets) == ([], [])
+    check_splits(datasets, 0)
+
+
+def test_classes_that_do_not_occur(write: Write) -> None:
+    assert told(write([[0, 1, 1]], [[2, 0, 255]])) == (
+        [],
+        [
+            "train: no pixel of c: a class that does not occur cannot be learnt",
+            "val: no pixel of b: a class that does not occur has no IoU, and the mean leaves it out",
+        ],
+    )
+
+
+def test_one_class_in_all_pixels(write: Write) -> None:
+    _, doubts = told(write([[0, 1, 2]], [[1, 1, 255], [1, 1, 1]]))
+    assert doubts[1] == "val: every pixel that counts is b: any network is right about it"
+
+
+def test_some_masks_without_a_pixel_that_counts(write: Write) -> None:
+    _, doubts = told(write([[0, 1, 2], [255, 255, 255]], [[0, 1, 2]]))
+    assert doubts == ["train: 1 masks are void in every pixel, such as that of train1"]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_a_pixel_that_counts_is_refused(write: Write, split: str) -> None:
+    """By training at once, and by verify; more samples than are probed make no difference."""
+    rows = {"train": [[0, 1, 2]], "val": [[0, 1, 2]], split: [[255, 255, 255]] * (PROBES + 3)}
+    datasets = write(**rows)
+    with pytest.raises(DatasetError, match=rf"{split}0\.png: like all masks of its split, void in every"):
+        check_splits(datasets, 0)
+    assert told(datasets)[0] == [f"{split}: {PROBES + 3} masks are void in every pixel"]
+
+
+def test_a_single_labelled_mask_among_many_is_found(write: Write) -> None:
+    """Number 1 of 200 is not among the 64 that are probed first."""
+    rows = [[255, 255, 255]] * 200
+    rows[1] = [0, 1, 2]
+    check_splits(write(rows, [[0, 1, 2]]), 0)
+
+
+def test_masks_of_0_and_255_are_refused_unless_another_split_has_more(write: Write) -> None:
+    datasets = write([[0, 255, 255]] * 3, [[0, 0, 255]], "ab")
+    line = r"train0\.png: the masks hold 0 and 255 only, and 255 does not count; .* 'values=\[0,255\]'"
+    with pytest.raises(DatasetError, match=line):
+        check_splits(datasets, 0)
+    faults, _ = told(datasets)
+    assert len(faults) == 1
+    assert "'values=[0,255]'" in faults[0]
+    check_splits(write([[0, 1, 255]], [[0, 0, 255]], "ab"), 0)  # 255 is void indeed
+
+
+def test_the_same_image_in_two_splits_under_another_name(write: Write, tmp_path: Path) -> None:
+    """By its pixels: the copy is another kind of file."""
+    datasets = write([[0, 1, 2], [2, 1, 0]], [[0, 1, 2]])
+    with Image.open(tmp_path / "images/train1.png") as image:
+        image.save(tmp_path / "images/val0.png", "BMP")
+    (doubt,) = told(datasets)[1]
+    assert doubt.startswith("1 images of val have the pixels of images of train, such as val0 and train1: metrics on")
+
+
+def test_a_split_that_nobody_may_see_is_no_fault(tmp_path: Path) -> None:
+    """Cityscapes publishes its test masks without labels."""
+    for folder, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        (tmp_path / folder / "test" / "ulm").mkdir(parents=True)
+        Image.new("L", (3, 2)).save(tmp_path / folder / "test" / "ulm" / f"ulm_1_{ending}.png")
+    test = Cityscapes(str(tmp_path), "test")
+    test.check()
+    assert find_faults({"test": test}, {"test": survey(test, 0)}) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "line"),
+    [
+        ("cat", r"^classes=cat: must be a list of names by index: 'classes=\[background,cat\]'"),
+        (5, r"^classes=5: must be a list of names"),
+        ({"cat": 1}, r"^classes=\{'cat': 1\}: must be a list of names"),
+        ([0, 1], r"""^classes=\[...\]: name 0 is 0, which is no text; quote it: 'classes=\["0",...\]'"""),
+        (["a", None, True], r"name 1 is None, which is no text"),
+        (["a", True], r"name 1 is True, which is no text"),
+        (["a", ""], r"name 1 is ''; a name must be a text that can be printed in one line"),
+        (["a", "  "], r"name 1 is '  '; a name must"),
+        (["a", "b\nc"], r"name 1 is 'b\\nc'; a name must"),
+        (["a", "b", "a"], r"name 2 is 'a', and so is name 0; every class needs a name of its own"),
+    ],
+)
+def test_names_of_classes_are_different_texts(write: Write, tmp_path: Path, classes: object, line: str) -> None:
+    write([[0, 1, 2]], [[0, 1, 2]])
+    with pytest.raises(DatasetError, match=line) as caught:
+        Folder(str(tmp_path), "train", classes)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
