@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
 from src.cli.conf_folder import CONF
-from src.cli.explain import explain
+from src.cli.explain import explain, explain_start
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
@@ -38,15 +38,19 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)  # loggers ask it for the overrides
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+        OmegaConf.set_struct(config, True)
+        defaults = compose_groups(command, overrides)
+        check_structure(config, defaults, overrides)
+        check_values(config, defaults, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, command, overrides)) from error
-    HydraConfig.instance().set_config(config)  # loggers ask it for the overrides
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
-    OmegaConf.set_struct(config, True)
-    defaults = compose_groups(command, overrides)
-    check_structure(config, defaults, overrides)
-    check_values(config, defaults, overrides)
+    except (ValueError, TypeError) as error:
+        if line := explain_start(error, command, overrides):
+            raise UserError(line) from error
+        raise
     use_newest_run(config)
     return config
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 from PIL import Image
 
+from src.cli.compose import compose
+from src.errors import UserError
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.cli.test_conf import groups
 from tests.conftest import REPO
@@ -125,6 +127,7 @@ RARE = ("describe", "export", "prepare", "report")  # they build little from a c
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] if c in RARE else []) for c in TINY])
+@settings(max_examples=settings.default.max_examples // 2)  # each takes a second
 @given(data=st.data())
 def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject, given_files: Path) -> None:
     odd = data.draw(overrides(command))
@@ -155,15 +158,26 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ),
         ("train", "optimizer.multipliers.norm=null", "optimizer.multipliers.norm takes a number"),
         ("train", f"dataset.samples.train={'9' * 40}", "must be a finite number, from -9.22337e+18 to 9.22337e+18"),
+        ("describe", "~model.backbone._target_", "model.backbone is ${backbone}; set backbone._target_"),
+        ("train", "~dataset", "dataset.size: no such key with ~dataset."),
+        ("tune_crf", "~search", "refine: no such key with ~search."),
+    ],
+)
+def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_files: Path) -> None:
+    with pytest.raises(UserError) as refusal:
+        compose(command, *own(command, given_files, [odd]), odd, output_dir=given_files / "run")
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "odd", "said"),
+    [
         ("train", "trainer=ddp", "trainer.sync_batchnorm=true: torch supports it on GPUs only"),
         ("train", "trainer.accelerator=gpu", "trainer.accelerator=gpu: torch finds no GPU here"),
         ("train", "trainer=slurm", "trainer.sync_batchnorm=true: torch supports it on GPUs only"),
         ("predict", "crf.iterations=1e12", "crf.iterations=1000000000000.0: give a whole number from 0 to 10000"),
         ("predict", "inference.window=1.5", "inference.window=1.5: must be a whole number of pixels, or None (null)"),
         ("tune_crf", "dataset=[[1]]", "dataset=[[1]]: a group takes the name of one of its choices"),
-        ("describe", "~model.backbone._target_", "model.backbone is ${backbone}; set backbone._target_"),
-        ("train", "~dataset", "dataset.size: no such key with ~dataset."),
-        ("tune_crf", "~search", "refine: no such key with ~search."),
         ("tune_crf", "search.refine=1000", "search.refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "refine=1000", "error: refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "grid=null", "error: grid=None: must be lists of numbers by parameter"),
@@ -171,7 +185,7 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
     ],
 )
-def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_files: Path) -> None:
+def test_what_fuzzing_found_in_running_is_named(command: str, odd: str, said: str, given_files: Path) -> None:
     answer = outcome(command, [*own(command, given_files, [odd]), odd])
     assert answer["code"] == 2
     check(answer, [odd])

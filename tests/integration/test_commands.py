@@ -55,13 +55,8 @@ def test_help_and_config_errors_load_nothing_heavy():
     ("command", "override", "said"),
     [
         ("evaluate", "ckptt=x", "ckptt: no such key. Did you mean ckpt? Top level has: archive, "),
-        (
-            "evaluate",
-            "ckpt=/nowhere/best.ckpt",
-            "ckpt=/nowhere/best.ckpt: no such file; give the best.ckpt or",
-        ),
+        ("evaluate", "ckpt=/nowhere/best.ckpt", "ckpt=/nowhere/best.ckpt: no such file; give the best.ckpt or"),
         ("export", "ckpt=last", "ckpt=last: no run below"),
-        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
         ("evaluate", "inference=multiscale", "no such choice. Did you mean multi_scale?"),
         ("evaluate", "trimap=wide", "trimap takes a number"),
         ("evaluate", "split=validation", "split=validation: split takes train, val or test"),
@@ -71,75 +66,88 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("report", "runs=3", "runs=3: runs takes a text, or a list"),
         ("describe", "size=0", "size=0: size takes a whole number, 1 or more"),
         ("export", "output=3", "output=3: output takes null, or a text; quote what looks like a number"),
-        ("tune_crf", "held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
         ("tune_crf", "grid=3", "grid=3: grid has keys of its own: w1, sxy, srgb"),
         ("predict", "inptu=x", "inptu: no such key. Did you mean input?"),
         ("predict", "overwrite=perhaps", "overwrite takes true or false"),
-        ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
-        ("tune_crf", "crf=none", "crf=none: choose the preset to begin with"),
-        ("tune_crf", "name=deeplab", "was not written by a search and stays; choose another name="),
         ("train", "hydra/launcher=absent", 'is not installed: pip install -e ".[sweep]"'),
         ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
-        ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
         ("report", "rnus=x", "rnus: no such key. Did you mean runs?"),
-        ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
+        ("train", "head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
+        ("train", "haed=largefov", "haed: no such key. Did you mean head?"),
+        ("train", "lr=0.1", "lr: no such key. Did you mean optimizer.lr?"),
+        ("train", "epochs=3", "epochs: no such key. Did you mean trainer.max_epochs?"),
+        ("train", "exp=overfit", "exp: no such key. Did you mean experiment?"),
+        ("train", "dataset.root=x", "dataset.root: no such key with dataset=shapes."),
+        ("train", "+dataset=folder", "dataset is chosen already: leave out the +"),
+        ("train", "head largefov", "head largefov: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE"),
+        ("train", "optimizer.lrr=1", "optimizer.lrr: no such key. Did you mean lr? optimizer has: "),
+        ("train", "experiment=camvid_slm", "experiment=camvid_slm: no such choice. Did you mean camvid_slim?"),
+        ("train", "trainer.max_steps=many", "trainer.max_steps=many: trainer.max_steps takes a number, such as"),
+        ("train", "augmentation.mirror=perhaps", "augmentation.mirror takes true or false"),
+        ("train", "optimizer.lr", "optimizer.lr: not KEY=VALUE"),
+        ("train", "head=vanilla,largefov", "several values need -m"),
+        ("train", "hed=vanilla,largefov", "hed: no such key. Did you mean head?"),
+        ("train", "head.rate=abc", "head.rate=abc: head.rate takes a number, such as head.rate=12"),
+        ("train", "seed=nan", "seed=nan: must be a finite number"),
+        ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
+        ("train", "seed=1.5", "seed=1.5: seed takes a whole number from 0 to 4294967295"),
+        ("train", "ckpt=3", "ckpt=3: ckpt takes null, or a text"),
+        (
+            "train",
+            "ckpt=/nowhere/last.ckpt",
+            "ckpt=/nowhere/last.ckpt: no such file; give the best.ckpt or last.ckpt of a run",
+        ),
+        ("train", "init_from=/nowhere/best.ckpt", "init_from=/nowhere/best.ckpt: no such file; give the checkpoint"),
     ],
 )
-def test_slips_of_the_hand_in_other_commands(command, override, said, tmp_path):
-    done = run_command(command, override, f"paths.log_dir={tmp_path}")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: ")
-    assert said in done.stderr
+def test_slips_of_the_hand_are_named(command, override, said, tmp_path):
+    with pytest.raises(UserError) as refusal:
+        compose(command, override, f"paths.log_dir={tmp_path}", output_dir=tmp_path / "run")
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("command", "override", "said"),
     [
-        ("head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
-        ("haed=largefov", "haed: no such key. Did you mean head?"),
-        ("lr=0.1", "lr: no such key. Did you mean optimizer.lr?"),
-        ("epochs=3", "epochs: no such key. Did you mean trainer.max_epochs?"),
-        ("exp=overfit", "exp: no such key. Did you mean experiment?"),
-        ("dataset.root=x", "dataset.root: no such key with dataset=shapes."),
-        ("+dataset=folder", "dataset is chosen already: leave out the +"),
-        ("head largefov", "head largefov: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE"),
-        ("optimizer.lrr=1", "optimizer.lrr: no such key. Did you mean lr? optimizer has: "),
-        ("experiment=camvid_slm", "experiment=camvid_slm: no such choice. Did you mean camvid_slim?"),
-        ("trainer.max_steps=many", "trainer.max_steps=many: trainer.max_steps takes a number, such as"),
-        ("augmentation.mirror=perhaps", "augmentation.mirror takes true or false"),
-        ("optimizer.lr", "optimizer.lr: not KEY=VALUE"),
-        ("head=vanilla,largefov", "several values need -m"),
-        ("hed=vanilla,largefov", "hed: no such key. Did you mean head?"),
+        # A fault of each kind that composing finds
+        ("predict", "masks=1", "masks=1: masks takes true or false, such as masks=true"),
+        ("train", "head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
+        ("train", "head largefov", "head largefov: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE"),
+        ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
+        # What the parts of a command find themselves
+        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
+        ("tune_crf", "held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
+        ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
+        ("tune_crf", "crf=none", "crf=none: choose the preset to begin with"),
+        ("tune_crf", "name=deeplab", "was not written by a search and stays; choose another name="),
+        ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
+        ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
         (
+            "train",
             "dataset=camvid",
             "dataset.root=data/camvid: no folders train/ and trainannot/ there; set dataset.root=FOLDER, or "
             "get the data: python -m src.prepare dataset=camvid",
         ),
-        ("loss.grid=pixels", "loss.grid=pixels: must be scores or image"),
+        ("train", "loss.grid=pixels", "loss.grid=pixels: must be scores or image"),
         (
+            "train",
             "optimizer.algorithm=SGDD",
             "optimizer.algorithm=SGDD: no optimiser of torch.optim has this name; try SGD",
         ),
-        ("data.batch_size=0", "data.batch_size=0: must be a whole number, 1 or more"),
-        ("head.rate=-1", "head.rate=-1: must be positive"),
-        ("head.rate=abc", "head.rate=abc: head.rate takes a number, such as head.rate=12"),
-        ("seed=nan", "seed=nan: must be a finite number"),
-        ("backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
-        ("seed=1.5", "seed=1.5: seed takes a whole number from 0 to 4294967295"),
-        ("ckpt=3", "ckpt=3: ckpt takes null, or a text"),
-        ("crf.srgb=0", "crf.srgb=0 is not a width"),
-        ("crf.engine=pydensecrf", "crf.engine=pydensecrf cannot prune (crf.prune=0.01): set crf.prune=0, or choose"),
-        ("ckpt=/nowhere/last.ckpt", "ckpt=/nowhere/last.ckpt: no such file; give the best.ckpt or last.ckpt of a run"),
+        ("train", "data.batch_size=0", "data.batch_size=0: must be a whole number, 1 or more"),
+        ("train", "head.rate=-1", "head.rate=-1: must be positive"),
+        ("train", "crf.srgb=0", "crf.srgb=0 is not a width"),
         (
-            "init_from=/nowhere/best.ckpt",
-            "init_from=/nowhere/best.ckpt: no such file; give the checkpoint",
+            "train",
+            "crf.engine=pydensecrf",
+            "crf.engine=pydensecrf cannot prune (crf.prune=0.01): set crf.prune=0, or choose",
         ),
-        ("trainer.accelerator=abacus", "`trainer.accelerator='abacus'`"),
+        ("train", "trainer.accelerator=abacus", "`trainer.accelerator='abacus'`"),
     ],
 )
-def test_slips_of_the_hand_give_one_line(override, said, tmp_path):
-    done = run_command("train", override, f"paths.log_dir={tmp_path}", environment={"DEEPLAB_DATA": "data"})
+def test_a_command_ends_in_one_line(command, override, said, tmp_path):
+    done = run_command(command, override, f"paths.log_dir={tmp_path}", environment={"DEEPLAB_DATA": "data"})
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if "Warning" not in line]
     assert len(errors) == 1, done.stderr
