@@ -22,10 +22,10 @@ FORKS.set_forkserver_preload(["tests.preloaded"])
 
 
 class Command:
-    """``python -m src.NAME ARGUMENTS``, running.
+    """``python -m src.NAME ARGUMENTS`` or ``python -c PROGRAM``, running.
 
     Args:
-        arguments: name and overrides.
+        arguments: name and overrides; or "-c" and a program.
         output: file to which standard output is appended.
         errors: file for standard error; by default the same.
         folder: the working directory.
@@ -78,11 +78,14 @@ def perform(
     os.environ.update(variables)
     os.chdir(folder)
     multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]  # the default again
-    sys.argv = [f"src.{arguments[0]}", *arguments[1:]]
     if before:
         before()
     try:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        if arguments[0] == "-c":
+            exec(arguments[1], {"__name__": "__main__"})
+        else:
+            sys.argv = [f"src.{arguments[0]}", *arguments[1:]]
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()  # which processes of multiprocessing leave out
 
@@ -94,7 +97,7 @@ def run_command(
     before: Callable[[], None] | None = None,
     timeout: float = 600,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m src.NAME ARGUMENTS`` to its end; return its exit status and what it printed."""
+    """Run a ``Command`` to its end; return its exit status and what it printed."""
     with TemporaryDirectory() as place:
         output, errors = Path(place, "output"), Path(place, "errors")
         command = Command(

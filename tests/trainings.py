@@ -9,6 +9,7 @@ SMALL = [
     "dataset.size=65",
     "dataset.samples={train: 8, val: 3}",
     "backbone.width=0.0625",
+    "head.channels=64",
     "data.batch_size=4",
     "data.num_workers=0",
     "trainer.max_steps=4",

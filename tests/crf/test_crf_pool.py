@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import TimeoutError as WaitedTooLong
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from src.crf import DenseCRF, RefinementPool
 from src.crf.engines.torch_engine import TorchEngine
 from src.crf.inputs import upsample
+from tests.commands import run_command
 from tests.crf.samples import engine_or_skip, network_like_scores
 
 
@@ -166,8 +165,8 @@ for _ in range(10):
 stop.set()
 for t in threads: t.join()
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    done = run_command("-c", program, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

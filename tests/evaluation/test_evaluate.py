@@ -101,9 +101,9 @@ def test_trimap_table_is_the_definition(evaluated: tuple[Path, Segmenter, dict[s
 def test_plots_and_pictures_are_there(evaluated: tuple[Path, Segmenter, dict[str, float]]) -> None:
     folder, *_ = evaluated
     for name in ("trimap.png", "confusion.png", "confusion_crf.png", "pictures.png"):
-        pixels = np.asarray(Image.open(folder / name).convert("RGB"))
-        assert min(pixels.shape[:2]) > 200
-        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 200
+            assert len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 10
 
 
 def test_without_crf_no_figure_speaks_of_it(tmp_path: Path) -> None:
@@ -174,12 +174,12 @@ def test_a_hundred_generated_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["camvid", "voc12"])
 def test_real_images(name: str, camvid: Path, voc_mini: Path, tmp_path: Path) -> None:
-    """Six frames of CamVid, whose void is 11, and the three images of VOC, of different sizes."""
+    """Three frames of CamVid, whose void is 11, and the three images of VOC, of different sizes."""
     if name == "camvid":
         root = tmp_path / "camvid"
         for folder in ("val", "valannot"):
             (root / folder).mkdir(parents=True)
-            for path in sorted((camvid / folder).iterdir())[::17]:
+            for path in sorted((camvid / folder).iterdir())[::40]:
                 shutil.copy(path, root / folder)
         kind = partial(CamVid, str(root))
     else:

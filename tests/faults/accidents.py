@@ -14,9 +14,6 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
-
-from src.crf import DenseCRF
 
 
 class At(Callback):
@@ -89,42 +86,6 @@ class TimeTraining(Callback):
 
     def on_train_end(self, *_: Any) -> None:
         self.path.write_text(str(time.monotonic() - self.start))
-
-
-class HangingCRF(DenseCRF):
-    """Never comes back from one image, the first for which the marker is not there."""
-
-    def __init__(self, marker: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.marker = marker
-
-    def refine(self, *arguments: Any, **options: Any) -> Tensor:
-        if first(self.marker):
-            threading.Event().wait()
-        return super().refine(*arguments, **options)
-
-
-class DyingCRF(DenseCRF):
-    """Its worker, a process, is killed at one image, the first for which the marker is not there."""
-
-    workers = "processes"
-
-    def __init__(self, marker: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.marker = marker
-
-    def refine(self, *arguments: Any, **options: Any) -> Tensor:
-        if first(self.marker):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().refine(*arguments, **options)
-
-
-def first(marker: str) -> bool:
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
 
 
 class KillInWrite:

@@ -23,7 +23,7 @@ def data_worker(bench: Bench) -> Iterator[Outcome]:
 def crf_worker(bench: Bench) -> Iterator[Outcome]:
     """Training goes on, to the same weights; of the figures one validation's with CRF are missing."""
     for fault, target, limit in (("CRF worker hangs", "HangingCRF", 20), ("CRF worker killed", "DyingCRF", 600)):
-        crf = (f"crf._target_=tests.faults.accidents.{target}", f"+crf.marker={bench.folder / target}.once")
+        crf = (f"crf._target_=tests.faults.lost_workers.{target}", f"+crf.marker={bench.folder / target}.once")
         command = bench.stopped(target, *crf, f"callbacks.crf.time_limit={limit}", status=0)
         (run,) = runs(bench.folder / target)
         differing = curve([bench.reference]) ^ curve([run])

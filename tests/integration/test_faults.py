@@ -76,7 +76,7 @@ def test_a_dead_data_worker_is_named(tmp_path: Path) -> None:
 
 def test_a_crf_worker_that_hangs_does_not_stop_training(tmp_path: Path) -> None:
     """The first validation goes without it; the second has new workers; the program comes to its end."""
-    hanging = "crf._target_=tests.faults.accidents.HangingCRF", f"+crf.marker={tmp_path}/hung"
+    hanging = "crf._target_=tests.faults.lost_workers.HangingCRF", f"+crf.marker={tmp_path}/hung"
     status, command = disturbed(tmp_path / "logs", *hanging, "callbacks.crf.time_limit=1")
     assert status == 0, command.text
     assert command.line("validation after 2 steps: the CRF took more than 1 s", "training continues")

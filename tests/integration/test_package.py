@@ -32,12 +32,12 @@ def python(*arguments: str, cwd: Path, package: Path = REPO) -> subprocess.Compl
     )
 
 
-def deeplab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def deeplab(*arguments: str, cwd: Path, package: Path = REPO) -> subprocess.CompletedProcess[str]:
     """Run the script that pip makes of the entry point, from a folder of its own."""
     script = cwd / "bin" / "deeplab"
     script.parent.mkdir(exist_ok=True)
     script.write_text("import sys\nfrom src.cli.deeplab import main\nsys.exit(main())\n")
-    return python(str(script), *arguments, cwd=cwd)
+    return python(str(script), *arguments, cwd=cwd, package=package)
 
 
 def yaml_files(names: Iterable[str], root: str) -> set[str]:
@@ -88,7 +88,10 @@ def test_the_wheel_holds_every_yaml_and_the_command(wheel: Path) -> None:
 
 
 def test_an_installed_package_runs_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
-    done = python("-m", "src.describe", "head=vanilla", "measure=false", cwd=tmp_path, package=installed)
+    """And finds classes in the working folder, as python -m does."""
+    (tmp_path / "mine.py").write_text("from src.models import FCHead as Mine\n")
+    arguments = ["describe", "head=vanilla", "head._target_=mine.Mine", "measure=false"]
+    done = deeplab(*arguments, cwd=tmp_path, package=installed)
     assert done.returncode == 0, done.stderr
     assert "fc6" in done.stdout
     assert (tmp_path / "logs" / "describe").is_dir()
@@ -166,13 +169,6 @@ def test_deeplab_train_is_python_m_src_train(tmp_path: Path) -> None:
     assert by_name.returncode == 0, by_name.stderr
     assert by_name.stdout == python("-m", "src.train", *arguments, cwd=tmp_path).stdout
     assert "seed: 3" in by_name.stdout
-
-
-def test_deeplab_finds_classes_in_the_working_folder(tmp_path: Path) -> None:
-    """As python -m does."""
-    (tmp_path / "mine.py").write_text("from src.models import FCHead as Mine\n")
-    done = deeplab("describe", "head._target_=mine.Mine", "measure=false", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
 
 
 def test_deeplab_names_the_closest_command(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from src.data import DatasetError, Folder, Shapes, train_transform
-from src.data.parallel import over_cores
 from src.training.datamodule import SegmentationDataModule
 
 
@@ -78,21 +77,6 @@ def test_bad_samples_are_skipped_aloud_and_the_rest_is_cached(tmp_path, caplog):
     assert sorted(batch["id"]) == ["0", "1", "2"]
     assert sorted(batch["image"][:, 0, 0, 0].tolist()) == [0, 1, 2]
     assert [b["id"] for b in datamodule.val_dataloader()] == [["5"], ["6"]]
-
-
-def test_loader_workers_start_in_joblibs_processes() -> None:
-    """Their own way of starting processes is none that torch's loader can use."""
-    joblib = pytest.importorskip("joblib")
-    squares = joblib.Parallel(n_jobs=2)(joblib.delayed(squares_over_cores)(count) for count in (3, 2))
-    assert squares == [[0, 1, 4], [0, 1]]
-
-
-def squares_over_cores(count: int) -> list[int]:
-    return list(over_cores(square, count, "squares", workers=1))
-
-
-def square(number: int) -> int:
-    return number**2
 
 
 def test_images_that_are_trained_and_validated_on_are_told(tmp_path, caplog):

@@ -15,7 +15,7 @@ from src.metrics import SegmentationMetrics
 from src.training.callbacks import CRFRefinement
 from src.training.datamodule import SegmentationDataModule
 from src.training.segmenter import Segmenter
-from tests.faults.accidents import DyingCRF, HangingCRF
+from tests.faults.lost_workers import DyingCRF, HangingCRF
 
 PARAMETERS = {"w1": 5.0, "sxy": 30.0, "srgb": 10.0, "w2": 3.0, "sg": 3.0, "iterations": 5}
 
@@ -74,7 +74,8 @@ def reference(segmenter, dataset, count) -> float:
 def test_refined_miou_is_pydensecrfs(segmenter, datamodule, engine):
     if engine == "pydensecrf":
         pytest.importorskip("pydensecrf.densecrf")
-    metrics = validate(segmenter, datamodule, CRFRefinement(DenseCRF(**PARAMETERS, engine=engine)))
+    workers = 1 if engine == "pydensecrf" else None  # processes, which take seconds to start
+    metrics = validate(segmenter, datamodule, CRFRefinement(DenseCRF(**PARAMETERS, engine=engine), workers=workers))
     assert metrics["val/miou_crf"] != metrics["val/miou"]
     assert metrics["val/miou_crf"] == pytest.approx(reference(segmenter, datamodule.val_set, 5), abs=1e-3)
 
@@ -96,7 +97,8 @@ def test_a_failing_image_is_not_swallowed(segmenter, datamodule):
 @pytest.mark.parametrize(("crf", "said"), [(HangingCRF, "more than 0.1 s"), (DyingCRF, "was killed")])
 def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path, crf, said):
     """Training goes on instead; see tests/faults."""
-    callback = CRFRefinement(crf(str(tmp_path / "once"), **PARAMETERS), time_limit=0.1 if crf is HangingCRF else 600)
+    limit = 0.1 if crf is HangingCRF else 600
+    callback = CRFRefinement(crf(str(tmp_path / "once"), **PARAMETERS), workers=1, time_limit=limit)
     with pytest.raises(UserError, match=said):
         validate(segmenter, datamodule, callback)
 
