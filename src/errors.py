@@ -1,11 +1,11 @@
-"""Faults that the user can mend."""
+"""Errors that the user can correct."""
 
 import re
 from collections.abc import Mapping
 
 
 class UserError(Exception):
-    """A wrong value, file or folder. The message names it and the remedy; commands print it without a traceback."""
+    """A wrong value, file or folder. The message names it and the remedy; commands print no traceback."""
 
 
 def name_settings(message: str, keys: Mapping[str, str]) -> str:

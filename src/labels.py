@@ -1,9 +1,9 @@
-"""What a label map holds: a class index for each pixel, or void."""
+"""Label maps, which hold a class index or void for each pixel."""
 
 import numpy as np
 from jaxtyping import UInt8
 
-VOID = 255  # pixels that do not count: neither in the loss nor in the evaluation
-MAX_CLASSES = 255  # indices 0..254; a byte has no more beside void
+VOID = 255  # marks pixels that count neither in the loss nor in the evaluation
+MAX_CLASSES = 255  # with indices 0..254: a label is a byte, and 255 is void
 
 LabelMap = UInt8[np.ndarray, "height width"]

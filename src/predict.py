@@ -13,7 +13,7 @@ main = command("predict", "src.prediction.predict:main")
 
 
 def __getattr__(name: str) -> Any:
-    """``from src.predict import Predictor`` in programs, without loading torch for --help."""
+    """Return ``Prediction`` or ``Predictor``, imported only now, so that ``--help`` does not load PyTorch."""
     if name in ("Prediction", "Predictor"):
         from src.prediction import predictor
 

@@ -1,4 +1,4 @@
-"""A trained network as one file for other programs: python -m src.export ckpt=CHECKPOINT format=onnx."""
+"""Export a trained network to one file for other programs: python -m src.export ckpt=CHECKPOINT format=onnx."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from src.prediction.formats import FORMATS, Scores
 from src.system.files import replacing
 from src.training.restore import load_segmenter
 
-EXAMPLE = (2, 3, 97, 130)  # batch, channels, height, width that the graph is drawn from; others are allowed
+EXAMPLE = (2, 3, 97, 130)  # shape (batch, channels, height, width) to trace the graph with; it takes others as well
 CHECKED = (EXAMPLE, (1, 3, 65, 65), (3, 3, 40, 21), (1, 3, 8, 200), (1, 3, 250, 331))
-TOLERANCE = 1e-3  # of the largest score: sums of float32 taken in another order
+TOLERANCE = 1e-3  # relative to the largest score: float32 sums may be computed in another order
 
 
 def export(config: DictConfig) -> Path:
-    """Write the network, and keep the file only if its scores are PyTorch's at every size that is tried."""
-    check_values(config)
+    """Export the network, and keep the file only if its scores agree with PyTorch's at several sizes.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: if an option or the checkpoint cannot be used, or the scores differ.
+    """
+    check_options(config)
     segmenter = load_segmenter(config.ckpt)
 
     network = ImageToScores(segmenter.model).eval()
@@ -33,13 +40,13 @@ def export(config: DictConfig) -> Path:
     path = Path(config.output or Path(config.paths.output_dir, f"network{form.ending}"))
     with replacing(path) as part:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # exporters think aloud
-            form.write(network, images(EXAMPLE, config.input), part, notes)
+            warnings.simplefilter("ignore")  # exporters warn of much that concerns nobody
+            form.write(network, random_images(EXAMPLE, config.input), part, notes)
             difference = compare(network, form.load(part), config.input)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"format={config.format}: the file's scores differ from PyTorch's by {difference:.1e} of the largest; "
-                "it was not kept. Please report this with the checkpoint's config.yaml"
+                "the file was not kept. Please report this, with the config.yaml of the checkpoint's run"
             )
     print(
         f"{path}  {path.stat().st_size / 1e6:.1f} MB\n"
@@ -50,8 +57,12 @@ def export(config: DictConfig) -> Path:
     return path
 
 
-def check_values(config: DictConfig) -> None:
-    """Faults that would only show after the work is done."""
+def check_options(config: DictConfig) -> None:
+    """Check all options before the work begins.
+
+    Raises:
+        UserError: naming the option and the remedy.
+    """
     if config.format not in FORMATS:
         raise UserError(f"format={config.format}: must be one of {', '.join(FORMATS)}")
     if config.input not in ("uint8", "float32"):
@@ -59,22 +70,22 @@ def check_values(config: DictConfig) -> None:
     if config.output and Path(config.output).is_dir():
         raise UserError(f"output={config.output}: is a folder; name a file")
     if config.output and Path(config.output).exists() and not config.overwrite:
-        raise UserError(f"output={config.output}: is there already; name another file, or set overwrite=true")
+        raise UserError(f"output={config.output}: already exists; name another file, or set overwrite=true")
     if missing := [name for name in FORMATS[config.format].needs if find_spec(name) is None]:
         raise UserError(f'format={config.format} needs {", ".join(missing)}: pip install "deeplab-v1[export]"')
 
 
-def images(shape: tuple[int, ...], dtype: str) -> Tensor:
-
+def random_images(shape: tuple[int, ...], dtype: str) -> Tensor:
+    """Return images of random pixels in 0..255; the same for every call."""
     noise = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=noise).to(getattr(torch, dtype))
 
 
 def compare(network: nn.Module, exported: Scores, dtype: str) -> float:
-    """Largest difference of scores over several sizes, as a share of the largest score; nan counts as different."""
+    """Return the largest difference of scores over all sizes, relative to the largest score; NaN if a score is NaN."""
     shares = []
     for shape in CHECKED:
-        image = images(shape, dtype)
+        image = random_images(shape, dtype)
         expected, scores = network(image), exported(image)
         shares.append(float((scores - expected).abs().max() / expected.abs().max()))
     return max(shares, key=lambda share: float("inf") if share != share else share)

@@ -1,4 +1,4 @@
-"""How a network is written for other programs, and read back the way they do."""
+"""The formats of exported networks: how each is written, and loaded again to check it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ Scores = Callable[[Tensor], Tensor]
 
 
 class Format(NamedTuple):
-    """``write`` takes the network, an image to draw the graph from, the file and notes to put beside the weights."""
+    """A file format for networks.
+
+    ``write`` takes the network, an image to trace it with, the path, and texts to store with the weights. ``load``
+    returns a function from images to scores.
+    """
 
     ending: str
-    needs: tuple[str, ...]  # packages beyond the project's own
+    needs: tuple[str, ...]  # packages of the extra "export"
     write: Callable[[nn.Module, Tensor, Path, Mapping[str, str]], None]
     load: Callable[[Path], Scores]
 
 
 def write_onnx(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
-
+    """Write a network as ONNX, with dynamic batch, height and width."""
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # they think aloud, in hundreds of lines
+        logging.getLogger(name).setLevel(logging.ERROR)  # they log hundreds of lines
     sizes = ({0: "batch", 2: "height", 3: "width"},)
     names: dict[str, Any] = {"input_names": ["image"], "output_names": ["scores"]}
     program = torch.onnx.export(network, (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names)
@@ -35,6 +39,7 @@ def write_onnx(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str
 
 
 def load_onnx(path: Path) -> Scores:
+    """Load a network with ONNX Runtime, on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
@@ -42,25 +47,25 @@ def load_onnx(path: Path) -> Scores:
 
 
 def write_torchscript(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
-
+    """Write a network as TorchScript."""
     torch.jit.save(torch.jit.trace(network, image, check_trace=False), path, _extra_files=dict(notes))
 
 
 def load_torchscript(path: Path) -> Scores:
-
+    """Load a network of TorchScript."""
     return torch.jit.load(path)
 
 
 def write_pt2(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
-
-    free = torch.export.Dim.AUTO
-    program = torch.export.export(network, (image,), dynamic_shapes=({0: free, 2: free, 3: free},))
-    with path.open("wb") as file:  # by name it would insist on the ending .pt2
+    """Write a network with ``torch.export``, with dynamic batch, height and width."""
+    dynamic = torch.export.Dim.AUTO
+    program = torch.export.export(network, (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
+    with path.open("wb") as file:  # given a path, torch.export would demand the ending .pt2
         torch.export.save(program, file, extra_files=dict(notes))
 
 
 def load_pt2(path: Path) -> Scores:
-
+    """Load a network of ``torch.export``."""
     with path.open("rb") as file:
         return torch.export.load(file).module()
 

@@ -1,4 +1,4 @@
-"""Find the images to predict by file, folder or pattern, and name their results."""
+"""Find the images to label by file, folder or pattern, and name their results."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from src.errors import UserError
 
 
 def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Path]]:
-    """A file, all images below a folder, or what matches a pattern such as "photos/**/*.jpg".
+    """Return a file, all images below a folder, or all images that match a pattern.
 
     Args:
-        without: folders that are not looked into.
+        given: path of a file or a folder, or a pattern such as "photos/**/*.jpg".
+        without: folders to leave out.
 
     Returns:
-        The folder that names of results are relative to, and the files by name.
+        The folder that the results' names are relative to, and the sorted paths of the images.
 
     Raises:
-        UserError: if there is nothing, or no image among it.
+        UserError: if nothing exists there, or no image is found.
     """
     path = Path(given)
     if path.is_dir():
         base, found = path, sorted(file for file in files_below(path, without) if is_image(file.name))
     elif glob.has_magic(given) and not path.exists():
-        # The shortest way to each file: "**" walks a loop of links many times over.
+        # Keep the shortest path to each file: with a loop of links, "**" finds a file by many paths.
         matches = sorted(map(Path, glob.glob(given, recursive=True)), key=lambda match: len(match.parts), reverse=True)
         files = {(os.path.realpath(match.parent), match.name): match for match in matches}.values()
         parts = path.parts
@@ -40,12 +41,15 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
     else:
         raise UserError(f"input={given}: no such file or folder")
     if not found:
-        raise UserError(f"input={given}: no image there; endings looked for: {', '.join(IMAGE_ENDINGS)}")
+        raise UserError(f"input={given}: no image found; endings looked for: {', '.join(IMAGE_ENDINGS)}")
     return base, found
 
 
 def result_names(files: list[Path], base: Path) -> list[str]:
-    """A name for each file's results: its path below ``base`` without the ending, or with it where two would meet."""
+    """Return the name of each file's results: its path relative to ``base``, without the ending.
+
+    The ending stays if two files would otherwise have the same name, as a.jpg and a.png would.
+    """
     whole = [str(path.relative_to(base)) for path in files]
     short = [str(Path(name).with_suffix("")) for name in whole]
     shared = Counter(short)

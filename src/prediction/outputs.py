@@ -1,4 +1,4 @@
-"""The files that predict writes: whole or not at all, and never of two minds in one folder."""
+"""Write the results of predict, and refuse to mix results of different settings in one folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from src.errors import UserError
 from src.prediction.predictor import Prediction, Predictor
 from src.system.files import replacing
 
-ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}  # by folder in the output
-RECORD = "predict.json"
+ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}  # by the folder in the output
+SETTINGS = "predict.json"
 
 
 class WriteError(UserError):
-    """The output takes no more files; there is no use in going on."""
+    """A result cannot be written, as on a full disk: no other image can succeed."""
 
 
 def save(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -35,12 +35,21 @@ def save(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         with replacing(path, shared=True) as part, part.open("wb") as file:
             write(file)
     except OSError as error:
-        raise WriteError(f"{path}: cannot be written ({error.strerror or error}); the same command goes on") from error
+        reason = error.strerror or error
+        raise WriteError(f"{path}: cannot be written ({reason}); run the same command again to continue") from error
 
 
 def save_prediction(results: Mapping[str, Path], pixels: Picture, prediction: Prediction, predictor: Predictor) -> None:
-    """The kinds of files that ``results`` names."""
+    """Write the results of one image.
 
+    Args:
+        results: the path to write for each kind of result: masks, overlays, probabilities.
+        pixels: the image, for overlays.
+        predictor: gives the palette and the classes.
+
+    Raises:
+        WriteError: if a file cannot be written.
+    """
     label, palette = prediction.label, predictor.palette
     if path := results.get("masks"):
         save(path, lambda file: indexed_image(label, palette).save(file, "PNG"))
@@ -53,27 +62,34 @@ def save_prediction(results: Mapping[str, Path], pixels: Picture, prediction: Pr
         save(path, lambda file: np.savez_compressed(file, probabilities=q, classes=classes))
 
 
-def check_record(output: Path, settings: Mapping[str, Any], anything_there: bool) -> None:
-    """Raise where the folder holds results of other settings, or files of the same names that are not ours.
+def check_settings(output: Path, settings: Mapping[str, Any], has_results: bool) -> None:
+    """Check that a folder holds no results of other settings, and no files of another program.
+
+    Args:
+        output: the folder.
+        settings: everything that determines the results.
+        has_results: whether the folder has a file with the name of a result.
 
     Raises:
-        UserError: naming what differs, and the remedy.
+        UserError: naming the settings that differ, and the remedy.
     """
     remedy = "name another folder, or set overwrite=true"
-    path = output / RECORD
+    path = output / SETTINGS
     if not path.is_file():
-        if anything_there:
-            raise UserError(f"output={output}: holds files of these names already, and no {RECORD}; {remedy}")
+        if has_results:
+            raise UserError(f"output={output}: holds files of these names already, and no {SETTINGS}; {remedy}")
         return
     before = json.loads(path.read_text())
     if other := [key for key, value in settings.items() if before.get(key) != value]:
         raise UserError(f"output={output}: holds results of another {' and '.join(other)} (see {path}); {remedy}")
 
 
-def save_record(output: Path, settings: Mapping[str, Any]) -> None:
+def save_settings(output: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of the results in a folder, for ``check_settings``."""
     text = json.dumps(settings, indent=2) + "\n"
-    save(output / RECORD, lambda file: file.write(text.encode()))
+    save(output / SETTINGS, lambda file: file.write(text.encode()))
 
 
 def checksum(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

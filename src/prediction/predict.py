@@ -20,7 +20,7 @@ from src.data.dataset import Picture
 from src.data.decode import read_image
 from src.errors import UserError
 from src.prediction.inputs import find_images, result_names
-from src.prediction.outputs import ENDINGS, WriteError, check_record, checksum, save_prediction, save_record
+from src.prediction.outputs import ENDINGS, WriteError, check_settings, checksum, save_prediction, save_settings
 from src.prediction.predictor import Prediction, Predictor, Tensor
 from src.system.futures import OrderedFutures
 
@@ -28,21 +28,25 @@ __all__ = ["Prediction", "Predictor", "predict"]
 
 
 class Job(NamedTuple):
-    """One image, and the files to make of it, by kind."""
+    """One image, and the path of each kind of result to write for it."""
 
     image: Path
     results: dict[str, Path]
 
 
 def main(config: DictConfig) -> None:
+    """Label all images; print those that failed, and then exit with status 1."""
     if faults := predict(config):
         print("\n".join(f"error: {fault}" for fault in faults), file=sys.stderr)
         sys.exit(1)
 
 
 def predict(config: DictConfig) -> list[str]:
-    """Label all images; returns a line for each that could not be."""
+    """Label all images, and return a line for each that failed.
 
+    Raises:
+        UserError: if an option, the checkpoint or the output folder cannot be used.
+    """
     jobs = find_jobs(config)
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)
@@ -51,21 +55,24 @@ def predict(config: DictConfig) -> list[str]:
     settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
     settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": predictor.classes}
     if not config.overwrite:
-        check_record(output, settings, any(path.exists() for job in jobs for path in job.results.values()))
-    save_record(output, settings)
+        check_settings(output, settings, any(path.exists() for job in jobs for path in job.results.values()))
+    save_settings(output, settings)
 
-    left = [Job(image, {k: p for k, p in r.items() if config.overwrite or not p.exists()}) for image, r in jobs]
-    left = [job for job in left if job.results]
-    faults = run(left, predictor)
-    kept, failed = len(jobs) - len(left), len(faults)
+    missing = [Job(image, {k: p for k, p in r.items() if config.overwrite or not p.exists()}) for image, r in jobs]
+    missing = [job for job in missing if job.results]
+    faults = run(missing, predictor)
+    kept, failed = len(jobs) - len(missing), len(faults)
     notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
-    print(f"{len(left) - failed} of {len(jobs)} images labelled{notes}: {output}/")
+    print(f"{len(missing) - failed} of {len(jobs)} images labelled{notes}: {output}/")
     return faults
 
 
 def find_jobs(config: DictConfig) -> list[Job]:
-    """Every image of ``input`` with the files that ``output`` is to hold of it."""
+    """Return a job for every image of ``input``.
 
+    Raises:
+        UserError: if an option is missing, or no image is found.
+    """
     if not config.input:
         raise UserError("input=FILE, FOLDER or PATTERN is needed: which images?")
     if not (kinds := [kind for kind in ENDINGS if config[kind]]):
@@ -82,26 +89,25 @@ def find_jobs(config: DictConfig) -> list[Job]:
 
 
 def run(jobs: list[Job], predictor: Predictor) -> list[str]:
-    """Label and save the images of all jobs; return a line for each image that failed.
+    """Label the images of all jobs and save the results; return a line for each image that failed.
 
-    Threads read, refine and write while the network works on the next image.
+    Threads read, refine and write while the network computes the scores of the next image.
     """
-
     faults: list[str] = []
     console = Console()
     workers = torch.get_num_threads()
 
-    def settle(future: Future[None], job: Job) -> None:
-        with collecting(faults, job):
+    def take_result(future: Future[None], job: Job) -> None:
+        with collect_faults(faults, job):
             future.result()
 
     reading: deque[Future[Picture]] = deque()
-    finishing: OrderedFutures[None, Job] = OrderedFutures(settle, limit=2 * workers)  # memory stays bounded
+    finishing: OrderedFutures[None, Job] = OrderedFutures(take_result, limit=2 * workers)  # bounds the memory
     with ThreadPoolExecutor(workers) as pool:
         for index, job in enumerate(track(jobs, "labelling", console=console, disable=not console.is_terminal)):
             while len(reading) <= workers and index + len(reading) < len(jobs):
                 reading.append(pool.submit(read_image, jobs[index + len(reading)].image))
-            with collecting(faults, job):
+            with collect_faults(faults, job):
                 pixels = reading.popleft().result()
                 scores = predictor.scores(pixels)
                 finishing.add(pool.submit(finish, job, pixels, scores, predictor), job)
@@ -110,13 +116,18 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
 
 
 def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> None:
+    """Refine the scores of an image and save its results."""
     prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
     save_prediction(job.results, pixels, prediction, predictor)
 
 
 @contextmanager
-def collecting(faults: list[str], job: Job) -> Iterator[None]:
-    """Append what goes wrong with one image to ``faults``, so that it does not end the others."""
+def collect_faults(faults: list[str], job: Job) -> Iterator[None]:
+    """Append an error within the block to ``faults``, so that the other images are still labelled.
+
+    Raises:
+        WriteError: from the block.
+    """
     try:
         yield
     except WriteError:

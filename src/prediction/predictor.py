@@ -1,4 +1,4 @@
-"""A trained network for programs: images in, labels and probabilities out."""
+"""Predict the labels of images with a trained network, from a program."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from src.system.hardware import auto_precision
 
 
 class Prediction(NamedTuple):
-    """Of one image, at its own size."""
+    """The labels of one image, at its size, and their probabilities."""
 
-    label: LabelMap  # class index
-    probabilities: Float[np.ndarray, "classes height width"] | None  # float32; None where not asked for
+    label: LabelMap  # class indices, uint8
+    probabilities: Float[np.ndarray, "classes height width"] | None  # float32; None unless asked for
 
 
 class Predictor:
@@ -37,15 +37,15 @@ class Predictor:
         names = [predictor.classes[index] for index in np.unique(label)]
 
     Args:
-        ckpt: written by ``python -m src.train``.
-        crf: refines the network's scores; None for none.
-        inference: how the network looks at an image; None for once, as a whole.
-        accelerator: as Lightning names it: auto, cpu, gpu, mps.
-        precision: as Lightning names it; auto is the fastest that does no harm on this machine.
+        ckpt: path of a checkpoint of ``python -m src.train``.
+        crf: refines the network's scores; None for the network alone.
+        inference: scales, mirror image and windows; None for one pass over the whole image.
+        accelerator: Lightning's name: auto, cpu, gpu or mps.
+        precision: Lightning's name; auto for the fastest one that is safe on this machine.
 
     Attributes:
-        classes: their names.
-        palette: RGB for each class, uint8 (classes, 3).
+        classes: names of the classes.
+        palette: colour of each class, RGB in uint8 of shape (classes, 3).
 
     Raises:
         UserError: if the checkpoint cannot be used.
@@ -59,7 +59,7 @@ class Predictor:
         accelerator: str = "auto",
         precision: str = "auto",
     ) -> None:
-        from lightning import Fabric  # here, so that to import a Predictor does not load Lightning
+        from lightning import Fabric  # imported here, so that importing this module does not load Lightning
 
         from src.training.restore import load_segmenter
 
@@ -68,7 +68,7 @@ class Predictor:
         self.classes: list[str] = segmenter.classes
         self.palette = segmenter.palette.numpy()
         for name in ("lightning.fabric", "lightning.pytorch"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # they announce the precision twice
+            logging.getLogger(name).setLevel(logging.WARNING)  # they log the precision twice
         chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
         try:
             self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
@@ -79,7 +79,11 @@ class Predictor:
         self.pool = RefinementPool(crf) if crf is not None else None
 
     def __call__(self, image: str | Path | Image.Image | Picture, probabilities: bool = False) -> Prediction:
-        """Label one image: a path, an image of Pillow, or RGB in 0..255 as uint8 (height, width, 3).
+        """Label one image, and return its label map and, if asked for, its probabilities.
+
+        Args:
+            image: a path, an image of Pillow, or RGB as uint8 of shape (height, width, 3).
+            probabilities: also return the probabilities of all classes.
 
         Raises:
             UserError: if the image cannot be read, or its samples have no fixed range.
@@ -89,7 +93,7 @@ class Predictor:
 
     @staticmethod
     def pixels(image: str | Path | Image.Image | Picture) -> Picture:
-        """Upright RGB of anything that may be given."""
+        """Return the pixels of an image as ``__call__`` takes it: upright RGB, uint8 of shape (height, width, 3)."""
         if isinstance(image, (str, Path)):
             return read_image(Path(image))
         if not isinstance(image, np.ndarray):
@@ -99,10 +103,10 @@ class Predictor:
         return image
 
     def scores(self, pixels: Picture) -> Float[Tensor, "classes rows columns"]:
-        """What the network says, on its own map and device; one thread at a time.
+        """Return the network's scores of an image, on the network's device; call it from one thread at a time.
 
         Raises:
-            UserError: if it is not finite.
+            UserError: if a score is not finite.
         """
         image = torch.tensor(pixels).permute(2, 0, 1)[None]
         with torch.no_grad():
@@ -114,7 +118,10 @@ class Predictor:
     def refine(
         self, pixels: Picture, scores: Float[Tensor, "classes rows columns"], probabilities: bool = False
     ) -> Prediction:
-        """Labels from scores, through the CRF where there is one; many threads may do so while ``scores`` goes on."""
+        """Return the prediction from an image's scores, refined by the CRF if there is one.
+
+        Many threads may call this at once, also while another calls ``scores``.
+        """
         image, (height, width) = pixels.transpose(2, 0, 1), pixels.shape[:2]
         if self.pool is not None and not probabilities:
             stride = score_stride(scores.shape[-2:], (height, width))

@@ -1,1 +1,1 @@
-"""The machine below: files, processes, hardware."""
+"""Files, processes and hardware: what the other packages need from the operating system."""

@@ -1,10 +1,10 @@
-"""What this machine computes well."""
+"""Choose the device and the precision that this machine computes fastest with."""
 
 import torch
 
 
 def resolve_accelerator(accelerator: str) -> str:
-    """The device that Lightning's "auto" stands for: cuda, mps or cpu."""
+    """Return the device that Lightning uses for "auto" or "gpu": cuda, mps or cpu; other names as they are."""
     if accelerator not in ("auto", "gpu"):
         return accelerator
     if torch.cuda.is_available():
@@ -13,10 +13,10 @@ def resolve_accelerator(accelerator: str) -> str:
 
 
 def auto_precision(accelerator: str) -> tuple[str, str]:
-    """Lightning's ``precision`` that trains fastest without harm, and why it was picked.
+    """Return the fastest ``precision`` of Lightning that is safe to train with on this machine, and the reason.
 
-    bfloat16 keeps float32's range, so that it needs no loss scaling; on processors without instructions for it, it is
-    emulated and slower than float32.
+    bfloat16 has float32's range and needs no loss scaling. Processors without instructions for it emulate it, which is
+    slower than float32.
     """
     device = resolve_accelerator(accelerator)
     if device == "cuda":

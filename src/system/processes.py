@@ -1,4 +1,4 @@
-"""Processes on this machine: how many cores they have, how they start, and who may work on a file."""
+"""Processes on this machine: their cores, how they are started, and locks between them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ log = logging.getLogger(__name__)
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_method(workers: int) -> str | None:
-    """How a loader starts its processes, for ``multiprocessing_context``: Python's way, unless somebody chose another.
+    """Return the ``multiprocessing_context`` for a data loader: None for the current start method.
 
-    joblib's processes have a way of their own, in which torch's loader cannot start any.
+    Within a process of joblib the current start method is joblib's own, with which PyTorch's loader cannot start
+    workers; there it is Python's default.
     """
     known = multiprocessing.get_all_start_methods()
     return known[0] if workers and multiprocessing.get_start_method() not in known else None
@@ -30,12 +31,12 @@ def start_method(workers: int) -> str | None:
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """The first process to come goes on; others wait for it, and say so."""
+    """Lock ``path`` between processes for the block; if another process has the lock, log it and wait."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("%s: another process is at it; waiting", path)
+        log.info("%s: another process is working on it; waiting", path)
         lock.acquire()
     try:
         yield

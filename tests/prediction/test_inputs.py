@@ -37,6 +37,6 @@ def test_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.name for path in find_images("in/*")[1]] == ["a.jpg", "b.PNG", "notes.txt"]  # folders are not meant
     os.rename("in/a.jpg", "in/a[1].jpg")  # a name that looks like a pattern
     assert find_images("in/a[1].jpg") == (Path("in"), [Path("in/a[1].jpg")])
-    for given, said in (("nowhere", "no such file or folder"), ("in/*.xyz", "no image there")):
+    for given, said in (("nowhere", "no such file or folder"), ("in/*.xyz", "no image found")):
         with pytest.raises(UserError, match=said):
             find_images(given)

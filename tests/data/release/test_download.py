@@ -138,7 +138,7 @@ def test_two_commands_at_once_fetch_it_once(site, tmp_path, caplog):
     with ThreadPoolExecutor(1) as second, one_at_a_time(tmp_path / "a.tar"):
         waiting = second.submit(get, site, tmp_path)
         deadline = time.monotonic() + 60
-        while "another process is at it; waiting" not in caplog.text and time.monotonic() < deadline:
+        while "another process is working on it; waiting" not in caplog.text and time.monotonic() < deadline:
             assert not waiting.done()
         (tmp_path / "a.tar").write_bytes(CONTENT)  # the first has done its work
     assert waiting.result() == tmp_path / "a.tar"
