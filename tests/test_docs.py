@@ -16,14 +16,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
 
-from src.cli.check_structure import compose_groups, key_of
-from src.cli.compose import compose
+from src.cli.check_structure import check_structure
+from src.cli.check_values import check_values
 from src.errors import UserError
 from tests.commands import run_command
 from tests.conftest import REPO
+from tests.models.networks import composed, decides_composition
 
 CONF = REPO / "conf"
 COMMANDS = {path.stem for path in CONF.glob("*.yaml")}
@@ -95,7 +96,7 @@ def check_command(line: str, folder: Path) -> None:
     """Compose the config of one of our commands and check it, as the command itself does.
 
     Raises:
-        UserError: if the command would refuse it.
+        HydraException, UserError: if the command would refuse it.
     """
     words = words_of(line)
     command, rest = (words[1], words[2:]) if words[0] == "deeplab" else (words[2].removeprefix("src."), words[3:])
@@ -103,25 +104,13 @@ def check_command(line: str, folder: Path) -> None:
     checkpoint = folder / "best.ckpt"
     checkpoint.touch()
     overrides = [re.sub("^(ckpt|init_from)=.*", rf"\1={checkpoint}", override) for override in first_job(overrides)]
-    compose(command, *overrides, output_dir=folder)
-
-
-@cache
-def composed_once(command: str, groups: tuple[str, ...]) -> DictConfig:
-    return compose_groups(command, groups)
-
-
-@pytest.fixture
-def groups_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the configs of groups, which many commands share: half of the time that composing takes."""
-    monkeypatch.setattr(
-        "src.cli.compose.compose_groups",
-        lambda command, overrides: composed_once(command, tuple(o for o in overrides if key_of(o) in GROUPS)),
-    )
+    config = composed(f"paths.output_dir={folder}", *overrides, name=command, resolve=False)
+    defaults = composed(*filter(decides_composition, overrides), name=command, resolve=False)
+    check_structure(config, defaults, overrides)
+    check_values(config, defaults, overrides)
 
 
 @pytest.mark.parametrize("line", OURS.values())
-@pytest.mark.usefixtures("groups_composed_once")
 def test_command_composes(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPO)
     check_command(line, tmp_path)
@@ -131,7 +120,7 @@ def test_command_composes(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     "line", ["deeplab train optimizer.lrr=0.1", "deeplab train head=largefv", "python -m src.evaluate ckpt=a trimap=0"]
 )
 def test_wrong_command_is_found(line: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises((HydraException, UserError)):
         check_command(line, tmp_path)
 
 

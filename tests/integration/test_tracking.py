@@ -28,6 +28,7 @@ from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
 from tests.integration.wandb_file import OfflineRun
+from tests.models.networks import composed
 from tests.trainings import SMALL
 
 CLASSES = ["background", "disk", "box", "triangle", "star", "ring", "tree"]
@@ -288,10 +289,10 @@ def test_the_search_of_wandb_overrides_what_there_is() -> None:
         values = parameter.get("values") or [parameter.get("value", parameter.get("min")), parameter.get("max")]
         for value in values:
             if value is not None:
-                compose(*fixed, f"{name}={value}")
+                composed(*fixed, f"{name}={value}")
     assert search["metric"] == {"name": "val/miou_crf", "goal": "maximize"}
     with pytest.raises(Exception, match="nothing"):
-        compose("optimizer.nothing=1")
+        composed("optimizer.nothing=1")
 
 
 def test_mlflow_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
