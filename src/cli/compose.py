@@ -18,6 +18,12 @@ from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
 from src.runs.history import find_best_checkpoint
+from src.system.files import expand_path
+
+PATHS = (
+    "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "dataset.root", "dataset.cache",
+    "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
+)  # fmt: skip
 
 
 def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
@@ -44,6 +50,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         OmegaConf.set_struct(config, True)
         defaults = compose_groups(command, overrides)
         check_structure(config, defaults, overrides)
+        expand_paths(config)
         check_values(config, defaults, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, command, overrides)) from error
@@ -53,6 +60,14 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         raise
     use_newest_run(config)
     return config
+
+
+def expand_paths(config: DictConfig) -> None:
+    """Replace ~ and environment variables in all paths that a user may give."""
+    for key in PATHS:
+        value = OmegaConf.select(config, key)
+        if isinstance(value, str) and ("~" in value or "$" in value):
+            OmegaConf.update(config, key, str(expand_path(value)))
 
 
 def use_newest_run(config: DictConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -139,7 +140,8 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
     missing = re.search(r"'([\w.]+)' not found", text)
     culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
     reason = one_line(text.split("full_key")[0]).removeprefix("KeyError raised while resolving interpolation: ")
-    return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}"
+    hint = f"; the environment's variable is ${missing[1]}" if missing and missing[1] in os.environ else ""
+    return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}{hint}"
 
 
 def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:

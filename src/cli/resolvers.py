@@ -5,10 +5,13 @@ import re
 
 from omegaconf import OmegaConf
 
+from src.system.files import expand_path
+
 
 def register_resolvers() -> None:
     """Once in every process that composes a config."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
+    OmegaConf.register_new_resolver("expand_path", lambda path: str(expand_path(path)), replace=True)
 
 
 def slug(overrides: str) -> str:

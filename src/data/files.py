@@ -13,6 +13,7 @@ from src.data.dataset import DatasetError, Sample, SegmentationDataset, check_cl
 from src.data.decode import Mask, read_image, read_mask, why_unreadable
 from src.data.survey import first_of, ranges, survey
 from src.labels import VOID, LabelMap
+from src.system.files import expand_path
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class FileDataset(SegmentationDataset):
         self.values = dict(values or {index: index for index in (*range(len(self.classes)), VOID)})
         self.lookup = np.zeros(max(self.values) + 1, np.uint8)
         self.lookup[list(self.values)] = list(self.values.values())
-        self.cache_folder = Path(cache) if cache else None
+        self.cache_folder = expand_path(cache) if cache else None
         self.cache: PackedCache | None = None
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src.data.listing import IMAGE_ENDINGS, files_below, is_image, is_junk
 from src.errors import UserError
+from src.system.files import expand_path
 
 
 def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Path]]:
@@ -25,7 +26,8 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
     Raises:
         UserError: if nothing exists there, or no image is found.
     """
-    path = Path(given)
+    path = expand_path(given)
+    given = str(path)
     if path.is_dir():
         base, found = path, sorted(file for file in files_below(path, without) if is_image(file.name))
     elif glob.has_magic(given) and not path.exists():

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.runs.moved_names import with_new_names
+from src.system.files import expand_path
 from src.system.nested import flattened
 
 Curve = list[tuple[float, float]]  # (step, value)
@@ -93,7 +94,7 @@ def find_folders(patterns: Sequence[str]) -> list[Path]:
     """Return the folders of runs that match a pattern or are below a match; a match without runs is returned itself."""
     found: dict[Path, None] = {}
     for pattern in patterns:
-        for match in sorted(filter(os.path.isdir, glob(os.path.expanduser(pattern), recursive=True))):
+        for match in sorted(filter(os.path.isdir, glob(str(expand_path(pattern)), recursive=True))):
             beneath = list(runs_beneath(Path(match)))
             found |= dict.fromkeys(beneath or [Path(match)])
     return [folder for folder in found if not any(other in folder.parents for other in found)]

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all; expand what a shell would expand in paths."""
 
 from __future__ import annotations
 
@@ -63,3 +63,8 @@ def flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def expand_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ~, ~USER, $NAME and ${NAME} replaced as a shell replaces them; unknown names stay."""
+    return Path(os.path.expandvars(os.path.expanduser(path)))

@@ -18,6 +18,7 @@ from src.data import SegmentationDataset
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
 from src.runs.moved_names import with_new_names
+from src.system.files import expand_path
 from src.training.segmenter import Segmenter
 
 # MODULE.CLASS, in a module that defines networks, losses or data sets, or in a package that exports them
@@ -33,10 +34,11 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     """
     if not path:
         raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for the newest run's")
-    if not Path(path).is_file():
+    path = expand_path(path)
+    if not path.is_file():
         raise UserError(f"{path}: no such file")
 
-    content = read_state(Path(path))
+    content = read_state(path)
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
         raise UserError(f"{path}: holds no network to rebuild; give a checkpoint of python -m src.train")
     # The optimiser and the schedule are not needed, and may use classes that are not this project's.

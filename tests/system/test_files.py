@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.system.files import replacing, write_text
+from src.system.files import expand_path, replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -89,3 +89,12 @@ def test_an_error_names_the_file_that_the_user_knows(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError) as caught:
         write_text(tmp_path / "a.txt", "text")
     assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+def test_paths_are_expanded_as_a_shell_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("DATA", "/big/data")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    given = ["~/a", "$DATA/a", "${DATA}/a b", "a/~/$DATA", "$NOWHERE/a", "a~b", "plain"]
+    expected = ["/home/me/a", "/big/data/a", "/big/data/a b", "a/~//big/data", "$NOWHERE/a", "a~b", "plain"]
+    assert [expand_path(path) for path in given] == list(map(Path, expected))

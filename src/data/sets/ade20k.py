@@ -7,6 +7,7 @@ from src.data.files import FileDataset
 from src.data.listing import IMAGE_ENDINGS, describe_files, pair_files
 from src.data.palette import voc_palette
 from src.labels import VOID
+from src.system.files import expand_path
 
 FOLDERS = {"train": "training", "val": "validation"}
 CLASSES = 150
@@ -27,7 +28,7 @@ class ADE20K(FileDataset):
     def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
         if split not in FOLDERS:
             raise DatasetError(f"split={split}: must be one of {', '.join(FOLDERS)}")
-        base = Path(root)
+        base = expand_path(root)
         images, masks = base / "images" / FOLDERS[split], base / "annotations" / FOLDERS[split]
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(

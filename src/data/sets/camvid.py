@@ -1,13 +1,12 @@
 """CamVid (Brostow, Fauqueur, Cipolla 2009) in the 11 classes and 480x360 pixels of SegNet's release."""
 
-from pathlib import Path
-
 import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
 from src.data.listing import IMAGE_ENDINGS, describe_files, pair_files
 from src.labels import VOID
+from src.system.files import expand_path
 
 CLASSES = {
     "sky": (128, 128, 128),
@@ -38,7 +37,8 @@ class CamVid(FileDataset):
     palette = np.array(list(CLASSES.values()), np.uint8)
 
     def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
-        images, masks = Path(root, split), Path(root, f"{split}annot")
+        base = expand_path(root)
+        images, masks = base / split, base / f"{split}annot"
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(f"root={root}: no folders {split}/ and {split}annot/ there; set root=FOLDER")
         pairs = pair_files(images, masks).pairs

@@ -1,13 +1,12 @@
 """Cityscapes (Cordts et al. 2016): streets of 50 cities, fine annotations, the 19 classes of its benchmark."""
 
-from pathlib import Path
-
 import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
 from src.data.listing import files_below
 from src.labels import VOID
+from src.system.files import expand_path
 
 # Name: (id in *_labelIds.png, colour), in the order of train ids; from cityscapesscripts/helpers/labels.py.
 CLASSES = {
@@ -49,7 +48,8 @@ class Cityscapes(FileDataset):
     palette = np.array([colour for _, colour in CLASSES.values()], np.uint8)
 
     def __init__(self, root: str, split: str, on_error: str = "raise", cache: str | None = None) -> None:
-        images, masks = Path(root, "leftImg8bit", split), Path(root, "gtFine", split)
+        base = expand_path(root)
+        images, masks = base / "leftImg8bit" / split, base / "gtFine" / split
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(
                 f"root={root}: no folders leftImg8bit/{split}/ and gtFine/{split}/ there; set root=FOLDER"

@@ -15,6 +15,7 @@ from src.data.listing import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, files_
 from src.data.lists import Pair, SplitList, draw_split
 from src.data.palette import voc_palette
 from src.labels import VOID, LabelMap
+from src.system.files import expand_path
 
 
 class Folder(FileDataset):
@@ -51,7 +52,7 @@ class Folder(FileDataset):
         on_error: str = "raise",
         cache: str | None = None,
     ) -> None:
-        base = Path(root)
+        base = expand_path(root)
         images, masks = base / "images", base / "masks"
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(f"root={root}: no folders images/ and masks/ there; set root=FOLDER")

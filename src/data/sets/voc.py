@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
 from src.data.listing import is_junk, pair_files
 from src.data.lists import SplitList, draw_split
 from src.data.palette import voc_palette
+from src.system.files import expand_path
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class VOC12(FileDataset):
         on_error: str = "raise",
         cache: str | None = None,
     ) -> None:
-        base = Path(root)
+        base = expand_path(root)
         images, mask_folder = base / "JPEGImages", base / masks
         hidden = split == "test" and not mask_folder.is_dir()  # VOC publishes no annotation of its test images
         if not (mask_folder.is_dir() or hidden) or not images.is_dir():

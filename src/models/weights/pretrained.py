@@ -15,6 +15,7 @@ from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
 from src.models.weights.caffe import load_caffe
 from src.models.weights.decimation import find_fc_head, load_fc
+from src.system.files import expand_path
 
 SERVER = "https://download.pytorch.org/models"
 
@@ -34,7 +35,7 @@ def load_pretrained(model: DeepLab) -> str:
     if isinstance(model.backbone, Timm):
         model.backbone.load_timm_weights()
         return f"backbone from timm's {model.backbone.name}"
-    path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
+    path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else expand_path(weights)
     if not path.is_file():
         raise UserError(f"weights={weights}: no such file; give a path, imagenet or none")
     try:

@@ -1,0 +1,70 @@
+"""Paths with ~ and variables of the environment, wherever a user may give one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.cli.compose import compose
+from src.data import Folder
+from src.data.checks import check_splits
+from src.prediction.inputs import find_images
+from src.prediction.predictor import Predictor
+from tests.checkpoints import write_checkpoint
+from tests.commands import run_command
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder that holds data/, an own data set of four images, and net.ckpt."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    for sub in ("images", "masks"):
+        (tmp_path / "data" / sub).mkdir(parents=True)
+    for index in range(4):
+        Image.new("RGB", (9, 9), (index, 0, 0)).save(tmp_path / "data" / "images" / f"{index}.png")
+        Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "data" / "masks" / f"{index}.png")
+    write_checkpoint(tmp_path / "net.ckpt")
+    return tmp_path
+
+
+@pytest.mark.parametrize("root", ["~/data", "$DATA", "${DATA}"])
+def test_in_programs(home: Path, root: str) -> None:
+    splits = {split: Folder(root, split, ["a", "b"], cache=f"{root}/cache") for split in ("train", "val")}
+    check_splits(splits, 0)
+    splits["val"].open_cache()
+    assert len(list((home / "data" / "cache").glob("*.pack"))) == 1
+    assert len(find_images(f"{root}/images")[1]) == len(find_images(f"{root}/images/*.png")[1]) == 4
+    assert Predictor("~/net.ckpt", accelerator="cpu").classes
+
+
+def test_in_configs(home: Path) -> None:
+    keys = {
+        "train": ("init_from", "backbone.weights", "paths.data_dir", "paths.log_dir", "dataset.root", "dataset.cache"),
+        "predict": ("ckpt", "input", "output"),
+        "prepare": ("downloads",),
+        "tune_crf": ("cache",),
+    }
+    for command, names in keys.items():
+        choices = [] if command != "train" else ["dataset=folder", "dataset.classes=[a,b]"]
+        config = compose(command, *choices, *(f'{name}="~/net.ckpt"' for name in names), output_dir=home / "out")
+        for name in names:
+            group, _, key = name.rpartition(".")
+            assert (config[group] if group else config)[key] == str(home / "net.ckpt"), name
+
+
+def test_a_whole_command(home: Path) -> None:
+    arguments = ["ckpt=$HOME/net.ckpt", "input=$DATA/images", 'output="~/out"', 'paths.log_dir="~/logs"', "crf=none"]
+    done = run_command("predict", *arguments, "accelerator=cpu", folder=home)
+    assert done.returncode == 0, done.stderr
+    assert len(list((home / "out" / "masks").iterdir())) == 4
+    assert (home / "logs" / "predict").is_dir()
+    assert not (home / "~").exists()
+
+
+def test_a_variable_in_the_braces_of_a_config(home: Path) -> None:
+    done = run_command("predict", "ckpt=$HOME/net.ckpt", "input=${DATA}/images", f"paths.log_dir={home}")
+    assert done.stderr == (
+        "error: input=${DATA}/images: Interpolation key 'DATA' not found; the environment's variable is $DATA\n"
+    )
