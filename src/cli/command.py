@@ -31,8 +31,9 @@ from src.cli.search_path import register_search_path
 from src.cli.sweep import attempt
 from src.cli.sweep_results import summarised
 from src.errors import UserError
-from src.runs.folder import exclusive_folder
+from src.runs.folder import exclusive_folder, is_first_process
 from src.runs.provenance import save_record
+from src.system.signals import Stopped, handle_stop_signals
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
@@ -85,11 +86,12 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         nonlocal begun
         begun = True
         folder = Path(HydraConfig.get().runtime.output_dir)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            with exclusive_folder(folder):
-                return attempt(config, work, functools.partial(described, name=name, config=config))
-        with one_line_errors(config), exclusive_folder(folder):
-            return work(config)
+        with handle_stop_signals():  # again here, since joblib runs jobs in processes of its own
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                with exclusive_folder(folder):
+                    return attempt(config, work, functools.partial(described, name=name, config=config))
+            with one_line_errors(config), exclusive_folder(folder):
+                return work(config)
 
     job.__module__ = f"src.{name}"  # from which Hydra takes the job's name
 
@@ -101,7 +103,7 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         register_resolvers()
         register_search_path()
-        with end_on_closed_output(), summarised(), one_line_errors():
+        with handle_stop_signals(), explain_stop(), end_on_closed_output(), summarised(), one_line_errors():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
     return run
@@ -118,6 +120,17 @@ def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
     """Import the function that "MODULE:FUNCTION" names."""
     module, _, function = recipe.partition(":")
     return getattr(import_module(module), function)
+
+
+@contextmanager
+def explain_stop() -> Iterator[None]:
+    """Say which signal stopped the command, unless that has been said already."""
+    try:
+        yield
+    except Stopped as stop:
+        if not stop.is_explained and is_first_process():
+            print(f"stopped by {stop.signal.name}", file=sys.stderr)
+        raise
 
 
 @contextmanager

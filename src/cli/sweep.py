@@ -22,6 +22,7 @@ from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
 from src.runs.folder import exclusive_folder
 from src.system.files import write_text
+from src.system.signals import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,9 @@ def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
     try:
         record["value"] = work(config)
         record["status"] = "done"
+    except Stopped:  # stops the sweep, too
+        raise
     except (Exception, SystemExit) as error:
-        if stops(error):
-            raise
         record |= {"status": "failed", "error": explain(error)}
         (folder / "traceback.txt").write_text(traceback.format_exc())
         log.error("failed: %s", record["error"])
@@ -84,12 +85,6 @@ def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
     write_record(folder, record)
     free_memory()
     return record["value"]
-
-
-def stops(error: BaseException) -> bool:
-    """Whoever stops the process stops the sweep: Ctrl-C, which Lightning turns into an exit, or SIGTERM, likewise."""
-    signalled = isinstance(error.__context__, (KeyboardInterrupt, SystemExit))  # train leaves with 143 on SIGTERM
-    return isinstance(error, SystemExit) and (signalled or type(error) is not SystemExit)
 
 
 def resume(config: DictConfig, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -57,7 +58,7 @@ class RefinementPool:
         self._executor: Executor
         if crf.workers == "processes":
             spawn = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(workers, mp_context=spawn)
+            self._executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_ignore_signals)
         else:
             self._executor = DaemonThreads(workers, "dense-crf", partial(_prepare_thread, threading.Lock()))
 
@@ -148,6 +149,16 @@ def _run_locked(lock: threading.Lock, function: Any, *arguments: Any) -> Any:
 
 def _as_array(argument: Any) -> Any:
     return argument.detach().cpu().numpy() if isinstance(argument, Tensor) else argument
+
+
+def _ignore_signals() -> None:
+    """Leave it to the caller's process when this one, a worker, ends.
+
+    Ctrl-C and the signals of SLURM, systemd or timeout reach all processes of a group.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _prepare_thread(first: threading.Lock) -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from src.data.dataset import DatasetError
 from src.system.processes import start_method
+from src.system.signals import ignore_stop_signals
 
 Result = TypeVar("Result")
 
@@ -31,6 +32,7 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         batch_size=None,
         num_workers=processes,
         multiprocessing_context=start_method(processes),
+        worker_init_fn=ignore_stop_signals,
         collate_fn=as_is,
     )
     try:

@@ -21,7 +21,7 @@ from src.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SIGTERM_EXIT = 128 + signal.SIGTERM
+PREEMPTED = tuple(128 + number for number in (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)))  # status
 
 
 def wandb_logger(
@@ -82,7 +82,7 @@ def sweep_name() -> str | None:
 
 @contextmanager
 def closed_wandb() -> Iterator[None]:
-    """Close the W&B run at the end of the block: as failed after an error, as preempted after SIGTERM.
+    """Close the W&B run at the end of the block: as failed after an error, as preempted after SIGTERM or SIGUSR1.
 
     Otherwise, the jobs of a multirun would share one run.
     """
@@ -96,7 +96,7 @@ def closed_wandb() -> Iterator[None]:
     finally:
         run = sys.modules["wandb"].run if "wandb" in sys.modules else None
         if run is not None:
-            if exit_code == SIGTERM_EXIT:  # the run will be resumed under the same id
+            if exit_code in PREEMPTED:  # the run will be resumed under the same id
                 run.mark_preempting()
             run.finish(exit_code=exit_code)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -13,11 +12,9 @@ from pickle import UnpicklingError
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.errors import UserError
 from src.runs.checkpoint_files import previous_path
-from src.runs.loggers import SIGTERM_EXIT
 from src.training.lightning_state import get_callbacks, get_loader_workers
 
 WORKER_ERRORS = (OSError, EOFError, UnpicklingError)  # errors of a data worker that died while it sent a batch
@@ -47,18 +44,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def explain_accidents(trainer: Trainer) -> Iterator[None]:
-    """Handle accidents within the block: exit with status 143 on SIGTERM, explain lack of memory and dead data workers.
+    """Explain accidents within the block: lack of memory, dead data workers, operations that are not deterministic.
 
     Raises:
-        UserError: if memory runs out or a data worker dies.
+        UserError: if memory runs out, a data worker dies, or ``trainer.deterministic`` cannot be kept.
     """
     try:
         yield
-    except SIGTERMException:
-        sys.exit(SIGTERM_EXIT)
     except (RuntimeError, MemoryError, *WORKER_ERRORS) as error:
         if is_out_of_memory(error):
             raise UserError(OUT_OF_MEMORY + resume_hint(trainer)) from error
+        if match := re.match(r"(\w+) does not have a deterministic implementation", str(error)):
+            raise UserError(
+                f"trainer.deterministic=true: {match[1]} has no deterministic form on this device; set "
+                "trainer.deterministic=warn, or loss.grid=scores if loss.grid is image"
+            ) from error
         workers = next(callback for callback in get_callbacks(trainer) if isinstance(callback, WorkerNames))
         match = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
         if pids := [int(pid) for pid in match[1].split(",")] if match else workers.dead:

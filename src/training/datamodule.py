@@ -19,6 +19,7 @@ from src.data.checks import check_splits
 from src.data.dataset import DatasetError, SegmentationDataset
 from src.data.sampling import Draw, ResumableSampler
 from src.system.processes import cores, start_method
+from src.system.signals import ignore_stop_signals
 from src.training.lightning_state import count_begun_batches
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class SegmentationDataModule(LightningDataModule):
             num_workers=self.num_workers,
             multiprocessing_context=start_method(self.num_workers),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=ignore_stop_signals,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate,
             **options,

@@ -5,16 +5,16 @@ import json
 import signal
 import subprocess
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.cli.sweep import resume, stops
+from src.cli.sweep import resume
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
+from tests.faults.accidents import happening
 from tests.models.networks import composed
 from tests.trainings import SMALL, losses
 
@@ -135,27 +135,11 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
     assert "holds the job" in done.stderr
 
 
-def test_who_stops_the_process_stops_the_sweep() -> None:
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    by_hand = SystemExit(1)
-    by_hand.__context__ = KeyboardInterrupt()
-    assert stops(by_hand)
-    assert stops(SIGTERMException())
-    assert not stops(SystemExit(1))  # predict, with images that failed
-    assert not stops(MemoryError())
-
-
-def test_a_training_that_sigterm_ended_stops_the_sweep() -> None:
-    """It leaves with the status that shells expect; the sweep must not take that for one job's failure."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    from src.training.accidents import explain_accidents
-
-    with pytest.raises(SystemExit) as left, explain_accidents(Mock()):
-        raise SIGTERMException()
-    assert left.value.code == 143
-    assert stops(left.value)
+def test_a_signal_stops_the_sweep(tmp_path: Path) -> None:
+    """The job under way counts as unfinished, the later ones do not begin."""
+    done = multirun(tmp_path, *SMALL, "crf=none", "seed=0,1", happening("terminate", 1))
+    assert done.returncode == 143, done.stderr
+    assert [row["status"] for row in rows(tmp_path)] == ["unfinished"]
 
 
 def test_ablation_has_every_head_of_the_tables() -> None:

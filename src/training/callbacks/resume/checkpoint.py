@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from src.system.signals import Stopped, set_stop_handlers
 from src.training.lightning_state import forget_announced_batch, mark_validation
+from src.training.slurm import requeue_job
 
 log = logging.getLogger(__name__)
 
 
 class ResumeCheckpoint(Callback):
-    """Writes a checkpoint before each validation, on SIGTERM, and between two steps when one is due.
+    """Writes a checkpoint before each validation, when a signal stops the run, and between two steps when one is due.
+
+    After SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGUSR1, training finishes the step, writes the checkpoint and raises
+    ``Stopped``; a second signal raises it at once. A validation is given up at once, because the checkpoint was written
+    before it; with several processes it is finished, because they have to stop together.
 
     Args:
         path: file of the checkpoint.
@@ -36,30 +41,34 @@ class ResumeCheckpoint(Callback):
         self.every_n_steps = every_n_steps or float("inf")
         self.every_seconds = 60 * (every_minutes or float("inf"))
         self.moment = ""  # when the checkpoint is being written, if Lightning's counters need a correction then
-        self.terminated = False  # whether a SIGTERM has arrived; used with several processes only
+        self.stop_signal: int | None = None  # the signal that asked to stop
+        self.is_validating = False
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.world_size > 1:
-            # Lightning's own handler communicates with the other processes at once, and two such calls can deadlock.
-            self.handler = signal.signal(signal.SIGTERM, self.note_termination)
+        self.trainer = trainer
+        set_stop_handlers(self.on_signal)  # Lightning sets the previous ones again when the run ends
         self.restart_clock(trainer)
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.world_size > 1:
-            signal.signal(signal.SIGTERM, self.handler)
-
-    def note_termination(self, *_: Any) -> None:
-        """Remember that a SIGTERM has arrived."""
-        self.terminated = True
+    def on_signal(self, number: int, frame: object) -> None:
+        """Remember that a signal asks to stop; stop at once at the second, or if nothing would be lost."""
+        nothing_to_save = self.is_validating and self.trainer.world_size == 1
+        if self.stop_signal is not None or nothing_to_save:
+            raise Stopped(number)
+        self.stop_signal = number
+        log.warning("%s: finishing the step; the same again stops at once", signal.Signals(number).name)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Not at the end of the step before, as ModelCheckpoint's every_n_train_steps does it: only now its metrics are
         # logged and a validation that was due has run. Lightning would leave out both after a resume.
-        if self.any_process(trainer, self.is_due(trainer) or self.terminated):
+        is_stopping = self.stop_signal is not None
+        if self.any_process(trainer, self.is_due(trainer) or is_stopping):
             self.save(trainer, "between iterations")
-            if self.any_process(trainer, self.terminated):
-                self.terminated = True  # in another process as well
-                raise SIGTERMException
+            self.stop_if_asked(trainer)
+
+    def stop_if_asked(self, trainer: Trainer) -> None:
+        """Raise ``Stopped`` if a signal has asked any process to stop."""
+        if self.any_process(trainer, self.stop_signal is not None):
+            raise Stopped(self.stop_signal or signal.SIGTERM)  # a signal to another process only
 
     def is_due(self, trainer: Trainer) -> bool:
         """Tell whether the last checkpoint is too many steps or minutes ago."""
@@ -86,10 +95,16 @@ class ResumeCheckpoint(Callback):
         # An interrupted validation cannot be resumed, and with a CRF or a large data set it takes long.
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.save(trainer, "before validation")
+            self.stop_if_asked(trainer)
+            self.is_validating = True
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.is_validating = False
         if not trainer.sanity_checking:
             self.restart_clock(trainer)  # RunCheckpoint has written one
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.stop_if_asked(trainer)  # after the last validation, which has written its checkpoint
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != "fit":
@@ -99,8 +114,10 @@ class ResumeCheckpoint(Callback):
             forget_announced_batch(checkpoint)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, SIGTERMException):
-            if not (trainer.validating or self.terminated):
-                self.save(trainer)
-            if trainer.is_global_zero:
-                log.warning("SIGTERM at step %d; resume with ckpt=%s", trainer.global_step, self.path)
+        if not isinstance(exception, Stopped) or exception.is_explained or not self.path.is_file():
+            return
+        exception.is_explained = True
+        if trainer.is_global_zero:
+            log.warning("%s at step %d; resume with ckpt=%s", exception.signal.name, trainer.global_step, self.path)
+            if exception.signal == signal.SIGUSR1:
+                requeue_job()

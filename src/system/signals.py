@@ -1,0 +1,75 @@
+"""Stop on a signal: end in order, with the exit status that shells expect."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+# Ctrl-C; kill, SLURM and systemd; a terminal that is closed; SLURM's --signal=USR1, before the time is up
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+class Stopped(SystemExit):
+    """Raised when a signal asks this process to stop; the exit status is 128 + the signal's number.
+
+    Attributes:
+        signal: the signal.
+        is_explained: whether the user has been told how to go on.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number)
+        self.is_explained = False
+
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int]]:
+        return Stopped, (self.signal,)  # joblib sends it from process to process
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle a signal: raise ``Stopped``."""
+    raise Stopped(number)
+
+
+@contextmanager
+def handle_stop_signals(handler: Handler = stop) -> Iterator[None]:
+    """Handle all stop signals in the block. A signal that the process ignores, as under nohup, stays ignored."""
+    previous = set_stop_handlers(handler)
+    try:
+        yield
+    finally:
+        for number, handler_before in previous.items():
+            signal.signal(number, handler_before)
+
+
+def set_stop_handlers(handler: Handler) -> dict[int, signal.Handlers | Handler]:
+    """Set the handler of all stop signals that are not ignored, and return the previous handlers by signal.
+
+    Outside of the main thread, which alone can set handlers, nothing is set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    # None is the handler of a library in C, which could not be set again.
+    previous = {n: before for n, before in handlers.items() if before not in (signal.SIG_IGN, None)}
+    for number in previous:
+        signal.signal(number, handler)
+    return previous  # type: ignore[return-value]
+
+
+def ignore_stop_signals(*_: object) -> None:
+    """Ignore all stop signals in this process, a worker.
+
+    A signal for a whole process group (Ctrl-C, SLURM, systemd, timeout) reaches workers too. The process that started
+    them decides when they end, after it has saved its work.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
