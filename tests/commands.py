@@ -69,6 +69,7 @@ def perform(
     before: Callable[[], None] | None,
 ) -> None:
     """Run a command in this process, and what Python does at its exit."""
+    os.setpgid(0, 0)  # a process group of its own, as a shell gives it: a test may send it a signal
     for descriptor, file in enumerate(files, start=1):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, descriptor)

@@ -87,10 +87,19 @@ RULES: dict[str, Rule] = {
         lambda v: v is None or (is_number(v) and v > 0),
         "how many, or a share of them; without validation there is no result",
     ),
+    "trainer.limit_train_batches": (lambda v: v is None or (is_number(v) and v > 0), "how many, or a share of them"),
+    "trainer.overfit_batches": (lambda v: is_number(v) and v >= 0, "how many, or a share of them"),
+    "trainer.accumulate_grad_batches": POSITIVE,
+    "trainer.gradient_clip_val": (lambda v: v is None or (is_number(v) and v > 0), "null, or a number above 0"),
+    "trainer.max_time": (
+        lambda v: v is None or isinstance(v, dict) or bool(re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(v))),
+        "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'",
+    ),
     "trainer.log_every_n_steps": COUNT,
     "trainer.num_sanity_val_steps": integer_between(-1),
     "scheduler.total_iters": or_null(POSITIVE),
     # Numbers whose default is null, which says nothing of their type
+    **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs", "trainer.check_val_every_n_epoch"), or_null(COUNT)),
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
     # A command's own
     "num_workers": or_auto(COUNT),

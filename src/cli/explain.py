@@ -79,6 +79,8 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     if last in siblings:
         return ""
     hint = keys_named(last, defaults) if "." not in key else ""
+    if "." in key and last in groups(name):
+        hint = f" Did you mean the group {last}={'|'.join(choices(last))}?"
     hint = hint or closest(last, siblings)
     deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment") or o.startswith("~")]
     if not deciding and not hint and choice and "." in key:

@@ -46,15 +46,22 @@ class ResumableSampler(Sampler[Draw]):
         self.batches = max(samples, batch_size) // batch_size
 
     def __len__(self) -> int:
-        """Of a whole epoch, wherever iteration begins: Lightning counts the batches behind it itself."""
+        """Return the number of samples of an epoch, which is what an iteration yields wherever it begins."""
         return self.batches * self.share
 
     def __iter__(self) -> Iterator[Draw]:
-        epoch, start = divmod(self.behind(), self.batches)
+        behind = self.behind()
+        for number in range(behind, behind + self.batches):  # into the next epoch, if iteration begins within one
+            epoch, batch = divmod(number, self.batches)
+            if batch == 0 or number == behind:
+                order, seeds = self.shuffle(epoch)
+            first = batch * self.batch_size + self.first
+            for place in range(first, first + self.share):
+                yield Draw(int(order[place]), int(seeds[place]))
+
+    def shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the samples of an epoch in their order, and a seed for each."""
         rng = np.random.default_rng((self.seed, epoch))
         rounds = -(-self.batch_size // self.samples)
         order = np.concatenate([rng.permutation(self.samples) for _ in range(rounds)])
-        seeds = rng.integers(2**31, size=len(order))
-        for batch in range(start, self.batches):
-            for place in range(batch * self.batch_size + self.first, batch * self.batch_size + self.first + self.share):
-                yield Draw(int(order[place]), int(seeds[place]))
+        return order, rng.integers(2**31, size=len(order))

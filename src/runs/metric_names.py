@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -34,6 +35,15 @@ def column_name(metric: str, method: Method = NETWORK) -> str:
 def metric_name(metric: str, method: Method = NETWORK, split: str = "val", class_: str | None = None) -> str:
     """Return the name of a metric: val/miou, val/miou_crf, val/iou/CLASS, val/iou_crf/CLASS."""
     return f"{split}/{column_name(metric, method)}" + (f"/{class_}" if class_ is not None else "")
+
+
+def validation_metrics(classes: Sequence[str], methods: Sequence[Method] = METHODS) -> list[str]:
+    """Return the names of all metrics that a validation logs during training."""
+    names = [metric_name("loss")]
+    for method in methods:
+        names += [metric_name(metric, method) for metric in ("miou", "pixel_accuracy", "mean_accuracy")]
+        names += [metric_name("iou", method, class_=class_) for class_ in classes]
+    return names
 
 
 def is_crf_metric(name: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,11 +21,12 @@ from src.errors import UserError
 from src.models.weights.pretrained import load_pretrained, load_trained, read_state
 from src.runs.checkpoint_files import newest_intact
 from src.runs.loggers import closed_wandb
-from src.runs.metric_names import CRF, metric_name
+from src.runs.metric_names import CRF, METHODS, NETWORK, is_crf_metric, metric_name, validation_metrics
 from src.runs.provenance import shareable_config
 from src.runs.record import write_json
 from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import exact_resume
+from src.training.lightning_state import get_callbacks
 from src.training.resuming import check_same_run, checkpoint_to_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
@@ -53,6 +57,7 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
+    check_monitors(config, segmenter.classes)
     load_initial_weights(segmenter, config)
     if config.compile:
         segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
@@ -65,6 +70,8 @@ def train(config: DictConfig) -> dict[str, float]:
 
     with explain_accidents(trainer):
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
+        if reason := describe_early_end(trainer):
+            log.info("%s", reason)
         load_best_weights(trainer, segmenter)
         metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
@@ -112,6 +119,49 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
     """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact."""
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
     return [*(instantiate(value) for value in chosen.values()), *exact_resume(config.seed)]
+
+
+def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
+    """Check that every metric which a callback monitors will be logged, and that its mode is the right one.
+
+    Lightning would find out at the first validation.
+
+    Raises:
+        UserError: if it will not be logged, or the mode is wrong.
+    """
+    has_crf = bool(config.crf and config.callbacks.get("crf"))
+    names = validation_metrics(classes, METHODS if has_crf else (NETWORK,))
+    for key, settings in config.callbacks.items():
+        monitor = settings.get("monitor") if settings else None
+        if monitor is None:
+            continue
+        if monitor not in names and is_crf_metric(monitor) and not has_crf:
+            raise UserError(f"callbacks.{key}.monitor={monitor}: needs a CRF; choose one, such as crf=deeplab")
+        if monitor not in names:
+            hint = difflib.get_close_matches(monitor, names, n=1)
+            raise UserError(
+                f"callbacks.{key}.monitor={monitor}: no such metric.{f' Did you mean {hint[0]}?' if hint else ''} "
+                f"A validation gives {', '.join(name for name in names if name.count('/') == 1)} and val/iou/CLASS"
+            )
+        best = "min" if monitor == metric_name("loss") else "max"
+        if settings.get("mode", best) != best:
+            raise UserError(
+                f"callbacks.{key}.mode={settings.mode}: the best {monitor} is the {best}imum; set mode={best}"
+            )
+
+
+def describe_early_end(trainer: Trainer) -> str:
+    """Return why training ended before its last step; empty if it did not."""
+    step = trainer.global_step
+    for callback in get_callbacks(trainer):
+        if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
+            return (
+                f"stopped early at step {step}: {callback.monitor} has not been better than "
+                f"{float(callback.best_score):.4f} for {callback.wait_count} validations"
+            )
+        if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0 and step < trainer.max_steps:
+            return f"trainer.max_time is over at step {step} of {trainer.max_steps}; go on with ckpt=last"
+    return ""
 
 
 def build_loggers(config: DictConfig) -> list[Logger]:

@@ -35,6 +35,24 @@ def get_batch_index(trainer: Trainer) -> int:
     return trainer.fit_loop.total_batch_idx
 
 
+def accumulate_across_epochs(trainer: Trainer) -> None:
+    """Make ``accumulate_grad_batches`` count the batches of the whole run.
+
+    Lightning counts those of an epoch, and steps on the last one, however few gradients have been accumulated.
+    """
+    loop, accumulate = trainer.fit_loop.epoch_loop, trainer.accumulate_grad_batches
+    make_zero_grad = loop.automatic_optimization._make_zero_grad_fn
+
+    def should_accumulate() -> bool:
+        return count_begun_batches(trainer) % accumulate != 0
+
+    def make_zero_grad_of_run(batch_index: int, optimizer: Any) -> Any:
+        return make_zero_grad(count_begun_batches(trainer) - 1, optimizer)
+
+    vars(loop)["_should_accumulate"] = should_accumulate
+    vars(loop.automatic_optimization)["_make_zero_grad_fn"] = make_zero_grad_of_run
+
+
 def set_logged_step(trainer: Trainer) -> None:
     """Make the loggers count optimiser steps.
 

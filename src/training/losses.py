@@ -33,14 +33,15 @@ class CrossEntropy(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
-        total = F.cross_entropy(
+        loss = F.cross_entropy(
             scores,
             label,
             ignore_index=VOID,
-            reduction="sum",
+            reduction="none",  # "sum" has no deterministic form on CUDA
             label_smoothing=self.label_smoothing,
         )
-        return total / mean_over_devices((label != VOID).sum()).clamp(min=1)
+        labelled = (label != VOID).sum()
+        return loss.sum() / (mean_over_devices(labelled) if self.training else labelled).clamp(min=1)
 
 
 class ClassBalancedCrossEntropy(nn.Module):
@@ -65,11 +66,15 @@ class ClassBalancedCrossEntropy(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
-        counts = mean_over_devices(torch.bincount(label[label != VOID], minlength=scores.shape[1]))
-        effective = (1 - self.beta ** (count_devices() * counts).clamp(min=1).double()) / (1 - self.beta)
+        counts = torch.bincount(label[label != VOID], minlength=scores.shape[1])
+        whole = counts  # of the batch on all devices
+        if self.training:
+            counts = mean_over_devices(counts)
+            whole = count_devices() * counts
+        effective = (1 - self.beta ** whole.clamp(min=1).double()) / (1 - self.beta)
         weight = (1 / effective).to(scores.dtype)
-        total = F.cross_entropy(scores, label, weight, ignore_index=VOID, reduction="sum")
-        return total / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
+        loss = F.cross_entropy(scores, label, weight, ignore_index=VOID, reduction="none")
+        return loss.sum() / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
 
 
 class OHEMCrossEntropy(nn.Module):
@@ -153,7 +158,8 @@ def count_devices() -> int:
 def mean_over_devices(count: Tensor) -> Tensor:
     """Return the count of positions in the whole batch, divided by the number of devices.
 
-    DDP averages the gradients of all devices, so void positions on one device must count on all of them.
+    DDP averages the gradients of all devices, so void positions on one device must count on all of them. All devices
+    have to call this, as they do in training but not in validation, where one can have more images than another.
     """
     if count_devices() == 1:
         return count

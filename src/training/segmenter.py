@@ -9,11 +9,14 @@ from jaxtyping import Float, Integer
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from src.drawing.tables import print_parameter_groups
 from src.errors import UserError
 from src.models import DeepLab, Inference
+from src.runs.metric_names import metric_name
 from src.training.datamodule import Batch
+from src.training.trainer import count_steps
 from src.training.validation import Validation, collect_metrics
 
 
@@ -37,6 +40,7 @@ class Segmenter(LightningModule):
     Attributes:
         inference: computes the scores of an image in validation.
         validation: the results of the last validation.
+        validation_loss: the mean loss of the images of the last validation.
     """
 
     CONFIGS = ("model", "loss", "optimizer", "scheduler")
@@ -62,6 +66,7 @@ class Segmenter(LightningModule):
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
         self.validation = Validation(self.classes)
+        self.validation_loss = MeanMetric()  # over images; Lightning's own mean is wrong for shares of unequal size
 
     def forward(self, image: Integer[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
         return self.model(image)
@@ -73,22 +78,25 @@ class Segmenter(LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
+        self.validation_loss.reset()
         self.validation.begin(self.device, self.trainer.strategy.reduce_boolean_decision)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Pass the score maps of a batch to ``validation``."""
+        """Pass the score maps of a batch to ``validation``, and count its loss."""
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
             raise UserError(
                 f"validation after {self.trainer.global_step} steps: the scores of {', '.join(batch['id'])} are "
                 "not finite (NaN or infinity): training diverged; lower optimizer.lr, or find where with debug=find_nan"
             )
+        self.validation_loss.update(self.loss(scores, batch["label"]))
         self.validation.add(batch, scores)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/miou``, ``val/iou/CLASS`` and the other metrics, with and without CRF."""
+        """Log ``val/loss``, ``val/miou``, ``val/iou/CLASS`` and the other metrics, with and without CRF."""
         if self.trainer.sanity_checking:
             return
+        self.log(metric_name("loss"), self.validation_loss.compute())
         for name, value in collect_metrics(self.validation.results, self.classes).items():
             self.log(name, value, prog_bar=name == "val/miou")
 
@@ -114,7 +122,7 @@ class Segmenter(LightningModule):
         """
         if "total_iters" not in self.scheduler_config:
             return None
-        length = self.scheduler_config["total_iters"] or self.trainer.estimated_stepping_batches
+        length = self.scheduler_config["total_iters"] or count_steps(self.trainer)
         if length == float("inf"):
             raise UserError("the learning rate cannot decay over a run without end (trainer.max_steps=-1): set "
                             "trainer.max_steps, trainer.max_epochs or scheduler.total_iters")  # fmt: skip

@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def build_trainer(config: DictConfig, **options: Any) -> Trainer:
-    """Return the Trainer of a config of conf/trainer; ``precision=auto`` is resolved here.
+    """Return the Trainer of a config of conf/trainer.
+
+    ``precision=auto`` is resolved here, and ``val_check_interval`` counts steps of the optimiser.
 
     Args:
         config: of the trainer.
@@ -36,13 +38,33 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
         raise UserError(
             "trainer.sync_batchnorm=true: torch supports it on GPUs only; set it to false, or choose trainer=ddp_cpu"
         )
+    if settings.get("use_distributed_sampler"):
+        raise UserError("trainer.use_distributed_sampler=true: leave it false; the loaders share out the samples")
+    if settings.get("check_val_every_n_epoch"):
+        if not isinstance(settings.get("val_check_interval"), float):
+            settings["val_check_interval"] = 1.0  # of the epoch
+    elif isinstance(interval := settings.get("val_check_interval"), int):
+        settings["val_check_interval"] = interval * settings.get(
+            "accumulate_grad_batches", 1
+        )  # Lightning's are batches
     if settings.setdefault("precision", "auto") == "auto":
         settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
         log.info("precision: %s (%s)", settings["precision"], reason)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hide its start-up lines, which repeat ours
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
+    # Loggers count the steps of the run here, not those of an epoch.
+    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
     # The metrics add up their counts over all processes before they are logged.
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
     plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
     callbacks = [*options.pop("callbacks", []), WorkerNames()]
-    return instantiate(settings, **options, callbacks=callbacks, plugins=plugins)
+    return instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+
+
+def count_steps(trainer: Trainer) -> float:
+    """Return the number of optimiser steps of the whole run; infinity if it has no end."""
+    steps = trainer.estimated_stepping_batches  # rounds up in every epoch
+    if not trainer.max_epochs or trainer.max_epochs == -1:
+        return steps
+    batches = trainer.max_epochs * trainer.num_training_batches
+    return min(steps, max(batches // trainer.accumulate_grad_batches, trainer.min_steps or 0))

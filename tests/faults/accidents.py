@@ -20,18 +20,30 @@ class At(Callback):
     """Something happens after an iteration, the first time that it is reached.
 
     Args:
-        what: name of one of the methods below.
+        what: name of one of the methods below, or "send SIGNAL" with "to group" or "to worker" behind it.
         step: iterations behind it.
         path: a file or pipe for what it has to say.
     """
 
     def __init__(self, what: str, step: int, path: str | None = None) -> None:
-        self.what = getattr(self, what)
+        verb, *self.words = what.split()
+        self.what = getattr(self, verb)
         self.step, self.path = step, path
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if trainer.global_step == self.step:
             self.what(trainer, module)
+
+    def send(self, trainer: Trainer, module: LightningModule) -> None:
+        """Send a signal to this process, to all of its group, or to a data worker."""
+        number, target = signal.Signals[self.words[0]], self.words[-1]
+        if target == "group":
+            os.killpg(0, number)
+        elif target == "worker":
+            loader: Any = trainer.train_dataloader
+            os.kill(loader._iterator._workers[0].pid, number)
+        else:
+            os.kill(os.getpid(), number)
 
     def kill(self, *_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -170,4 +182,4 @@ def queued_again() -> None:
 
 def happening(what: str, step: int, path: Path | None = None) -> str:
     """The override that adds ``At``."""
-    return f"+callbacks.accident={{_target_:tests.faults.accidents.At,what:{what},step:{step},path:{path or 'null'}}}"
+    return f"+callbacks.accident={{_target_:tests.faults.accidents.At,what:'{what}',step:{step},path:{path or 'null'}}}"

@@ -122,6 +122,28 @@ def test_checkpoints_hold_counts_that_can_be_corrected(watched: tuple[L.Trainer,
         assert (found["due"], found["not due"]) == (True, False), CHANGED + "mark_validation"
 
 
+def test_gradients_can_be_accumulated_over_epochs() -> None:
+    """Steps of three batches each, in epochs of four: Lightning would also step on each epoch's last."""
+    steps: list[int] = []
+    gradients: list[float] = []
+
+    class Steps(L.Callback):
+        def on_fit_start(self, trainer, module) -> None:
+            state.accumulate_across_epochs(trainer)
+
+        def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
+            steps.append(state.count_begun_batches(trainer))
+            gradients.append(float(module.layer.bias.grad))
+
+    trainer = L.Trainer(
+        max_steps=3, accelerator="cpu", logger=False, callbacks=[Steps()], enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, accumulate_grad_batches=3, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(Tiny(), DataLoader([torch.ones(1) for _ in range(BATCHES)]))
+    assert steps == [3, 6, 9], CHANGED + "accumulate_across_epochs"
+    assert gradients == pytest.approx([1, 1, 1]), CHANGED + "accumulate_across_epochs"  # three thirds each
+
+
 def test_a_run_without_steps_to_go_can_be_given_one(watched: tuple[L.Trainer, Watch]) -> None:
     trainer, _ = watched
     state.set_last_step(trainer, STEPS + 1)

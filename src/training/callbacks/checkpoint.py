@@ -6,11 +6,19 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from src.runs.metric_names import is_crf_metric
 from src.training.resuming import copy_best_checkpoint
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, which also keeps the best checkpoint if the run is resumed in another folder."""
+    """Lightning's ModelCheckpoint, which also keeps the best checkpoint if the run is resumed in another folder.
+
+    If it monitors a metric of the CRF, a validation without CRF is left out.
+    """
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.monitor is None or not is_crf_metric(self.monitor) or self.monitor in trainer.callback_metrics:
+            super().on_validation_end(trainer, module)
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.monitor is not None and trainer.is_global_zero and trainer.ckpt_path and self.dirpath is not None:

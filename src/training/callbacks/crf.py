@@ -64,7 +64,7 @@ class CRFRefinement(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
-        due = not trainer.training or self.validations % self.every_n_validations == 0
+        due = trainer.state.fn != "fit" or self.validations % self.every_n_validations == 0
         module.validation.refinement = self if due and not trainer.sanity_checking else None
         self.validations += trainer.state.fn == "fit" and not trainer.sanity_checking
         self.submitted = 0

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from src.runs.metric_names import METHODS, metric_name
+from src.training.trainer import count_steps
 
 
 class StepProgress(ProgressBar):
@@ -73,7 +74,7 @@ class StepProgress(ProgressBar):
             self.bar = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.start("training", trainer.estimated_stepping_batches, trainer.global_step)
+        self.start("training", count_steps(trainer), trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         loss = trainer.callback_metrics.get("train/loss")

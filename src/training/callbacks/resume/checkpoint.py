@@ -43,6 +43,7 @@ class ResumeCheckpoint(Callback):
         self.moment = ""  # when the checkpoint is being written, if Lightning's counters need a correction then
         self.stop_signal: int | None = None  # the signal that asked to stop
         self.is_validating = False
+        self.resumed_step: int | None = None  # of the checkpoint that the run resumes from
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.trainer = trainer
@@ -105,6 +106,17 @@ class ResumeCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.stop_if_asked(trainer)  # after the last validation, which has written its checkpoint
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.resumed_step = checkpoint["global_step"]
+        for key in [key for key in checkpoint["callbacks"] if key.startswith("Timer")]:
+            del checkpoint["callbacks"][key]  # trainer.max_time is the time of one process, not of the whole run
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.global_step == self.resumed_step:
+            log.info(
+                "ckpt=%s: all of its %d steps are done; nothing is left to train", trainer.ckpt_path, self.resumed_step
+            )
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != "fit":

@@ -1,16 +1,25 @@
-"""Save and restore accumulated gradients."""
+"""Accumulate gradients over the ends of epochs, and save and restore them."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from src.training.lightning_state import accumulate_across_epochs
+
 
 class AccumulatedGradients(Callback):
-    """Saves the gradients that ``trainer.accumulate_grad_batches`` has accumulated when a checkpoint is written."""
+    """Makes every step have the gradients of ``trainer.accumulate_grad_batches`` batches, over epochs and resumes.
+
+    A checkpoint gets the gradients that have been accumulated when it is written.
+    """
 
     def __init__(self) -> None:
         self.gradients: dict[str, Tensor] = {}  # of the checkpoint that the run resumes from
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.accumulate_grad_batches > 1:
+            accumulate_across_epochs(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit" and trainer.accumulate_grad_batches > 1:

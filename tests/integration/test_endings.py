@@ -1,0 +1,98 @@
+"""How a training ends: early, out of time, by a signal; and what it refuses to begin with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.commands import run_command
+from tests.faults.accidents import happening
+from tests.faults.commands import curve, runs
+from tests.trainings import SMALL
+
+LONG = ("crf=none", "trainer.max_steps=5000", "trainer.val_check_interval=5000")
+
+
+def train(folder: Path, *overrides: str, status: int = 0) -> str:
+    """Return what a training printed."""
+    done = run_command("train", *SMALL, f"paths.log_dir={folder}", *overrides)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    assert "Traceback" not in output
+    return output
+
+
+def test_early_stopping_says_when_and_why(tmp_path: Path) -> None:
+    """Without learning rate and with a margin no validation can reach, patience is over after the third."""
+    stopping = (
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=2",
+        "callbacks.early_stopping.min_delta=1",
+    )
+    output = train(tmp_path, *stopping, "crf=none", "trainer.max_steps=20", "trainer.val_check_interval=2")
+    assert re.search(r"stopped early at step 6: val/miou has not been better than 0\.\d+ for 2 validations", output)
+
+
+def test_time_is_that_of_one_process(tmp_path: Path) -> None:
+    """A job that is short of time goes on with the same command, and gets somewhere."""
+    limit = "trainer.max_time={seconds: 0.001}"
+    assert "trainer.max_time is over at step 1 of 5000" in train(tmp_path, *LONG, limit)
+    assert "trainer.max_time is over at step 2 of 5000" in train(tmp_path, *LONG, limit, "ckpt=last")
+
+
+def test_a_finished_run_says_that_nothing_is_left(tmp_path: Path) -> None:
+    train(tmp_path, "crf=none", "trainer.max_steps=1")
+    assert "all of its 1 steps are done; nothing is left to train" in train(
+        tmp_path, "crf=none", "trainer.max_steps=1", "ckpt=last"
+    )
+
+
+def test_only_every_second_validation_has_the_crf_and_the_best_is_of_those(tmp_path: Path) -> None:
+    every = ("callbacks.crf.every_n_validations=2", "callbacks.best.monitor=val/miou_crf")
+    train(tmp_path, *every, "trainer.max_steps=3", "trainer.val_check_interval=1", "logger=csv")
+    figures = curve(runs(tmp_path))
+    assert {step for step, name, _ in figures if name == "val/miou"} == {
+        "0",
+        "1",
+        "2",
+        "3",
+    }  # 3: of the best, at the end
+    assert {step for step, name, _ in figures if name == "val/miou_crf"} == {"0", "2", "3"}
+
+
+@pytest.mark.parametrize("kind", ["INT", "HUP", "USR1"])  # TERM: tests/integration/test_faults.py
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint(tmp_path: Path, kind: str) -> None:
+    numbers = {"INT": 2, "HUP": 1, "USR1": 10}
+    output = train(tmp_path, *LONG, happening(f"send SIG{kind}", 2), status=128 + numbers[kind])
+    (last,) = tmp_path.rglob("last.ckpt")
+    assert f"SIG{kind} at step 2; resume with ckpt={last}" in output
+
+
+def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
+    output = train(tmp_path, *LONG, "data.num_workers=2", happening("send SIGTERM to group", 2), status=143)
+    assert "SIGTERM at step 2; resume with" in output
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (("callbacks.best.monitor=val/los",), "callbacks.best.monitor=val/los: no such metric. Did you mean val/loss?"),
+        (("callbacks.best.monitor=val/miou_crf", "crf=none"), "callbacks.best.monitor=val/miou_crf: needs a CRF"),
+        (
+            ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss"),
+            "callbacks.early_stopping.mode=max: the best val/loss is the minimum; set mode=min",
+        ),
+        (("trainer.accumulate_grad_batches=0",), "trainer.accumulate_grad_batches takes a whole number, 1 or more"),
+        (("trainer.max_time=soon",), "trainer.max_time takes DD:HH:MM:SS"),
+        (("trainer.gradient_clip_algorithm=foo",), "gradient_clip_algorithm` foo is invalid"),
+        (("trainer.strategy=foo",), "invalid strategy name"),
+        (("trainer.use_distributed_sampler=true",), "trainer.use_distributed_sampler=true: leave it false"),
+        (("trainer.logger=false",), "Did you mean the group logger=csv|"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_training(tmp_path: Path, overrides: tuple[str, ...], line: str) -> None:
+    output = train(tmp_path, *overrides, status=2)
+    assert line in output
+    assert "Parameter groups" not in output
