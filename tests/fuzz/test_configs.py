@@ -163,6 +163,7 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ("tune_crf", "~search", "refine: no such key with ~search."),
     ],
 )
+@pytest.mark.usefixtures("defaults_composed_once")
 def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_files: Path) -> None:
     with pytest.raises(UserError) as refusal:
         compose(command, *own(command, given_files, [odd]), odd, output_dir=given_files / "run")

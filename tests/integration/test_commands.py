@@ -100,6 +100,7 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("train", "init_from=/nowhere/best.ckpt", "init_from=/nowhere/best.ckpt: no such file; give the checkpoint"),
     ],
 )
+@pytest.mark.usefixtures("defaults_composed_once")
 def test_slips_of_the_hand_are_named(command, override, said, tmp_path):
     with pytest.raises(UserError) as refusal:
         compose(command, override, f"paths.log_dir={tmp_path}", output_dir=tmp_path / "run")

@@ -134,11 +134,11 @@ def test_seed_zero_repeats_and_seed_one_differs(run, tmp_path):
 
 
 def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
-    jobs = ["head=vanilla,largefov_r4,largefov", "crf=none", "logger=[csv,tensorboard,wandb]"]
+    jobs = ["head=vanilla,largefov_r4", "crf=none", "logger=[csv,tensorboard,wandb]"]
     runs = train(tmp_path, *jobs, multirun=True)
-    assert len(runs) == 3
+    assert len(runs) == 2
     heads = [yaml.safe_load((run / "config.yaml").read_text())["head"] for run in runs]
-    assert [(head["kernel"], head["rate"]) for head in heads] == [(4, 4), (3, 4), (3, 12)]
+    assert [(head["kernel"], head["rate"]) for head in heads] == [(4, 4), (3, 4)]
     for run in runs:
         assert "val/miou_crf" not in json.loads((run / "metrics.json").read_text())
         assert list((run / "wandb").glob("offline-run-*/*.wandb"))
