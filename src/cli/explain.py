@@ -42,7 +42,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         if "=" not in error.override:
             return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
         reason = one_line(text.split("See https")[0])
-        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: 'KEY=\"VALUE\"'"
+        hint = f"quote odd values: {quote_value(error.override)}"
+        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); {hint}"
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper"):
@@ -59,6 +60,16 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
         return no_such_key(key_of(match[1]), name, overrides) or several
     return one_line(text)
+
+
+def quote_value(override: str) -> str:
+    """Return an override as a shell and Hydra take it, with its value in quotes, or each value of a plain list."""
+    key, _, value = override.partition("=")
+    if re.search(r"['\"\\{]|\[.*\[", value):  # quoted in part, or nested
+        return "'KEY=\"VALUE\"'"
+    if value.startswith("[") and value.endswith("]"):
+        return f"""'{key}=[{",".join(f'"{part.strip()}"' for part in value[1:-1].split(","))}]'"""
+    return f"""'{key}="{value}"'"""
 
 
 def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:

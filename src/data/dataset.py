@@ -1,5 +1,6 @@
 """What a sample is, and what every dataset gives."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -72,9 +73,12 @@ def check_classes(classes: Any) -> tuple[str, ...]:
         raise DatasetError(f"classes=[...] has {len(classes)} names; a label map holds {MAX_CLASSES} at most")
     names = list(classes)
     for index, name in enumerate(names):
-        place = f"classes=[...]: name {index} is {name!r}"
+        shown = json.dumps(name, ensure_ascii=False, default=str)
+        place = f"classes=[...]: name {index} is {shown}"
         if not isinstance(name, str):
-            raise DatasetError(f"{place}, which is no text; quote it: 'classes=[\"{name}\",...]'")
+            raise DatasetError(
+                f"{place}, which is no text; quote it: 'classes=[\"{json.dumps(name, default=str)}\",...]'"
+            )
         if not name.strip() or not name.isprintable():
             raise DatasetError(f"{place}; a name must be a text that can be printed in one line")
         if name in names[:index]:

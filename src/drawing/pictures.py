@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from src.drawing.fonts import load_font
 from src.labels import LabelMap
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
 VOID_COLOUR = (255, 255, 255)
 PAPER, INK = (250, 250, 250), (30, 30, 30)
-MARGIN, LINE = 8, 20
+MARGIN, LINE, FONT_SIZE = 8, 20, 13
 
 
 def colourise(label: LabelMap, palette: UInt8[np.ndarray, "classes 3"]) -> UInt8[np.ndarray, "height width 3"]:
@@ -58,41 +59,38 @@ def comparison_sheet(
         rows: caption of each row, and its pictures by title; all rows have the same titles.
         classes, palette: for the legend.
     """
-    font = ImageFont.load_default(13)
     titles = list(rows[0][1])
     width = max(picture.shape[1] for _, pictures in rows for picture in pictures.values())
     heights = [max(picture.shape[0] for picture in pictures.values()) for _, pictures in rows]
     sheet_width = MARGIN + len(titles) * (width + MARGIN)
-    legend = legend_lines(classes, font, sheet_width - 2 * MARGIN)
+    legend = legend_lines(classes, sheet_width - 2 * MARGIN)
     height = LINE + MARGIN + sum(h + LINE for h in heights) + MARGIN + len(legend) * LINE + MARGIN
     sheet = Image.new("RGB", (sheet_width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
 
     for column, title in enumerate(titles):
-        draw.text((MARGIN + column * (width + MARGIN), MARGIN), title, INK, font)
+        draw.text((MARGIN + column * (width + MARGIN), MARGIN), title, INK, load_font(title, FONT_SIZE))
     y = LINE + MARGIN
     for (caption, pictures), row_height in zip(rows, heights, strict=True):
         for column, picture in enumerate(pictures.values()):
             sheet.paste(Image.fromarray(picture), (MARGIN + column * (width + MARGIN), y))
-        draw.text((MARGIN, y + row_height + 2), caption, INK, font)
+        draw.text((MARGIN, y + row_height + 2), caption, INK, load_font(caption, FONT_SIZE))
         y += row_height + LINE
     y += MARGIN
     for line in legend:
         for x, index in line:
             draw.rectangle((MARGIN + x, y + 3, MARGIN + x + 12, y + 15), tuple(map(int, palette[index])), INK)
-            draw.text((MARGIN + x + 18, y + 1), classes[index], INK, font)
+            draw.text((MARGIN + x + 18, y + 1), classes[index], INK, load_font(classes[index], FONT_SIZE))
         y += LINE
     return sheet
 
 
-def legend_lines(
-    classes: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
-) -> list[list[tuple[float, int]]]:
+def legend_lines(classes: Sequence[str], width: float) -> list[list[tuple[float, int]]]:
     """Return the legend's lines as lists of (x in pixels, class index), wrapped at ``width``."""
     lines: list[list[tuple[float, int]]] = [[]]
     x = 0.0
     for index, name in enumerate(classes):
-        needed = 18 + font.getlength(name) + 16
+        needed = 18 + load_font(name, FONT_SIZE).getlength(name) + 16
         if lines[-1] and x + needed > width:
             lines.append([])
             x = 0.0

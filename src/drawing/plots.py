@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Integer
 
+from src.drawing.fonts import find_font_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -41,6 +43,7 @@ def plot_confusion(
 ) -> Figure:
     """Return a plot of how the pixels of each true class (row) were predicted (column), in %; grey if absent."""
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
 
     pixels = confusion.sum(1, keepdims=True)
     share = np.divide(100.0 * confusion, pixels, out=np.full(confusion.shape, np.nan), where=pixels > 0)
@@ -52,6 +55,10 @@ def plot_confusion(
     ticks = np.arange(len(classes))
     axes.set_xticks(ticks, classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
     axes.set_yticks(ticks, classes, fontsize=9)
+    for label, name in zip([*axes.get_xticklabels(), *axes.get_yticklabels()], [*classes, *classes], strict=True):
+        label.set_parse_math(False)  # a name may hold dollar signs
+        if not name.isascii():
+            label.set_fontproperties(FontProperties(fname=str(find_font_file(name)), size=9))
     axes.set_xlabel("predicted")
     axes.set_ylabel("truth")
     axes.set_title(title, fontsize=11)

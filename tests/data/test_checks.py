@@ -118,12 +118,12 @@ def test_a_split_that_nobody_may_see_is_no_fault(tmp_path: Path) -> None:
         (5, r"^classes=5: must be a list of names"),
         ({"cat": 1}, r"^classes=\{'cat': 1\}: must be a list of names"),
         ([0, 1], r"""^classes=\[...\]: name 0 is 0, which is no text; quote it: 'classes=\["0",...\]'"""),
-        (["a", None, True], r"name 1 is None, which is no text"),
-        (["a", True], r"name 1 is True, which is no text"),
-        (["a", ""], r"name 1 is ''; a name must be a text that can be printed in one line"),
-        (["a", "  "], r"name 1 is '  '; a name must"),
-        (["a", "b\nc"], r"name 1 is 'b\\nc'; a name must"),
-        (["a", "b", "a"], r"name 2 is 'a', and so is name 0; every class needs a name of its own"),
+        (["a", None, True], r"name 1 is null, which is no text"),
+        (["a", True], r"name 1 is true, which is no text"),
+        (["a", ""], r'name 1 is ""; a name must be a text that can be printed in one line'),
+        (["a", "  "], r'name 1 is "  "; a name must'),
+        (["a", "b\nc"], r'name 1 is "b\\nc"; a name must'),
+        (["a", "b", "a"], r'name 2 is "a", and so is name 0; every class needs a name of its own'),
     ],
 )
 def test_names_of_classes_are_different_texts(write: Write, tmp_path: Path, classes: object, line: str) -> None:

@@ -1,0 +1,24 @@
+"""Hints that lead to something that works."""
+
+import shlex
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from src.cli.explain import quote_value
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("dataset.classes=[фон,кошка]", ["фон", "кошка"]),
+        ("dataset.classes=[背景, 猫 (大)]", ["背景", "猫 (大)"]),
+        ("dataset.root=/数据 集/plain", "/数据 集/plain"),
+        ("dataset.root=~/data", "~/data"),
+        ("input=photos(1)", "photos(1)"),
+    ],
+)
+def test_quoted_as_the_hint_says_an_override_means_what_was_meant(override: str, meant: object) -> None:
+    (argument,) = shlex.split(quote_value(override))
+    (parsed,) = OverridesParser.create().parse_overrides([argument])
+    assert (parsed.key_or_group, parsed.value()) == (override.partition("=")[0], meant)
