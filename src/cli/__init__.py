@@ -1,1 +1,1 @@
-"""The command line: compose a config, check it, run a recipe, explain what went wrong."""
+"""The command line: compose a config, check it, run a recipe, and explain errors."""

@@ -1,7 +1,7 @@
-"""Keys of the command line for the arguments that an error message names: "kernel=0" -> "head.kernel=0".
+"""Replace arguments in error messages by keys of the command line: "kernel=0" -> "head.kernel=0".
 
-Components know their arguments, not the config that they are built from. A node of the config raised an error if its
-``_target_`` is the class or function in whose call the error arose.
+A component knows its arguments, but not the config that it is built from. Its node in the config is the one whose
+``_target_`` is the class or function that raised the error.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import name_settings
 from src.system.nested import walk
 
-REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, which is the one to set
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference to another key, which is the one to set
 
 
 def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[str, str]:
     """Return the message with keys in place of arguments, and the key of the object that raised the error.
 
-    The key is empty where no object of the config raised the error.
+    The key is "" if no object of the config raised the error.
     """
-    content = OmegaConf.to_container(config)  # with its references: a node stands only where it can be set
+    content = OmegaConf.to_container(config)  # unresolved, so that each node has one key, the one to set
     found = [key_to_set(content, key) for key in raising_nodes(error, content)]
     keys: dict[str, str] = {}
     for key in found:
@@ -33,7 +33,7 @@ def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[s
 
 
 def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:
-    """Keys of the nodes whose objects raised the error, innermost first."""
+    """Yield the keys of the nodes whose objects raised the error, innermost first."""
     nodes = {key: node["_target_"] for key, node in walk(content) if isinstance(node, dict) and "_target_" in node}
     built = node_of_hydra(error, content, nodes)
     for package, name in callers(error):
@@ -45,9 +45,9 @@ def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:
 
 
 def node_of_hydra(error: BaseException, content: Any, nodes: Iterable[str]) -> str:
-    """The node that Hydra's message names, which is not always the innermost; "" for none.
+    """Return the key of the node that Hydra's message names, which is not always the innermost; "" for none.
 
-    Hydra counts from what it was given, which may be a part of the config.
+    Hydra's own key is relative to the part of the config that it was given.
     """
     if not (match := re.search(r"full_key: (\S+)", str(error))):
         return ""
@@ -56,13 +56,13 @@ def node_of_hydra(error: BaseException, content: Any, nodes: Iterable[str]) -> s
 
 
 def callers(error: BaseException) -> Iterator[tuple[str, str]]:
-    """(top package, name) of the functions that an error went through and of their first arguments' classes."""
+    """Yield (top package, name) of each function in an error's traceback, and of its first argument's class."""
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
     for one in reversed(chain):
         if call := re.match(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)", str(one)):
-            yield r"\w+", call[1]  # a call with wrong arguments never begins
+            yield r"\w+", call[1]  # a call with wrong arguments is not in the traceback
         for frame, _ in reversed(list(walk_tb(one.__traceback__))):
             code = frame.f_code
             yield frame.f_globals.get("__name__", "").partition(".")[0], re.escape(code.co_name)
@@ -72,7 +72,7 @@ def callers(error: BaseException) -> Iterator[tuple[str, str]]:
 
 
 def argument_keys(content: Any, key: str) -> dict[str, str]:
-    """The keys that set the arguments of a node, and those of its parts where it has no argument of that name."""
+    """Return the key of each argument of a node, and of each argument of its parts that it does not have itself."""
     node = select(content, key)
     if not isinstance(node, dict):
         return {}
@@ -84,7 +84,7 @@ def argument_keys(content: Any, key: str) -> dict[str, str]:
 
 
 def key_to_set(content: Any, key: str) -> str:
-    """The key that decides what stands at a key: model.head.kernel -> head.kernel, since model.head is ${head}."""
+    """Return the key that sets the value at a key: model.head.kernel -> head.kernel, since model.head is ${head}."""
     parts = key.split(".")
     for depth in range(1, len(parts) + 1):
         if reference := REFERENCE.fullmatch(str(select(content, ".".join(parts[:depth])))):
@@ -93,7 +93,7 @@ def key_to_set(content: Any, key: str) -> str:
 
 
 def select(content: Any, key: str) -> Any:
-    """What stands at a dotted key of nested mappings and lists; None where nothing does."""
+    """Return the value at a dotted key of nested mappings and lists; None if there is none."""
     for part in key.split("."):
         if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
             content = content[int(part)]

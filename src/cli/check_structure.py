@@ -1,4 +1,4 @@
-"""What the default config is made of, and overrides that would take away what the commands are built on."""
+"""Check that overrides set existing keys, and keep the parts of the config that a command needs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from src.cli.conf_folder import CONF, conf_folders
 from src.cli.help_page import choices
 from src.errors import UserError
 
-OPTIONAL = re.compile(r"logger|(callbacks|logger)\.\w+")  # what a command can do without
+OPTIONAL = re.compile(r"logger|(callbacks|logger)\.\w+")  # parts that a command can do without
 
 
 def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse overrides that set nothing of their own, or remove what says which object to build.
+    """Check that every override sets a key of its own, and that none removes an object which the command builds.
 
     Args:
-        defaults: the config without the overrides, but for the choices of groups.
+        config: the composed config.
+        defaults: the config with the choices of groups, but with no other override.
+        overrides: of the command line.
 
     Raises:
-        UserError: naming the override and what to write instead.
+        UserError: naming the override, and what to write instead.
     """
     content = OmegaConf.to_container(defaults)
     for override in overrides:
@@ -49,7 +51,7 @@ def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequenc
 
 
 def misplaced(key: str, defaults: Any) -> str:
-    """Why nothing can be set at a key: it lies below a reference or a plain value; "" where it can be set."""
+    """Return why a key cannot be set, as it lies below a reference or a plain value; "" if it can be set."""
     node, parts = defaults, key.split(".")
     for depth, part in enumerate(parts[:-1], 1):
         if part not in node:
@@ -60,20 +62,21 @@ def misplaced(key: str, defaults: Any) -> str:
         if isinstance(node, list):
             if parts[depth].isdecimal() and int(parts[depth]) < len(node):
                 return ""
-            return f"{above} is a list; its places are 0 to {len(node) - 1}"
+            return f"{above} is a list; its indices are 0 to {len(node) - 1}"
         if not isinstance(node, dict):
             return f"{above} is a value ({as_written(node)}) and has no keys"
     return ""
 
 
 def remedy(key: str, default: Any) -> str:
+    """Return what a key may be, for the end of a message."""
     if names := choices(key.rpartition(".")[2]):
         return f"; it may be {', '.join(names)}"
     return "" if isinstance(default, DictConfig) else f", such as {key}={as_written(default)}"
 
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
-    """The config with the choices of groups among the overrides, and with none of the values."""
+    """Return the config with those overrides that choose from groups, and without those that set values."""
     groups = [o for o in overrides if is_group(key_of(o)) and "=" in o]
     if GlobalHydra.instance().is_initialized():
         return hydra.compose(name, groups)
@@ -82,12 +85,13 @@ def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def is_group(key: str) -> bool:
-    # Path.is_dir raises where a key is too long for a name
+    """Tell whether a key is a group of conf/."""
+    # Unlike Path.is_dir, this does not raise an error for a key that is too long for a file name.
     return any(os.path.isdir(folder / key) for folder in conf_folders())
 
 
 def key_of(override: str) -> str:
-    """What an override sets: "+head.rate=4" -> "head.rate"."""
+    """Return the key that an override sets: "+head.rate=4" -> "head.rate"."""
     return override.split("=")[0].lstrip("+~")
 
 

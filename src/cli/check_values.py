@@ -1,4 +1,4 @@
-"""Values of a composed config that cannot be meant, told before anything heavy is loaded."""
+"""Check the values of a composed config before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ from src.errors import UserError
 from src.runs.checkpoint_files import previous_path
 from src.system.nested import walk
 
-Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what fits in words
+Rule = tuple[Callable[[Any], bool], str]  # tells whether a value is valid; valid values in words
 
 
 def integer_between(low: int, high: float = math.inf) -> Rule:
+    """Return the rule for integers of a range, both ends included."""
     words = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number, {low} or more"
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high, words
 
 
 def or_null(rule: Rule) -> Rule:
+    """Return a rule that also allows null."""
     return lambda v: v is None or rule[0](v), f"null, or {rule[1]}"
 
 
 def or_auto(rule: Rule) -> Rule:
+    """Return a rule that also allows "auto"."""
     return lambda v: v == "auto" or rule[0](v), f"auto, or {rule[1]}"
 
 
 def is_number(value: Any) -> bool:
+    """Tell whether a value is a number; a bool is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_list(value: Any) -> bool:
-    """A list, or a mapping that does not say what to build."""
+    """Tell whether a value is a list, or a mapping that builds no object."""
     return isinstance(value, ListConfig) or (isinstance(value, DictConfig) and "_target_" not in value)
 
 
@@ -60,9 +64,10 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("trainer.max_epochs", "trainer.val_check_interval", "trainer.limit_val_batches"), (NoneType,)),
 }
 
-# What our own constructors check is not here: their errors come with the key, see src.cli.argument_keys. Here is
-# what Hydra reads as another type than it looks, what Lightning and torch stumble over late or in riddles, what is
-# built only once training runs, and the keys that belong to a command and to no object.
+# The project's own constructors check their arguments themselves, and src.cli.argument_keys adds the keys to their
+# messages. These rules are for values that Hydra reads as another type than they seem to have, values that Lightning
+# and PyTorch would reject late or with an unclear message, objects that are built only during training, and keys of
+# a command that belong to no object.
 RULES: dict[str, Rule] = {
     # Texts that may look like a number or a list
     **dict.fromkeys(("name", "ckpt", "init_from", "input", "output", "baseline"), or_null(TEXT)),
@@ -98,10 +103,10 @@ RULES: dict[str, Rule] = {
     "trainer.log_every_n_steps": COUNT,
     "trainer.num_sanity_val_steps": integer_between(-1),
     "scheduler.total_iters": or_null(POSITIVE),
-    # Numbers whose default is null, which says nothing of their type
+    # Numbers whose default is null, so that it does not show their type
     **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs", "trainer.check_val_every_n_epoch"), or_null(COUNT)),
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
-    # A command's own
+    # Keys of a command
     "num_workers": or_auto(COUNT),
     "workers": or_null(or_auto(COUNT)),
     "splits": (lambda v: isinstance(v, list) and bool(v) and all(s in SPLITS for s in v), "a list of train, val, test"),
@@ -113,13 +118,15 @@ RULES: dict[str, Rule] = {
 
 
 def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
-    """Compare the type of every override with its default's, all values with the rules, and look for checkpoints.
+    """Check the type of every override against its default, all values against the rules, and that checkpoints exist.
 
     Args:
-        defaults: the config without the overrides, but for the choices of groups.
+        config: the composed config.
+        defaults: the config with the choices of groups, but with no other override.
+        overrides: of the command line.
 
     Raises:
-        UserError: naming the key, the value and what may stand there.
+        UserError: naming the key, the value and the valid values.
     """
     for key in [key_of(override) for override in overrides if not override.startswith("~")]:
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
@@ -127,7 +134,7 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
             raise UserError(f"{key}={as_written(value)}: {key} {expected}")
     content: Any = OmegaConf.to_container(config, resolve=True)
     for key, value in walk(content):
-        if is_number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # nor nan
+        if is_number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # false for NaN too
             raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
         fits, words = TARGET if key.endswith("_target_") else RULES.get(key, (None, ""))
         if fits and not fits(value):
@@ -136,7 +143,7 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
 
 
 def expected_type(key: str, default: Any, value: Any) -> str:
-    """What a key takes, in words, where a value is of another type than the default; "" where it is of the same."""
+    """Return what a key takes, in words, if a value has another type than the default; "" if it has the same type."""
     if isinstance(value, OTHER_TYPES.get(key, ())):
         return ""
     if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
@@ -151,13 +158,13 @@ def expected_type(key: str, default: Any, value: Any) -> str:
 
 
 def check_checkpoints(content: dict[str, Any]) -> None:
-    """The files of ckpt= and init_from= exist, or the one before, which is kept beside each.
+    """Check that the files of ckpt and init_from exist; for ckpt, the previous version beside it is enough.
 
     Raises:
         UserError: naming the key and the file.
     """
     ckpt, init_from = content.get("ckpt"), content.get("init_from")
-    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a job that goes on with its own checkpoint
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a restarted job resumes from its own checkpoint
         return
     if ckpt and ckpt != "last" and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file()):
         raise UserError(f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, or last for the newest")

@@ -1,4 +1,4 @@
-"""What all commands share: compose the config, say what is wrong in one line, leave a record of the run."""
+"""Make commands: compose the config, check it, record the run, call its recipe, and report errors in one line."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from src.cli.explain import explain, explain_disk, explain_start, one_line
 from src.cli.help_page import help_page
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
-from src.cli.sweep import attempt
-from src.cli.sweep_results import summarised
+from src.cli.sweep import run_job
+from src.cli.sweep_results import summarize_multirun
 from src.errors import UserError
 from src.runs.folder import exclusive_folder, is_first_process
 from src.runs.provenance import save_record
@@ -39,19 +39,19 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
 
 def command(name: str, recipe: str) -> Callable[[], None]:
-    """Make a command that reads conf/NAME.yaml and the overrides of the command line, and runs a recipe.
+    """Return a command that reads conf/NAME.yaml and the overrides of the command line, and runs a recipe.
 
-    The recipe is imported once the config is known to be good, so that --help and a mistyped override answer at once.
-    Faults of the user (config, data, values) and of the disk (full, read-only) end in one line on standard error and
-    exit status 2. The full traceback is there for the asking: HYDRA_FULL_ERROR=1. In a multirun a failed job does not
-    end the others; see src.cli.sweep.
+    The recipe is imported after the config has been checked, so that --help and a mistyped override answer at once.
+    Errors of the user (config, data, values) and of the disk (full, read-only) are printed in one line on standard
+    error, with exit status 2; with HYDRA_FULL_ERROR=1 the traceback is printed. In a multirun, a failed job does not
+    stop the others; see src.cli.sweep.
 
     Args:
         name: of the command, as in ``python -m src.NAME``.
         recipe: "MODULE:FUNCTION"; the function takes the config.
     """
 
-    # Hydra is told to hand errors on instead of printing a page of its own; what the user asked for is kept here.
+    # run() below sets this variable, so that Hydra raises errors instead of printing them; keep the user's value.
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     begun = False
 
@@ -63,9 +63,9 @@ def command(name: str, recipe: str) -> Callable[[], None]:
             if full:
                 raise
             leave(explain(error, name, sys.argv[1:], config))
-        except BrokenPipeError:  # no fault of the disk; end_on_closed_output tells whose pipe it is
+        except BrokenPipeError:  # handled by end_on_closed_output
             raise
-        except (OSError, ValueError, TypeError) as error:  # logging makes a ValueError of a log that cannot be opened
+        except (OSError, ValueError, TypeError) as error:  # logging raises ValueError if the log cannot be opened
             line = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
             if full or not line:
                 raise
@@ -80,20 +80,20 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         use_newest_run(config)
         save_record(config)
         result = load_recipe(recipe)(config)
-        return result if isinstance(result, float) else None  # a figure, for sweepers that look for the best
+        return result if isinstance(result, float) else None  # the value that a sweeper maximises
 
     def job(config: DictConfig) -> Any:
         nonlocal begun
         begun = True
         folder = Path(HydraConfig.get().runtime.output_dir)
-        with handle_stop_signals():  # again here, since joblib runs jobs in processes of its own
+        with handle_stop_signals():  # also here, because joblib runs jobs in other processes
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 with exclusive_folder(folder):
-                    return attempt(config, work, functools.partial(described, name=name, config=config))
+                    return run_job(config, work, functools.partial(describe_error, name=name, config=config))
             with one_line_errors(config), exclusive_folder(folder):
                 return work(config)
 
-    job.__module__ = f"src.{name}"  # from which Hydra takes the job's name
+    job.__module__ = f"src.{name}"  # Hydra derives the job's name from it
 
     def run() -> None:
         if page := information(name, sys.argv[1:]):
@@ -103,28 +103,28 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         register_resolvers()
         register_search_path()
-        with handle_stop_signals(), explain_stop(), end_on_closed_output(), summarised(), one_line_errors():
+        with handle_stop_signals(), explain_stop(), end_on_closed_output(), summarize_multirun(), one_line_errors():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
     return run
 
 
 def information(name: str, arguments: Sequence[str]) -> str:
-    """Return what --version or --help prints; "" where neither is among the arguments."""
+    """Return what --version or --help prints; "" if neither is among the arguments."""
     if "--version" in arguments:
         return f"deeplab {__version__}"
     return help_page(name) if {"--help", "-h"} & set(arguments) else ""
 
 
 def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
-    """Import the function that "MODULE:FUNCTION" names."""
+    """Import and return the function that "MODULE:FUNCTION" names."""
     module, _, function = recipe.partition(":")
     return getattr(import_module(module), function)
 
 
 @contextmanager
 def explain_stop() -> Iterator[None]:
-    """Say which signal stopped the command, unless that has been said already."""
+    """Print which signal stopped the command, unless that has been printed already."""
     try:
         yield
     except Stopped as stop:
@@ -135,9 +135,9 @@ def explain_stop() -> Iterator[None]:
 
 @contextmanager
 def end_on_closed_output() -> Iterator[None]:
-    """Exit quietly when the reader of standard output has closed the pipe, as ``| head`` does.
+    """Exit silently when the reader of standard output has closed the pipe, as ``| head`` does.
 
-    The exit status is 141, that of a program which SIGPIPE ends. Other broken pipes, such as a worker's, are raised.
+    The exit status is 141, as after SIGPIPE. Errors of other pipes, such as a worker's, are raised.
     """
     try:
         try:
@@ -147,32 +147,32 @@ def end_on_closed_output() -> Iterator[None]:
     except BrokenPipeError:
         if not is_reader_gone():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
         sys.exit(141)
 
 
 def is_reader_gone() -> bool:
-    """Tell whether standard output is a pipe that nobody reads any more."""
+    """Tell whether standard output is a pipe whose reader has closed it."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def leave(message: str) -> NoReturn:
-    """Exit with a message in one line, whatever characters an override has brought into it."""
+    """Print an error message in one line and exit with status 2; characters that cannot be printed are escaped."""
     line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message)
     print(f"error: {line}", file=sys.stderr)
     sys.exit(2)
 
 
 def user_errors() -> tuple[type[BaseException], ...]:
-    """The faults of the user, Lightning's among them where it is loaded."""
+    """Return the exceptions that the user can correct, including Lightning's if Lightning is loaded."""
     lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
     return (*USER_ERRORS, lightning.MisconfigurationException) if lightning else USER_ERRORS
 
 
-def described(error: BaseException, name: str, config: DictConfig) -> str:
-    """One line for any error: what to mend where it is one of the user's, its type besides where it is not."""
+def describe_error(error: BaseException, name: str, config: DictConfig) -> str:
+    """Describe any error in one line: with the remedy if the user can correct it, otherwise with its type."""
     if isinstance(error, user_errors()):
         return explain(error, name, HydraConfig.get().overrides.task, config)
     return f"{type(error).__name__}: {one_line(str(error))}"

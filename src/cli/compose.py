@@ -1,4 +1,4 @@
-"""Commands from Python, in notebooks and scripts: the config that a command line would give."""
+"""Compose a command's config in Python, for notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         metrics = train(compose("train", "head=vanilla", "trainer.max_steps=100", output_dir="logs/mine"))
 
     Args:
-        output_dir: folder of the run; made where there is none.
+        command: such as "train".
+        overrides: as on the command line.
+        output_dir: folder of the run; it is created if necessary.
 
     Raises:
-        UserError: if an override sets nothing or a wrong value, or ckpt=last finds no run.
+        UserError: if an override names no key or has a wrong value, or ckpt=last finds no run.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,9 @@ def expand_paths(config: DictConfig) -> None:
 
 
 def use_newest_run(config: DictConfig) -> None:
-    """Put the newest run's best checkpoint where ``ckpt=last`` stands; training, which goes on from it, does so itself.
+    """Replace ``ckpt=last`` by the best checkpoint of the newest run, for all commands but train.
+
+    Training resumes from the last checkpoint instead, and finds it itself.
 
     Raises:
         UserError: if no run has a checkpoint.

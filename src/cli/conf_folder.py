@@ -1,18 +1,18 @@
-"""Where YAML is looked for: in the package's own conf/, then in ./conf."""
+"""The folders of YAML files: the package's conf/, then ./conf."""
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-INSTALLED = (PACKAGE / "conf").is_dir()  # pip install copies conf/ into the package; in a checkout it is beside src/
+INSTALLED = (PACKAGE / "conf").is_dir()  # pip install copies conf/ into the package; in a checkout it is next to src/
 CONF = PACKAGE / "conf" if INSTALLED else PACKAGE.parent / "conf"
-USER_CONF = Path.cwd() / "conf"  # of where the process starts; a job may change its folder (hydra.job.chdir)
+USER_CONF = Path.cwd() / "conf"  # read at the start, because a job may change the working directory (hydra.job.chdir)
 
 
 def conf_folders() -> list[Path]:
-    """Return the folders that hold YAML groups: the package's, whose files win, then ./conf where it is another."""
+    """Return the folders of YAML groups: the package's, whose files take precedence, then ./conf if there is one."""
     return [CONF, *([USER_CONF] if USER_CONF.is_dir() and not USER_CONF.samefile(CONF) else [])]
 
 
 def writable_conf() -> Path:
-    """Return the folder that takes YAML written by a command: conf/ of a checkout; ./conf for an installed package."""
+    """Return the folder that commands write YAML to: conf/ of a checkout, or ./conf for an installed package."""
     return USER_CONF if INSTALLED else CONF

@@ -1,4 +1,4 @@
-"""Errors of Hydra and of the disk in one line: what is wrong, where, and what to write instead."""
+"""Explain errors of Hydra, of the user and of the disk in one line: what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
 from src.errors import UserError
 from src.system.nested import walk
+from src.system.program import as_typed
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-FULL = "(HYDRA_FULL_ERROR=1 shows where)"
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+FULL = "(HYDRA_FULL_ERROR=1 prints the traceback)"
 
 
 def explain(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None = None) -> str:
@@ -31,7 +32,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
 
     Args:
         name: of the command.
-        config: of the job that failed; None where none was composed.
+        overrides: of the command line.
+        config: of the job that failed; None if the error arose before it was composed.
     """
     text = str(error)
     if isinstance(error, InstantiationException):
@@ -47,7 +49,7 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper"):
-            return f'{group}={choice} is not installed: pip install -e ".[sweep]"'
+            return f'{group}={choice} is not installed: pip install "deeplab-v1[sweep]"'
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
@@ -73,9 +75,12 @@ def quote_value(override: str) -> str:
 
 
 def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
-    """What stands where a key was looked for, under the groups that were chosen; nothing where it is there."""
+    """Return a line that says which keys there are instead of ``key``; "" if the key exists.
+
+    The keys are those of the config with the groups that the overrides choose.
+    """
     chosen = list(choices_among(overrides))
-    GlobalHydra.instance().clear()  # after an error it is of no more use
+    GlobalHydra.instance().clear()  # it is left over from the failed composition
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         defaults = hydra.compose(name, chosen, return_hydra_config=True)
     choice = defaults.hydra.runtime.choices.get(key.partition(".")[0])
@@ -84,7 +89,7 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     if fault := misplaced(key, OmegaConf.to_container(defaults)):
         return f"{key}: {fault}"
     parent, _, last = key.rpartition(".")
-    while not (siblings := keys_of(defaults, parent)) and parent:  # the slip is further up
+    while not (siblings := keys_of(defaults, parent)) and parent:  # the parent does not exist either
         parent, _, last = parent.rpartition(".")
     siblings += [] if "." in key else [group for group in groups(name) if group not in siblings]
     if last in siblings:
@@ -95,13 +100,13 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     hint = hint or closest(last, siblings)
     deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment") or o.startswith("~")]
     if not deciding and not hint and choice and "." in key:
-        deciding = [f"{key.partition('.')[0]}={choice}"]  # the default, which the user may not know of
+        deciding = [f"{key.partition('.')[0]}={choice}"]  # the default choice, which the user may not know
     under = f" with {' '.join(deciding)}" if deciding else ""
     return f"{key}: no such key{under}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
 
 
 def keys_named(word: str, config: DictConfig) -> str:
-    """Return a hint that names the keys below the top level which end in a word: lr -> optimizer.lr."""
+    """Return a hint that names keys below the top level whose last part ends in a word: lr -> optimizer.lr."""
     keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key]
     exact = [key for key in keys if key.rpartition(".")[2] == word]
     found = exact or [key for key in keys if key.endswith(f"_{word}")]
@@ -110,7 +115,10 @@ def keys_named(word: str, config: DictConfig) -> str:
 
 
 def choices_among(overrides: Sequence[str]) -> Iterator[str]:
-    """Those that choose what there is, or take a group away; of several choices [a,b] all, of a sweep the first."""
+    """Yield the overrides that make an existing choice of a group, or remove a group.
+
+    A list of choices, [a,b], is kept; of a sweep over choices, a,b, only the first is.
+    """
     for override in overrides:
         key, _, value = override.partition("=")
         if is_group(key_of(override)):
@@ -122,7 +130,10 @@ def choices_among(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def explain_instantiation(error: InstantiationException, config: DictConfig | None) -> str:
-    """The innermost cause, with the keys that it is about, or else after the key of what was to be built."""
+    """Return the innermost cause of a failed ``instantiate``, with keys in place of arguments.
+
+    If it names no argument, it follows the key of the object that was to be built.
+    """
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         cause = cause.__cause__
@@ -138,18 +149,18 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
 
 
 def explain_user_error(error: UserError, config: DictConfig | None) -> str:
-    """Its message, with the keys that it is about, and how to get a data set that is not there."""
+    """Return the message with keys in place of arguments; for a missing data set, also how to download it."""
     if config is None:
         return one_line(str(error))
     message, _ = name_keys(one_line(str(error)), error, config)
     dataset = HydraConfig.get().runtime.choices.get("dataset") if HydraConfig.initialized() else None
     if message.startswith("dataset.root=") and dataset in choices("release"):
-        return f"{message}, or get the data: python -m src.prepare dataset={dataset}"
+        return f"{message}, or get the data: {as_typed('prepare')} dataset={dataset}"
     return message
 
 
 def explain_reference(text: str, overrides: Sequence[str]) -> str:
-    """What a reference ${KEY} lacks, after the overrides that brought it or took away what it means."""
+    """Return why a reference ${KEY} has no value, after the overrides that contain it or remove its key."""
     missing = re.search(r"'([\w.]+)' not found", text)
     culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
     reason = one_line(text.split("full_key")[0]).removeprefix("KeyError raised while resolving interpolation: ")
@@ -158,9 +169,9 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
 
 
 def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:
-    """One line for what Hydra stumbles over before a job begins; nothing for what is no fault of the overrides.
+    """Describe an error that Hydra raises before a job begins in one line; "" if the overrides are not its cause.
 
-    It is a group's choice that is no text, a place in a list, or a setting of a sweep's launcher or sweeper.
+    The cause is a group's choice that is no text, the index of a list, or a setting of a sweep's launcher or sweeper.
     """
     understood = [key_of(o) for o in choices_among(overrides)]
     if wrong := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood and "(" not in o]:
@@ -173,15 +184,15 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:
-    """One line for a disk that is full or takes nothing; nothing for other errors.
+    """Describe an error of a disk that is full or read-only in one line; "" for other errors.
 
     Args:
-        begun: false while the run's folder and log are being made, when every error of the system is one of them.
+        begun: False while the run's folder and log are being created, when every ``OSError`` is one of them.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__
-    if cause is None or (begun and cause.errno not in DISK):
+    if cause is None or (begun and cause.errno not in DISK_ERRORS):
         return ""
     where = cause.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "paths.log_dir")
     remedy = "make room or choose" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
@@ -189,12 +200,13 @@ def explain_disk(error: BaseException, begun: bool) -> str:
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:
-    """What stands under a key; under none, at the top."""
+    """Return the sorted keys below a key, or at the top level for ""; none if it is no mapping."""
     node = OmegaConf.select(config, key) if key else config
     return sorted(map(str, node)) if isinstance(node, DictConfig) else []
 
 
 def closest(word: str, words: Iterable[str]) -> str:
+    """Return a hint that names the word which ``word`` may be a slip or the beginning of; "" if there is none."""
     words = list(words)
     longer = [other for other in words if len(word) > 2 and other.startswith(word)]
     found = longer if len(longer) == 1 else difflib.get_close_matches(word, words, n=1, cutoff=0.5)
@@ -202,7 +214,7 @@ def closest(word: str, words: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The last line of a worker's traceback, or all lines joined."""
+    """Return a message in one line: the last line of a worker's traceback, or else all lines joined."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if "Original Traceback" in text:
         return lines[-1].partition(": ")[2] or lines[-1]

@@ -1,4 +1,4 @@
-"""The page that --help prints: what a command does, its keys, its groups and their choices, as conf/ has them."""
+"""The page that --help prints: what a command does, its keys, its groups and their choices, all read from conf/."""
 
 import re
 import textwrap
@@ -6,27 +6,28 @@ import textwrap
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.conf_folder import CONF, conf_folders
+from src.system.program import as_typed
 
-KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # of the top level, with its comment
-
+KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # at the top level, with its comment
 
 MORE = """\
-More: --cfg job prints the whole config, --info defaults how it came about, -c job --resolve with all references
-filled in. HYDRA_FULL_ERROR=1 shows where an error comes from."""
+More: --cfg job prints the whole config, --cfg job --resolve the config with all references replaced by their values,
+and --info defaults the files that it is composed of. HYDRA_FULL_ERROR=1 prints the traceback of an error."""
 
 
 def help_page(name: str) -> str:
     """Return what ``python -m src.NAME --help`` prints.
 
-    Hydra would print it from a template too, but composes the config and lists every group of its own first: a second.
+    Hydra's own help takes a second longer, because it composes the config and lists all of Hydra's groups.
     """
     about = OmegaConf.load(CONF / f"{name}.yaml").hydra.help
-    usage = f"Usage: python -m src.{name} [GROUP=CHOICE ...] [KEY=VALUE ...]"
-    return "\n\n".join([f"{about.header}\n{usage}", *settings(name), about.footer, MORE])
+    usage = f"Usage: {as_typed(name)} [GROUP=CHOICE ...] [KEY=VALUE ...]"
+    examples = about.footer.replace(f"python -m src.{name}", as_typed(name))
+    return "\n\n".join([f"{about.header}\n{usage}", *settings(name), examples, MORE])
 
 
 def settings(name: str) -> list[str]:
-    """Return the titled lists of what conf/NAME.yaml lets a user set: its keys, then its groups."""
+    """Return two titled lists of what a user can set in conf/NAME.yaml: its keys, and its groups."""
     found = KEY.findall((CONF / f"{name}.yaml").read_text())
     keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in found]
     lines = [
@@ -38,11 +39,11 @@ def settings(name: str) -> list[str]:
 
 
 def groups(name: str) -> list[str]:
-    """What conf/NAME.yaml lets a user choose from."""
+    """Return the groups of conf/NAME.yaml, sorted."""
     entries = [entry for entry in OmegaConf.load(CONF / f"{name}.yaml").defaults if isinstance(entry, DictConfig)]
     return sorted({str(group).removeprefix("optional ") for entry in entries for group in entry} - {"hydra", "paths"})
 
 
 def choices(group: str) -> list[str]:
-    """Return the names of a group's YAML files, ./conf's among them; one that others only build on begins with _."""
+    """Return the choices of a group: the names of its YAML files, also in ./conf; files that begin with _ are bases."""
     return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("[!_]*.yaml")})

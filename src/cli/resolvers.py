@@ -1,4 +1,4 @@
-"""Functions that conf/ calls."""
+"""Functions that the YAML files in conf/ call."""
 
 import os
 import re
@@ -9,11 +9,11 @@ from src.system.files import expand_path
 
 
 def register_resolvers() -> None:
-    """Once in every process that composes a config."""
+    """Register the functions with OmegaConf; every process that composes a config has to call this."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("expand_path", lambda path: str(expand_path(path)), replace=True)
 
 
 def slug(overrides: str) -> str:
-    """Overrides as part of a folder's name: short, nothing in it that a shell or Hydra wants quoted, no home folder."""
+    """Return overrides as part of a folder's name: short, without special characters and without the home folder."""
     return re.sub(r"[^\w.+]+", "-", overrides.replace(os.path.expanduser("~/"), ""))[:100].strip("-") or "default"

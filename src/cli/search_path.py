@@ -1,4 +1,4 @@
-"""Hydra's search path: ./conf after the package's conf/."""
+"""Add ./conf to Hydra's search path, after the package's conf/."""
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
@@ -8,13 +8,14 @@ from src.cli.conf_folder import conf_folders
 
 
 class UserConf(SearchPathPlugin):
-    """Add ./conf, where there is one that is not the package's own."""
+    """A plugin of Hydra that adds ./conf, if it exists and is not the package's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append ./conf; Hydra calls this."""
         for folder in conf_folders()[1:]:
             search_path.append(provider="working directory", path=str(folder))
 
 
 def register_search_path() -> None:
-    """Tell Hydra about ./conf; to be called before a config is composed."""
+    """Register the plugin with Hydra; call this before a config is composed."""
     Plugins.instance().register(UserConf)

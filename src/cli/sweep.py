@@ -1,4 +1,4 @@
-"""The jobs of a multirun: one that fails does not stop the others, and one that is done is not done again."""
+"""Run the jobs of a multirun: a failed job does not stop the others, and a finished job is not repeated."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ from src.system.signals import Stopped
 
 log = logging.getLogger(__name__)
 
-RECORD = "status.json"  # in a job's folder: status (unfinished, done, failed), overrides, value, seconds, error
+RECORD = "status.json"  # in a job's folder; holds status (unfinished, done, failed), overrides, value, seconds, error
 
 
 class Sweep(Callback):
-    """Notes where a multirun puts its jobs, and brings our resolvers to the processes that a launcher starts."""
+    """A callback of Hydra that locks a multirun's folder and remembers its path.
+
+    Launchers pickle it. Unpickling calls the constructor, which registers the resolvers in the new process.
+    """
 
     folder: Path | None = None  # of the multirun in this process
-    lock = ExitStack()  # kept until the process ends
+    lock = ExitStack()  # held until the process ends
 
     def __init__(self) -> None:
         register_resolvers()
@@ -42,6 +45,7 @@ class Sweep(Callback):
         return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Lock the multirun's folder; exit with status 2 if another process has locked it."""
         folder = Path(config.hydra.sweep.dir)
         try:
             Sweep.lock.enter_context(exclusive_folder(folder))
@@ -51,11 +55,15 @@ class Sweep(Callback):
         Sweep.folder = folder
 
 
-def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Callable[[BaseException], str]) -> Any:
-    """One job: skipped where its folder says done, resumed where it has a checkpoint; None where it fails.
+def run_job(config: DictConfig, work: Callable[[DictConfig], Any], explain: Callable[[BaseException], str]) -> Any:
+    """Run one job and return its value; None if it fails.
+
+    A job that is done is skipped, and a training that was interrupted is resumed from its last checkpoint.
 
     Args:
-        explain: an error in one line, if it is one of the user's.
+        config: of the job.
+        work: runs the job and returns its value.
+        explain: describes an error in one line.
 
     Raises:
         UserError: if the folder holds another job.
@@ -66,16 +74,16 @@ def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
     if before["overrides"] != overrides:
         raise UserError(f"hydra.sweep.dir: {folder} holds the job {' '.join(before['overrides'])}; name another folder")
     if before["status"] == "done":
-        log.info("done already: %s", folder)
+        log.info("already done: %s", folder)
         return before["value"]
     record = {**before, "status": "unfinished", "error": ""}
     write_record(folder, record)
-    resume(config, folder)
+    use_last_checkpoint(config, folder)
     start = time.perf_counter()
     try:
         record["value"] = work(config)
         record["status"] = "done"
-    except Stopped:  # stops the sweep, too
+    except Stopped:  # stops the whole multirun
         raise
     except (Exception, SystemExit) as error:
         record |= {"status": "failed", "error": explain(error)}
@@ -87,38 +95,37 @@ def attempt(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
     return record["value"]
 
 
-def resume(config: DictConfig, folder: Path) -> None:
-    """Go on from the folder's last checkpoint, where a stopped training has left one.
+def use_last_checkpoint(config: DictConfig, folder: Path) -> None:
+    """Set ``ckpt`` to the last checkpoint in the folder, if an interrupted training has left one.
 
-    A job whose checkpoints are all damaged begins anew, says so and puts them aside.
+    If all checkpoints are damaged, rename them and log that the job begins again.
     """
     if "init_from" not in config or config.ckpt:
         return
 
     last = folder / "checkpoints" / "last.ckpt"
-    there = [
-        path for path in (last, previous_path(last)) if path.is_file()
-    ]  # only the latter after a kill between renames
-    if not there:
+    # A kill between two renames may leave the previous version only.
+    checkpoints = [path for path in (last, previous_path(last)) if path.is_file()]
+    if not checkpoints:
         return
     try:
         config.ckpt = str(newest_intact(last))
-        log.info("going on from %s", config.ckpt)
+        log.info("resuming from %s", config.ckpt)
     except UserError as error:
-        log.warning("%s; beginning anew", error)
-        for path in there:
+        log.warning("%s; beginning again", error)
+        for path in checkpoints:
             path.rename(path.with_name(f"damaged_{path.name}"))
 
 
 def free_memory() -> None:
-    """What a failed job holds, before the next one begins."""
+    """Free the memory of a finished or failed job."""
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
         sys.modules["torch"].cuda.empty_cache()
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """None where there is none, or a kill has cut it off."""
+    """Return the record in a job's folder; None if there is none, or if it is incomplete after a kill."""
     try:
         return json.loads((folder / RECORD).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -126,4 +133,5 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write a job's record."""
     write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")

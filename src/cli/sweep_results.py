@@ -1,4 +1,4 @@
-"""What a multirun leaves behind: a table and results.csv."""
+"""Summarize a multirun in a table and results.csv."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from src.system.files import replacing
 
 
 @contextmanager
-def summarised() -> Iterator[None]:
-    """After a multirun, however it ended: the table and results.csv; exit status 1 if a job is not done."""
+def summarize_multirun() -> Iterator[None]:
+    """Print and write the results of a multirun after the block, however it ends; exit with 1 if a job is not done."""
     try:
         yield
     finally:
-        rows = results(Sweep.folder) if Sweep.folder and Sweep.folder.is_dir() else []
+        rows = collect_results(Sweep.folder) if Sweep.folder and Sweep.folder.is_dir() else []
         if rows and Sweep.folder:
             write_results(Sweep.folder / "results.csv", rows)
             print_sweep(Sweep.folder, rows)
@@ -33,8 +33,8 @@ def summarised() -> Iterator[None]:
         sys.exit(1)
 
 
-def results(folder: Path) -> list[dict[str, Any]]:
-    """A row for each job, in their order."""
+def collect_results(folder: Path) -> list[dict[str, Any]]:
+    """Return a row of results for each job, in their order."""
     rows = []
     for path in sorted(folder.glob(f"*/{RECORD}"), key=lambda path: int(path.parent.name.partition("_")[0])):
         record = read_record(path.parent) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
@@ -47,6 +47,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows as CSV."""
     with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -54,8 +55,7 @@ def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """What tells the jobs apart, how they ended, what they reached."""
-
+    """Print for each job the overrides in which it differs, its status and its results."""
     common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
     table = Table(
         title=f"{sum(row['status'] == 'done' for row in rows)} of {len(rows)} jobs done", title_justify="left"
@@ -79,5 +79,7 @@ def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
     console.print(f"{folder}/\n  results.csv", highlight=False, soft_wrap=True, markup=False)
     if any(row["status"] != "done" for row in rows):
         console.print(
-            f"the same command with hydra.sweep.dir={folder} does what is not done", soft_wrap=True, markup=False
+            f"run the same command with hydra.sweep.dir={folder} to run the jobs that are not done",
+            soft_wrap=True,
+            markup=False,
         )

@@ -29,7 +29,7 @@ def report(config: DictConfig) -> Path:
 
     runs = [run for run in map(read_run, find_run_folders(config.runs)) if run.config.get("command", "") in COMMANDS]
     if not runs:
-        raise UserError(f"runs={config.runs}: holds no runs of python -m src.train or src.evaluate")
+        raise UserError(f"runs={config.runs}: holds no runs of train or evaluate")
     evaluations = [run for run in map(read_run, find_folders([config.evaluations])) if run.trimap and not run.fault]
     shown, evaluations = attach_evaluations(runs, evaluations)
     tables, left_out = build_tables([add_checkpoint_config(run) for run in shown if not run.fault], config.baseline)

@@ -121,7 +121,7 @@ def mlflow_logger(save_dir: str, tracking_uri: str, run_name: str | None = None,
     try:
         return MLFlowLogger(run_name=run_name or Path(save_dir).name, tracking_uri=tracking_uri, **options)
     except ModuleNotFoundError as error:
-        raise UserError('logger=mlflow needs MLflow: pip install -e ".[mlflow]"') from error
+        raise UserError('logger=mlflow needs MLflow: pip install "deeplab-v1[mlflow]"') from error
 
 
 def has_api_key(server: str) -> bool:

@@ -40,7 +40,7 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
 
     content = read_state(path)
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"{path}: holds no network to rebuild; give a checkpoint of python -m src.train")
+        raise UserError(f"{path}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
     # The optimiser and the schedule are not needed, and may use classes that are not this project's.
     parts = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
     if fault := next(find_untrusted(parts), ""):

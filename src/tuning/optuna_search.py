@@ -32,7 +32,7 @@ class Optuna:
         try:
             import optuna
         except ImportError as error:
-            raise UserError('search=optuna needs Optuna: pip install -e ".[sweep]"') from error
+            raise UserError('search=optuna needs Optuna: pip install "deeplab-v1[sweep]"') from error
         if type(trials) is not int or trials < 1:
             raise UserError(f"trials={trials}: give a number of configurations, 1 or more")
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -69,7 +69,7 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("tune_crf", "grid=3", "grid=3: grid has keys of its own: w1, sxy, srgb"),
         ("predict", "inptu=x", "inptu: no such key. Did you mean input?"),
         ("predict", "overwrite=perhaps", "overwrite takes true or false"),
-        ("train", "hydra/launcher=absent", 'is not installed: pip install -e ".[sweep]"'),
+        ("train", "hydra/launcher=absent", 'is not installed: pip install "deeplab-v1[sweep]"'),
         ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
         ("report", "rnus=x", "rnus: no such key. Did you mean runs?"),
         ("train", "head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
@@ -89,7 +89,7 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("train", "hed=vanilla,largefov", "hed: no such key. Did you mean head?"),
         ("train", "head.rate=abc", "head.rate=abc: head.rate takes a number, such as head.rate=12"),
         ("train", "seed=nan", "seed=nan: must be a finite number"),
-        ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
+        ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its indices are 0 to "),
         ("train", "seed=1.5", "seed=1.5: seed takes a whole number from 0 to 4294967295"),
         ("train", "ckpt=3", "ckpt=3: ckpt takes null, or a text"),
         (
@@ -115,7 +115,7 @@ def test_slips_of_the_hand_are_named(command, override, said, tmp_path):
         ("predict", "masks=1", "masks=1: masks takes true or false, such as masks=true"),
         ("train", "head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
         ("train", "head largefov", "head largefov: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE"),
-        ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its places are 0 to "),
+        ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its indices are 0 to "),
         # What the parts of a command find themselves
         ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
         ("tune_crf", "held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
@@ -162,7 +162,7 @@ def test_a_command_ends_in_one_line(command, override, said, tmp_path):
         (["logger=[csv,wandb]", "logger.wandb.projct=x"], "with logger=[csv,wandb]. Did you mean project?"),
         (["logger=[csv, wandb]", "logger.wandb.projct=x"], "Did you mean project?"),
         (["logger=[]", "logger.csv.x=x"], "logger.csv.x: no such key with logger=[]."),
-        (["augmentation=scale_jitter", "augmentation.scale.5=1"], "augmentation.scale is a list; its places are 0 to"),
+        (["augmentation=scale_jitter", "augmentation.scale.5=1"], "augmentation.scale is a list; its indices are 0 to"),
         (["dataset=voc12", "dataset.rot=x"], "with dataset=voc12. Did you mean root? dataset has: _partial_, _target_, "
                                              "cache, lists, masks, on_error, root"),
     ],

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.cli.sweep import resume
+from src.cli.sweep import use_last_checkpoint
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
@@ -42,7 +42,7 @@ def test_a_failed_job_is_marked_and_the_others_run(tmp_path: Path) -> None:
     assert "UserError" in (tmp_path / table[1]["job"] / "traceback.txt").read_text()
 
     again = multirun(tmp_path, *jobs, command="describe")
-    assert again.stdout.count("done already") == 2
+    assert again.stdout.count("already done") == 2
     assert [row["status"] for row in rows(tmp_path)] == ["done", "failed", "done"]
 
 
@@ -121,9 +121,9 @@ def test_a_job_goes_on_from_the_newest_checkpoint_that_is_whole(
             if state == "cut":
                 (folder / name).write_bytes((folder / name).read_bytes()[:-100])
     config = OmegaConf.create({"init_from": None, "ckpt": None})
-    resume(config, tmp_path)
+    use_last_checkpoint(config, tmp_path)
     assert config.ckpt == (found and str(folder / found))
-    assert ("beginning anew" in caplog.text) == (found is None)
+    assert ("beginning again" in caplog.text) == (found is None)
 
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:

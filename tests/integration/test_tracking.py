@@ -300,5 +300,5 @@ def test_mlflow_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, 
         raise ModuleNotFoundError("mlflow")
 
     monkeypatch.setattr(loggers, "MLFlowLogger", absent)
-    with pytest.raises(UserError, match=r'pip install -e "\.\[mlflow\]"'):
+    with pytest.raises(UserError, match=r'pip install "deeplab-v1\[mlflow\]"'):
         loggers.mlflow_logger(str(tmp_path), f"sqlite:///{tmp_path}/a/b.db")

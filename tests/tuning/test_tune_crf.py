@@ -210,7 +210,7 @@ def test_optuna_through_the_command(tmp_path: Path) -> None:
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(InstantiationException, match=r"search=optuna needs Optuna: pip install -e .*\[sweep\]"):
+    with pytest.raises(InstantiationException, match=r"search=optuna needs Optuna: pip install .*\[sweep\]"):
         run(tmp_path, "search=optuna")
 
 
