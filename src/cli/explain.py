@@ -44,8 +44,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         if "=" not in error.override:
             return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
         reason = one_line(text.split("See https")[0])
-        hint = f"quote odd values: {quote_value(error.override)}"
-        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); {hint}"
+        quoted = quote_value(error.override)
+        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: {quoted}"
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper"):
