@@ -16,7 +16,7 @@ from tests.faults.accidents import SmallFiles, happening, queued_again
 from tests.faults.bench import small_disk
 from tests.faults.commands import Training, curve, runs, trained
 
-SHORT = ("trainer.max_steps=4", "trainer.val_check_interval=2")
+SHORT = ("trainer.max_steps=4", "trainer.val_check_interval=2", "head.channels=64")
 
 
 def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, Training]:

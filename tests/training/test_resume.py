@@ -24,6 +24,7 @@ from src.training.trainer import build_trainer
 from tests.models.networks import composed
 
 STEPS = 8  # epochs of three batches
+NARROW = ("backbone.width=0.0625", "head.channels=64")
 
 
 class Watch(L.Callback):
@@ -69,7 +70,7 @@ def run(
     images: int = 7,
     scheduler: str = "poly",
 ) -> L.Trainer:
-    config = composed("backbone.width=0.0625", "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
+    config = composed(*NARROW, "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     torch.manual_seed(7 if ckpt else 0)  # where a resumed run begins must not matter
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
