@@ -18,3 +18,8 @@ def name_settings(message: str, keys: Mapping[str, str]) -> str:
     if not names:
         return message
     return re.sub(rf"(?<![\w./\\-])({names})(?=(\.\w+)*=)", lambda match: keys[match[1]], message)
+
+
+def printable(text: str) -> str:
+    """Return a text for one line: line ends, control characters and bytes of no encoding are written as escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -30,7 +30,7 @@ from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.cli.sweep import run_job
 from src.cli.sweep_results import summarize_multirun
-from src.errors import UserError
+from src.errors import UserError, printable
 from src.runs.folder import exclusive_folder, is_first_process
 from src.runs.provenance import save_record
 from src.system.signals import Stopped, handle_stop_signals
@@ -160,8 +160,7 @@ def is_reader_gone() -> bool:
 
 def leave(message: str) -> NoReturn:
     """Print an error message in one line and exit with status 2; characters that cannot be printed are escaped."""
-    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message)
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -9,6 +9,7 @@ from itertools import combinations
 from src.data.dataset import DatasetError, SegmentationDataset, check_classes
 from src.data.files import FileDataset
 from src.data.survey import Survey
+from src.errors import printable
 from src.labels import VOID
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
     if line := describe_unlearnt_255(datasets, labels):
         raise DatasetError(line)
     for line in describe_shared_files(datasets):
-        log.warning("%s", line)
+        log.warning("%s", printable(line))
 
 
 def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:

@@ -44,10 +44,10 @@ class ColourTable:
         if mask.values.ndim == 3:
             classes, known = self.look_up(mask.values)
             if not known.all():
-                colours = np.unique(mask.values[~known][:, :3], axis=0)
+                count = len(np.unique(codes_of(mask.values[~known])))
                 raise DatasetError(
-                    f"{path}: {len(colours)} colours are neither in the palette nor void, such as "
-                    f"{colours[:3].tolist()}; edges may have been smoothed"
+                    f"{path}: {count} colours are neither in the palette nor void, such as "
+                    f"{describe_colours(mask.values[~known])}; edges may have been smoothed"
                 )
             return classes
         if mask.colours is None:
@@ -74,3 +74,9 @@ class ColourTable:
 def codes_of(colours: np.ndarray) -> Int32[np.ndarray, "..."]:
     """Return a number for each colour: RGB (and alpha, which does not count) in the last dimension."""
     return colours[..., :3].astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+
+def describe_colours(colours: UInt8[np.ndarray, "*shape channels"]) -> str:
+    """Return the first three of the colours, in the order of their numbers."""
+    codes = np.unique(codes_of(colours))[:3].tolist()
+    return str([[code >> 16, code >> 8 & 255, code & 255] for code in codes])

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from src.errors import printable
+
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
 )  # fmt: skip
@@ -51,12 +53,12 @@ def files_by_name(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path]
     """Return the files below a folder that have one of the endings, by name, and a line for each other file.
 
     A name is the path below the folder without ending, as "a/street1", in Unicode's composed form (NFC): macOS stores
-    the other form, and so an image and its mask may differ in bytes.
+    the other form, and so an image and its mask may differ in bytes. What cannot be printed is escaped.
     """
     files: dict[str, Path] = {}
     strays = []
     for path in sorted(files_below(folder)):
-        name = normalised(path.relative_to(folder).with_suffix("").as_posix())
+        name = printable(normalised(path.relative_to(folder).with_suffix("").as_posix()))
         if path.suffix.lower() not in endings:
             strays.append(f"{path}: not used here; endings may be {', '.join(endings)}")
         elif name in files:
@@ -88,8 +90,19 @@ def pair_files(images: Path, masks: Path) -> PairedFiles:
 def describe_files(folder: Path, endings: Sequence[str]) -> str:
     """Return what a folder holds instead of files with the right endings, and the remedy."""
     found = Counter(path.suffix.lower() or "no ending" for path in files_below(folder))
+    if not found:
+        return "it holds no file"
     counts = ", ".join(f"{ending} ({count})" for ending, count in found.most_common(5))
-    return f"it holds {counts or 'nothing'}; endings may be {', '.join(endings)}: convert other files to PNG"
+    return f"it holds {counts}; endings may be {', '.join(endings)}: convert other files to PNG"
+
+
+def describe_folders(folder: Path) -> str:
+    """Return which folders there are in a folder, and the remedy, where those of a data set are not."""
+    try:
+        names = [f"{name}/" for name in sorted(os.listdir(folder)) if not is_junk(name) and (folder / name).is_dir()]
+    except OSError as error:
+        return f"{error.strerror}; set root=FOLDER"
+    return f"it holds {', '.join(names[:8]) or 'no folder'}{' ...' if len(names) > 8 else ''}; set root=FOLDER"
 
 
 def normalised(name: str) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table
 from src.data.checks import find_doubts, find_faults
 from src.data.dataset import SegmentationDataset
 from src.data.survey import Survey, survey
-from src.errors import UserError, name_settings
+from src.errors import UserError, name_settings, printable
 from src.labels import VOID
 from src.system.processes import cores
 
@@ -62,10 +62,10 @@ def verify(config: DictConfig) -> None:
         console.print(class_table(found, datasets[split].classes))
     keys = {str(name): f"dataset.{name}" for name in config.dataset}
     for doubt in find_doubts(datasets, surveys):
-        console.print(f"warning: {name_settings(doubt, keys)}", style="yellow", **AS_IS)
+        console.print(f"warning: {printable(name_settings(doubt, keys))}", style="yellow", **AS_IS)
     faults = find_faults(datasets, surveys)
     for fault in faults:
-        console.print(name_settings(fault, keys), style="red", **AS_IS)
+        console.print(printable(name_settings(fault, keys)), style="red", **AS_IS)
     if faults:
         bad = sum(len(found.faults) for found in surveys.values())
         total = sum(found.samples for found in surveys.values())

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from src.data.dataset import Sample, SegmentationDataset
 from src.data.parallel import over_cores
+from src.errors import printable
 from src.labels import VOID
 
 SHOWN = 10  # faults that a command prints before it refers to the whole list
@@ -97,7 +98,7 @@ def content_of(sample: Sample) -> Content:
 def first_of(lines: Sequence[str]) -> str:
     """Return the first faults, one a line."""
     more = f"\n... and {len(lines) - SHOWN} more; python -m src.prepare verify=true lists all" * (len(lines) > SHOWN)
-    return "\n".join(lines[:SHOWN]) + more
+    return "\n".join(map(printable, lines[:SHOWN])) + more
 
 
 def ranges(values: Iterable[int]) -> str:

@@ -99,7 +99,8 @@ BROKEN = {
     "mask with label 3 of 3": (lambda i, m: one_pixel(m, 3), r"bad\.png: labels \[3\] are neither"),
     "mask with label 300": (
         lambda i, m: Image.fromarray(np.full((SIZE[1], SIZE[0]), 300, np.uint16)).save(m), r"bad\.png: labels \[300\]"),
-    "mask in colours": (lambda i, m: save(m, "RGB", (255, 0, 0)), r"bad\.png: holds colours; .*'palette="),
+    "mask in colours": (
+        lambda i, m: save(m, "RGB", (255, 0, 0)), r"bad\.png: holds colours, such as \[\[255, 0, 0\]\]; .*'palette="),
     "mask with label 7 and transparency": (lambda i, m: save(m, "LA", (7, 255)), r"bad\.png: labels \[7\] are neither"),
     "mask is a JPEG": (lambda i, m: m.write_bytes(jpeg()), r"bad\.png: JPEG does not keep labels exactly"),
     "mask named .jpg": (lambda i, m: m.rename(m.with_suffix(".jpg")), r"masks/bad\.jpg: not used here"),

@@ -1,5 +1,6 @@
 """Which files of a folder are samples: what file managers leave behind is not, and what is missing is said."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +95,7 @@ def other_names(root: Path) -> None:
 
 # What is in a folder's images/ and masks/, and the line that says so.
 LACKING: dict[str, tuple[Callable[[Path], None], str]] = {
-    "nothing": (lambda root: None, r"no image in images/; it holds nothing; endings may be \.jpg"),
+    "nothing": (lambda root: None, r"no image in images/; it holds no file"),
     "photos of a phone": (heic, r"no image in images/; it holds \.heic \(2\), \.mov \(1\); endings may .*: convert"),
     "one image": (
         lambda root: write_pair(root / "images" / "a.png", root / "masks" / "a.png"),
@@ -116,3 +117,37 @@ def test_what_is_lacking_is_said_with_what_is_there(kind: str, tmp_path: Path) -
         Folder(str(tmp_path), "train", CLASSES)
     assert str(caught.value).startswith(f"root={tmp_path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_cannot_be_printed(tmp_path: Path) -> None:
+    """Bytes of no encoding and line ends: the files are used, and lines that tell of them stay lines."""
+    for index, name in enumerate((b"caf\xe9", b"two\nlines", b"plain")):
+        write_pair(tmp_path / "images" / f"{index}.png", tmp_path / "masks" / f"{index}.png")
+        for folder in ("images", "masks"):
+            place = os.fsencode(tmp_path / folder)
+            os.rename(place + f"/{index}.png".encode(), place + b"/" + name + b".png")
+    splits = [Folder(str(tmp_path), split, CLASSES, cache=str(tmp_path / "cache")) for split in ("train", "val")]
+    for split in splits:
+        split.check()
+        split.open_cache()
+    assert sorted(sample.id for split in splits for sample in split) == [r"caf\udce9", "plain", r"two\nlines"]
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"junk")
+    with pytest.raises(DatasetError) as caught:
+        splits[0].check()
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_list_that_is_a_folder_is_not_passed_over(tmp_path: Path) -> None:
+    write_pair(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png")
+    (tmp_path / "train.txt").mkdir()
+    with pytest.raises(DatasetError, match=r"train\.txt: cannot be read \(Is a directory\)"):
+        Folder(str(tmp_path), "train", CLASSES)
+
+
+def test_folders_of_other_names_are_told(tmp_path: Path) -> None:
+    for name in ("imgs", "labels", ".git"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DatasetError, match=r"no folders images/ and masks/ there; it holds imgs/, labels/; set root="):
+        Folder(str(tmp_path), "train", CLASSES)

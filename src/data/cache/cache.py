@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def open_cache(
     Raises:
         DatasetError: if a sample is bad, or the folder cannot take the file.
     """
-    name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:12]
+    name = hashlib.sha256(b"\n".join(map(os.fsencode, files))).hexdigest()[:12]
     path = folder / f"{type(dataset).__name__.lower()}-{name}.pack"
     fingerprint = fingerprint_of(files, settings)
     try:
@@ -92,5 +93,5 @@ def fingerprint_of(files: Sequence[Path], settings: bytes) -> bytes:
     digest = hashlib.sha256(settings)
     for path in files:
         status = path.stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path) + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.digest()

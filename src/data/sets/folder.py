@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from src.data.colours import Colour, ColourTable
+from src.data.colours import Colour, ColourTable, describe_colours
 from src.data.dataset import DatasetError, check_classes
 from src.data.decode import Mask
 from src.data.files import MASK_VALUES, FileDataset
-from src.data.listing import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, files_below, pair_files
+from src.data.listing import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_folders, files_below, pair_files
 from src.data.lists import Pair, SplitList, draw_split
 from src.data.palette import voc_palette
 from src.labels import VOID, LabelMap
@@ -55,7 +56,7 @@ class Folder(FileDataset):
         base = expand_path(root)
         images, masks = base / "images", base / "masks"
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(f"root={root}: no folders images/ and masks/ there; set root=FOLDER")
+            raise DatasetError(f"root={root}: no folders images/ and masks/ there; {describe_folders(base)}")
         self.classes = check_classes(classes)
         check_numbers(len(classes), palette, values, void)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)
@@ -69,9 +70,9 @@ class Folder(FileDataset):
 
         found = pair_files(images, masks)
         pairs, missing = found.pairs, list[str]()
-        if (list_ := base / f"{split}.txt").is_file():
+        if os.path.lexists(list_ := base / f"{split}.txt"):
             pairs, missing = SplitList(list_, base, images, masks, pairs).read()
-        elif (base / "train.txt").is_file() or (base / "val.txt").is_file():
+        elif os.path.lexists(base / "train.txt") or os.path.lexists(base / "val.txt"):
             raise DatasetError(f"{list_}: missing; give both train.txt and val.txt, or neither")
         elif not pairs:
             raise DatasetError(f"root={root}: no image in images/; {describe_files(images, IMAGE_ENDINGS)}")
@@ -87,8 +88,8 @@ class Folder(FileDataset):
         is_coloured = mask.values.ndim == 3
         if self.colours is None and is_coloured:
             raise DatasetError(
-                f"{path}: holds colours; give those of the classes: 'palette=[[0,0,0],[255,0,0]]', and void's: "
-                "'void=[255,255,255]', or store class indices"
+                f"{path}: holds colours, such as {describe_colours(mask.values)}; give those of the classes: "
+                "'palette=[[0,0,0],[255,0,0]]', and void's: 'void=[255,255,255]', or store class indices"
             )
         if self.colours is None or (self.by_value and not is_coloured):
             return super().classes_of(mask, path)
