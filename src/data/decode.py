@@ -8,7 +8,7 @@ grey                            the same value three times              as store
 grey of 1, 2 or 4 bits          black to white                          as stored: 0..1, 0..3, 0..15
 grey of 16 bits                 divided by 257                          as stored: 0..65535
 palette                         the palette's colours                   as stored: the index, and its colour
-alpha, transparent colours      on white                                as stored; alpha does not count
+alpha, transparent colours      on white                                as without alpha, which does not count
 CMYK                            converted by Pillow                     refused
 EXIF orientation                turned upright                          turned upright
 MPO (a photo and its preview)   the photo                               refused

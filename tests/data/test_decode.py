@@ -258,7 +258,15 @@ MASKS: dict[str, tuple[str, Callable[[Path], Any], Any]] = {
     "palette": ("png", save_palette, np.arange(6).reshape(2, 3)),
     "palette of 4 bits": ("png", lambda p: save_palette(p, bits=4), np.arange(6).reshape(2, 3)),
     "palette, bmp": ("bmp", save_palette, np.arange(6).reshape(2, 3)),
+    "palette, gif": ("gif", save_palette, np.arange(6).reshape(2, 3)),
+    "palette, transparent": ("png", lambda p: save_palette(p, transparency=2), np.arange(6).reshape(2, 3)),
+    "grey with alpha": ("png", lambda p: save(np.uint8([[[7, 0], [9, 255]]]), p), [[7, 9]]),
     "colours": ("png", lambda p: save(RGB, p), RGB),
+    "colours with alpha": (
+        "png",
+        lambda p: save(with_alpha(RGB, [[51, 255, 0], [255, 255, 255]]), p),
+        with_alpha(RGB, [[51, 255, 0], [255, 255, 255]]),
+    ),
     **{
         f"exif {number}": ("png", lambda p, n=number: save_turned(p, n, GREY), turn(GREY))
         for number, turn in UPRIGHT.items()
