@@ -20,9 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src import __version__
-from src.cli.check_structure import check_structure, compose_groups
-from src.cli.check_values import check_values
-from src.cli.compose import expand_paths, use_newest_run
+from src.cli.compose import complete
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain, explain_disk, explain_start, one_line
 from src.cli.help_page import help_page
@@ -72,12 +70,7 @@ def command(name: str, recipe: str) -> Callable[[], None]:
             leave(line)
 
     def work(config: DictConfig) -> Any:
-        overrides = HydraConfig.get().overrides.task
-        defaults = compose_groups(name, overrides)
-        check_structure(config, defaults, overrides)
-        expand_paths(config)
-        check_values(config, defaults, overrides)
-        use_newest_run(config)
+        config = complete(config, HydraConfig.get().overrides.task)
         save_record(config)
         result = load_recipe(recipe)(config)
         return result if isinstance(result, float) else None  # the value that a sweeper maximises

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,6 +16,7 @@ from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain, explain_start
+from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
@@ -24,6 +27,8 @@ PATHS = (
     "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "dataset.root", "dataset.cache",
     "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
 )  # fmt: skip
+
+NO_PATHS = ("last", "none", "imagenet")  # values of ckpt and backbone.weights
 
 
 def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
@@ -50,35 +55,54 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         OmegaConf.set_struct(config, True)
-        defaults = compose_groups(command, overrides)
-        check_structure(config, defaults, overrides)
-        expand_paths(config)
-        check_values(config, defaults, overrides)
+        config = complete(config, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, command, overrides)) from error
     except (ValueError, TypeError) as error:
         if line := explain_start(error, command, overrides):
             raise UserError(line) from error
         raise
-    use_newest_run(config)
+    return config
+
+
+def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Check a composed config, expand its paths and ``ckpt=last``, and return it.
+
+    A training that resumes a run gets the overrides of the run, too.
+
+    Args:
+        config: as Hydra composed it.
+        overrides: those that were given.
+
+    Raises:
+        UserError: if an override sets nothing or a wrong value, or ckpt=last finds no run.
+    """
+    defaults = compose_groups(config.command, overrides)
+    check_structure(config, defaults, overrides)
+    expand_paths(config)
+    if config.command == "train" and isinstance(config.ckpt, str):
+        config, overrides = replay_overrides(config, overrides)
+        defaults = compose_groups(config.command, overrides)
+        check_structure(config, defaults, overrides)
+        expand_paths(config)
+    elif config.get("ckpt") == "last":
+        config.ckpt = str(find_best_checkpoint(config.paths.log_dir))
+    check_values(config, defaults, overrides)
     return config
 
 
 def expand_paths(config: DictConfig) -> None:
-    """Replace ~ and environment variables in all paths that a user may give."""
+    """Replace ~ and environment variables in all paths that a user may give.
+
+    With hydra.job.chdir=true, they begin in the folder in which the command was started.
+    """
     for key in PATHS:
         value = OmegaConf.select(config, key)
-        if isinstance(value, str) and ("~" in value or "$" in value):
-            OmegaConf.update(config, key, str(expand_path(value)))
-
-
-def use_newest_run(config: DictConfig) -> None:
-    """Replace ``ckpt=last`` by the best checkpoint of the newest run, for all commands but train.
-
-    Training resumes from the last checkpoint instead, and finds it itself.
-
-    Raises:
-        UserError: if no run has a checkpoint.
-    """
-    if config.get("ckpt") == "last" and config.command != "train":
-        config.ckpt = str(find_best_checkpoint(config.paths.log_dir))
+        if not isinstance(value, str) or value in NO_PATHS:
+            continue
+        if "~" in value or "$" in value:
+            value = str(expand_path(value))
+        if HydraConfig.get().job.chdir:
+            value = to_absolute_path(value)
+        if value != OmegaConf.select(config, key):
+            OmegaConf.update(config, key, value)

@@ -19,6 +19,7 @@ from src.runs.folder import is_first_process
 from src.system.files import write_text
 
 HOME = re.compile(rf"(?<![\w.~-]){re.escape(os.path.expanduser('~'))}(?![\w.-])")
+RECORD = "environment.json"
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
 
 
@@ -28,7 +29,16 @@ def save_record(config: DictConfig) -> None:
         return
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_text(folder / "environment.json", json.dumps(make_record(config), indent=2) + "\n")
+    write_text(folder / RECORD, json.dumps(make_record(config), indent=2) + "\n")
+
+
+def read_overrides(checkpoint: Path) -> list[str]:
+    """Return the overrides of the run that wrote a checkpoint; none if the file is no longer in its run's folder."""
+    try:
+        record = json.loads((checkpoint.parent.parent / RECORD).read_text())
+        return [str(override) for override in record["command"][1:]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def make_record(config: DictConfig) -> dict[str, Any]:

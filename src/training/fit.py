@@ -27,7 +27,7 @@ from src.runs.record import write_json
 from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import exact_resume
 from src.training.lightning_state import get_callbacks
-from src.training.resuming import check_same_run, checkpoint_to_resume
+from src.training.resuming import check_same_run, check_same_settings, checkpoint_to_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 
@@ -101,6 +101,7 @@ def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
     model = segmenter.model
     if config.ckpt:
         check_same_run(config.ckpt, segmenter)
+        check_same_settings(config.ckpt, config)
     elif config.init_from:
         log.info("initial weights: %s", load_trained(model, config.init_from))
     else:

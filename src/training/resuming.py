@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
@@ -21,6 +23,16 @@ from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
+# Settings that decide what the steps of a run are, besides those that a checkpoint holds.
+DECISIVE = re.compile(
+    r"seed|data\.batch_size|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
+    r"|trainer\.(accumulate_grad_batches|gradient_clip_.*|limit_train_batches|overfit_batches)"
+)
+# Settings that say nothing of the results, or follow from others
+IRRELEVANT = re.compile(
+    r"(name|ckpt|init_from|command)|(paths|logger|model|data|hydra)\..*|dataset\.(root|cache)|.*\.(path|dirpath|folder)"
+    r"|callbacks\.progress\..*|trainer\.(default_root_dir|max_time|_target_)"
+)
 RESTORED = ("classes", "optimizer", "scheduler")  # settings that a checkpoint restores, whatever the config says
 
 
@@ -90,3 +102,35 @@ def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
             f"ckpt={checkpoint} belongs to a run with {', '.join(changed) or 'a network of other code'}: resume it "
             "with the same overrides, or leave ckpt out (init_from= loads the weights only, if the network is the same)"
         )
+
+
+def check_same_settings(checkpoint: str, config: DictConfig) -> None:
+    """Compare the settings of a resumed run with those of the run that wrote the checkpoint, and log the differences.
+
+    Raises:
+        UserError: if a difference would make the run's steps others than before.
+    """
+    record = Path(checkpoint).parent.parent / "config.yaml"
+    if not record.is_file():
+        return
+    before, now = (
+        dict(flattened(with_new_names(OmegaConf.to_container(settings, resolve=True))))
+        for settings in (OmegaConf.load(record), config)
+    )
+    # A key of one of them only is one that an older version did not have, or part of a choice whose name differs, too.
+    changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
+    changed += [key for key in ("data.batch_size",) if before.get(key) != now.get(key)]
+    described = {key: f"{key}={as_text(before[key])} (now {as_text(now[key])})" for key in sorted(changed)}
+    if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
+        raise UserError(
+            f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its steps would be others; leave these "
+            "overrides out, or begin a new run from its weights with init_from= in place of ckpt="
+        )
+    if described:
+        log.info("not as in the resumed run: %s", ", ".join(described.values()))
+
+
+def as_text(value: Any) -> str:
+    """Return a setting as it is written in YAML, shortened."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,30 +8,37 @@ import resource
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from tests.faults.once import first
+
+ONCE = TemporaryDirectory(prefix="accidents-")  # files that tell which have happened
+
 
 class At(Callback):
-    """Something happens after an iteration, the first time that it is reached.
+    """Something happens after an iteration, once: a resumed run, which replays the override, is spared.
 
     Args:
         what: name of one of the methods below, or "send SIGNAL" with "to group" or "to worker" behind it.
         step: iterations behind it.
+        once: a file that tells that it has happened.
         path: a file or pipe for what it has to say.
     """
 
-    def __init__(self, what: str, step: int, path: str | None = None) -> None:
+    def __init__(self, what: str, step: int, once: str, path: str | None = None) -> None:
         verb, *self.words = what.split()
         self.what = getattr(self, verb)
-        self.step, self.path = step, path
+        self.step, self.once, self.path = step, once, path
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step == self.step:
+        if trainer.global_step == self.step and first(f"{self.once}.{trainer.global_rank}"):
             self.what(trainer, module)
 
     def send(self, trainer: Trainer, module: LightningModule) -> None:
@@ -78,6 +85,9 @@ class KillLater(Callback):
         self.seconds, self.path = seconds, Path(path)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.path.exists():  # a resumed run
+            return
+
         def strike() -> None:
             self.path.write_text(str(trainer.global_step))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -182,4 +192,5 @@ def queued_again() -> None:
 
 def happening(what: str, step: int, path: Path | None = None) -> str:
     """The override that adds ``At``."""
-    return f"+callbacks.accident={{_target_:tests.faults.accidents.At,what:'{what}',step:{step},path:{path or 'null'}}}"
+    settings = f"what:'{what}',step:{step},once:{ONCE.name}/{uuid.uuid4().hex},path:{path or 'null'}"
+    return f"+callbacks.accident={{_target_:tests.faults.accidents.At,{settings}}}"

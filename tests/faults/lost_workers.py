@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from src.crf import DenseCRF
+from tests.faults.once import first
 
 
 class HangingCRF(DenseCRF):
@@ -36,11 +37,3 @@ class DyingCRF(DenseCRF):
         if first(self.marker):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().refine(*arguments, **options)
-
-
-def first(marker: str) -> bool:
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True

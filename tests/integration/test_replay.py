@@ -1,0 +1,98 @@
+"""A resumed run is the run that was stopped: its overrides are replayed, differences are named or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.cli.replay import is_replaced
+from tests.commands import run_command
+from tests.faults.accidents import happening
+from tests.faults.commands import curve, runs
+from tests.trainings import SMALL
+
+RUN = (*SMALL, "crf=none", "head=kernel4x4", "augmentation=scale_jitter", "logger=csv")
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log folder of a run that SIGTERM stopped after one of its four steps."""
+    folder = tmp_path_factory.mktemp("stopped")
+    stopped = run_command("train", *RUN, happening("terminate", 1), f"paths.log_dir={folder}")
+    assert stopped.returncode == 143, stopped.stderr
+    return folder
+
+
+def resume(logs: Path, *overrides: str, status: int = 0) -> str:
+    done = run_command("train", f"paths.log_dir={logs}", *overrides)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    return output
+
+
+def test_ckpt_last_alone_goes_on_with_the_run(logs: Path, tmp_path: Path) -> None:
+    """And the next ckpt=last goes on from that one, with the same overrides."""
+    whole = run_command("train", *RUN, f"paths.log_dir={tmp_path}")
+    assert whole.returncode == 0, whole.stderr
+    output = resume(logs, "ckpt=last")
+    assert "resuming with the overrides of the run: dataset.size=65" in output
+    assert "not as in the resumed run" not in output
+    resumed = runs(logs)
+    assert curve(resumed) == curve(runs(tmp_path))
+    record = json.loads((resumed[-1] / "environment.json").read_text())
+    assert {*RUN, "ckpt=last"} <= set(record["command"])
+
+
+def test_differences_that_do_no_harm_are_named(logs: Path) -> None:
+    output = resume(logs, f"ckpt={first(logs)}", "trainer.val_check_interval=3", "callbacks.pictures.count=1")
+    assert "callbacks.pictures.count=4 (now 1), trainer.val_check_interval=2 (now 3)" in output
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("data.batch_size=2", "data.batch_size=4 (now 2)"),
+        ("seed=1", "seed=0 (now 1)"),
+        ("augmentation.crop_size=33", " (now 33): its steps would be others"),
+        ("dataset.size=73", "dataset.size=65 (now 73)"),
+        ("loss=ohem", "loss.criterion._target_=src.training.losses.CrossEntropy (now"),
+        ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=1 (now 2)"),
+    ],
+)
+def test_what_would_make_it_another_run_is_refused(logs: Path, override: str, line: str) -> None:
+    output = resume(logs, f"ckpt={first(logs)}", override, status=2)
+    assert line in output
+    assert "init_from=" in output
+
+
+def test_a_checkpoint_that_has_left_its_folder_goes_on_with_what_is_given(logs: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.ckpt"
+    moved.write_bytes(first(logs).read_bytes())
+    done = run_command("train", *RUN, f"ckpt={moved}", f"paths.log_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "overrides of the run" not in done.stdout + done.stderr
+
+
+def test_a_run_can_change_its_working_folder(tmp_path: Path) -> None:
+    """hydra.job.chdir=true: relative paths still begin where the command was started, and ckpt=last finds the run."""
+    run = (*RUN, "hydra.job.chdir=true", "trainer.max_steps=1", "paths.log_dir=logs")
+    for overrides in ((), ("ckpt=last",)):
+        done = run_command("train", *run, *overrides, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "logs" / "runs.txt").read_text().splitlines()) == 2
+
+
+def first(logs: Path) -> Path:
+    return next(path for run in runs(logs) if (path := run / "checkpoints" / "last.ckpt").is_file())
+
+
+def test_a_choice_replaces_what_was_set_within_the_old_one() -> None:
+    before = ["head=vanilla", "head.rate=4", "dataset.size=65", "trainer=cpu", "trainer.max_steps=3", "ckpt=last"]
+    kept = {
+        given: [o for o in before if not is_replaced(o, [given], before)] for given in ("head=largefov", "trainer=gpu")
+    }
+    assert kept["head=largefov"] == ["dataset.size=65", "trainer=cpu", "trainer.max_steps=3"]
+    assert kept["trainer=gpu"] == ["head=vanilla", "head.rate=4", "dataset.size=65", "trainer.max_steps=3"]
+    assert not is_replaced("head.rate=4", ["head=vanilla"], before)  # the same choice again
