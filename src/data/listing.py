@@ -100,8 +100,8 @@ def describe_folders(folder: Path) -> str:
     """Return which folders there are in a folder, and the remedy, where those of a data set are not."""
     try:
         names = [f"{name}/" for name in sorted(os.listdir(folder)) if not is_junk(name) and (folder / name).is_dir()]
-    except OSError as error:
-        return f"{error.strerror}; set root=FOLDER"
+    except OSError:  # there is no such folder, or it cannot be read
+        return "set root=FOLDER"
     return f"it holds {', '.join(names[:8]) or 'no folder'}{' ...' if len(names) > 8 else ''}; set root=FOLDER"
 
 
