@@ -1,4 +1,4 @@
-"""Masks whose colours stand for classes."""
+"""Masks in which a colour stands for a class."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ Colour = Sequence[int]  # RGB in 0..255
 
 
 class ColourTable:
-    """Which class, or void, each colour stands for.
+    """A table from colours to classes and void.
 
     Args:
-        palette: a colour for each class.
-        void: the colour of pixels that do not count, or the value that they have in grey masks and palette masks, or
-            None.
+        palette: the colour of each class.
+        void: the colour of pixels that do not count, or their value in masks that are grey or have a palette; None if
+            there are no such pixels.
+
+    Raises:
+        DatasetError: if two classes have the same colour.
     """
 
     def __init__(self, palette: Sequence[Colour], void: int | Colour | None) -> None:
@@ -30,16 +33,16 @@ class ColourTable:
         codes = codes_of(np.array([*palette, *void_colours]))
         if len(set(codes.tolist())) < len(codes):
             given = f"palette={[list(colour) for colour in palette]}" + (f" with void={void}" if void_colours else "")
-            raise DatasetError(f"{given}: one colour is there twice")
+            raise DatasetError(f"{given}: one colour occurs twice")
         order = np.argsort(codes)
         self.codes = codes[order]
         self.classes = np.array([*range(len(palette)), VOID], np.uint8)[order]
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
-        """Return the class of each pixel by its colour, or by the colour that its value has in the file.
+        """Return the class of each pixel by its colour, or by the colour that the file's palette gives its value.
 
         Raises:
-            DatasetError: naming colours that stand for nothing.
+            DatasetError: if a colour is neither in the palette nor void.
         """
         if mask.values.ndim == 3:
             classes, known = self.look_up(mask.values)
@@ -65,14 +68,14 @@ class ColourTable:
     def look_up(
         self, colours: UInt8[np.ndarray, "*shape channels"]
     ) -> tuple[UInt8[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"]]:
-        """Return the class of each colour, and whether it has one; alpha does not count."""
+        """Return the class of each colour, and whether it has one; alpha is ignored."""
         codes = codes_of(colours)
         place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
         return self.classes[place], self.codes[place] == codes
 
 
 def codes_of(colours: np.ndarray) -> Int32[np.ndarray, "..."]:
-    """Return a number for each colour: RGB (and alpha, which does not count) in the last dimension."""
+    """Return a number for each colour; the last axis is RGB or RGBA, whose alpha is ignored."""
     return colours[..., :3].astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 

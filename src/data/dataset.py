@@ -1,4 +1,4 @@
-"""What a sample is, and what every dataset gives."""
+"""Samples, and the interface of data sets."""
 
 import json
 from abc import ABC, abstractmethod
@@ -16,11 +16,11 @@ Picture = UInt8[np.ndarray, "height width 3"]  # RGB
 
 
 class DatasetError(UserError):
-    """A fault in the data; the message names the file and the remedy."""
+    """An error in the data; the message names the file and the remedy."""
 
 
 class Sample(NamedTuple):
-    """One image with its annotation, as stored: the network normalises, the CRF wants raw colours."""
+    """One image with its annotation; the image is not normalised, because the CRF needs its colours."""
 
     image: Picture
     label: LabelMap
@@ -28,12 +28,19 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Dataset[Sample], ABC):
-    """Samples by index, the names of the classes and the colours to draw them in."""
+    """Samples by index, with the names and colours of the classes.
+
+    Attributes:
+        classes: names of the classes.
+        palette: colour of each class, RGB.
+        strays: a line for each file in the folders that belongs to no sample.
+        may_be_void: whether label maps may be void everywhere, because the annotation is not public.
+    """
 
     classes: Sequence[str]
     palette: UInt8[np.ndarray, "classes 3"]
-    strays: Sequence[str] = ()  # faults of the folders: files that belong to no sample
-    may_be_void: bool = False  # tells that nobody may see the annotation, so that its label maps hold no class
+    strays: Sequence[str] = ()
+    may_be_void: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -42,25 +49,25 @@ class SegmentationDataset(Dataset[Sample], ABC):
     def __getitem__(self, index: int) -> Sample: ...
 
     def inspect(self, index: int) -> tuple[Sample | None, list[str]]:
-        """A sample and no fault, or None and all its faults, each naming its file."""
+        """Return a sample and no faults, or None and all its faults; each fault is a line that names its file."""
         return self[index], []
 
     def check(self, workers: int = 0) -> None:
-        """Find faults before any time is spent on training.
+        """Check the data before time is spent on training.
 
         Args:
-            workers: processes that may be used.
+            workers: number of processes to use.
 
         Raises:
-            DatasetError: naming every faulty file that was looked at.
+            DatasetError: naming the faulty files.
         """
 
     def open_cache(self, workers: int = 0) -> None:
-        """Make samples cheap to get again, where the dataset was told to."""
+        """Open the cache of decoded samples, if the data set has one; build it first if necessary."""
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Return the names of classes as a tuple.
+    """Check the names of classes, and return them as a tuple.
 
     Raises:
         DatasetError: unless they are 1 to 255 different texts.

@@ -1,4 +1,4 @@
-"""Read image and mask files: the one reader of training, evaluation, prediction and their checks.
+"""Read image and mask files. Training, evaluation, prediction and checks all use these functions.
 
 ==============================  ======================================  ====================================
 Kind of file                    As an image: RGB, uint8                 As a mask: integers
@@ -44,11 +44,11 @@ MaskValues = Integer[np.ndarray, "height width"] | Integer[np.ndarray, "height w
 
 
 class Mask(NamedTuple):
-    """What a mask file holds.
+    """The content of a mask file.
 
     Attributes:
-        values: one number for each pixel, or its RGB (and alpha).
-        colours: the colour of each value 0..255, of those that the file's palette lacks black; None where the values
+        values: one number for each pixel, or its RGB or RGBA.
+        colours: the colour of each value 0..255, black for values that the file's palette lacks; None if the values
             are colours themselves, or have more than 8 bits.
     """
 
@@ -71,7 +71,7 @@ def read_image(path: Path) -> Picture:
     Raises:
         DatasetError: if the file is of a kind that is refused (see the module's table).
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         return to_rgb(image, str(path))
 
 
@@ -81,7 +81,7 @@ def read_mask(path: Path) -> Mask:
     Raises:
         DatasetError: if the file is of a kind that is refused (see the module's table).
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         if image.format not in MASK_FORMATS or is_jpeg_inside(image):
             kind = "JPEG" if image.format in ("MPO", "TIFF") else image.format
             raise DatasetError(f"{path}: {kind} does not keep labels exactly; save the original labels as a PNG")
@@ -127,7 +127,7 @@ def to_rgb(image: Image.Image, name: str = "image") -> Picture:
 
 
 def why_unreadable(path: Path) -> str | None:
-    """Return what keeps a path from being opened, without opening it; None where nothing does."""
+    """Return why a path cannot be opened, without opening it; None if it can be."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -144,11 +144,11 @@ def why_unreadable(path: Path) -> str | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """Open a file for a block that decodes it.
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image file with Pillow for a block that decodes it.
 
     Raises:
-        DatasetError: for whatever keeps it from being opened or decoded, or if it has too many pixels.
+        DatasetError: if it cannot be opened or decoded, or has too many pixels.
     """
     if reason := why_unreadable(path):
         raise DatasetError(f"{path}: {reason}")
@@ -181,7 +181,7 @@ def padded(colours: UInt8[np.ndarray, "colours 3"]) -> UInt8[np.ndarray, "256 3"
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return an image turned by its EXIF orientation; itself, and no copy, where it has none."""
+    """Return an image turned by its EXIF orientation; the same image if it has none."""
     return ImageOps.exif_transpose(image) if image.getexif().get(ORIENTATION, 1) != 1 else image
 
 

@@ -1,4 +1,4 @@
-"""Datasets whose samples are pairs of files: read, checked, and left out where they are bad and it is wished."""
+"""Data sets of image and mask files: read and check pairs of files, and skip bad ones if the user wants that."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from src.system.files import expand_path
 
 log = logging.getLogger(__name__)
 
-MASK_VALUES = 1 << 16  # that a mask may hold: 0..65535
-PROBES = 64  # samples that the quick check opens
+MASK_VALUES = 1 << 16  # number of values that a mask can hold: 0..65535
+PROBES = 64  # number of samples that the quick check opens
 
 
 class FileDataset(SegmentationDataset):
     """Pairs of an image file and a mask file of the same size.
 
     Args:
-        pairs: (id, image, mask) of every sample.
-        values: the class of every value that a mask may hold, ``VOID`` for those that do not count; None where masks
-            hold the class itself, and 255 where nothing counts. Masks hold 0..65535.
-        on_error: "raise", or "skip" to leave bad samples out: all are opened for that before the training starts.
-        cache: a folder for decoded samples, or None.
-        strays: faults of the folders that belong to no pair.
-        missing: faults of the split's list: images that are not there.
+        pairs: (id, image file, mask file) of every sample.
+        values: the class, or ``VOID``, of every value 0..65535 that a mask may hold; None if the values are class
+            indices, and 255 is void.
+        on_error: "raise", or "skip" to open all samples before the training and leave out the bad ones.
+        cache: folder for decoded samples, or None.
+        strays: a line for each file that belongs to no pair.
+        missing: a line for each image of the split's list that does not exist.
+
+    Raises:
+        DatasetError: if an argument is wrong, or an image is missing and ``on_error`` is "raise".
     """
 
     remedy = "convert the mask to class indices"
@@ -72,9 +75,11 @@ class FileDataset(SegmentationDataset):
         return sample
 
     def inspect(self, index: int) -> tuple[Sample | None, list[str]]:
+        """Read a pair; return a sample and no faults, or None and all its faults."""
         id_, image_path, mask_path = self.pairs[index]
         faults: list[str] = []
-        image, label = attempt(read_image, image_path, faults), attempt(self.read_label, mask_path, faults)
+        image = read_or_note(read_image, image_path, faults)
+        label = read_or_note(self.read_label, mask_path, faults)
         if image is None or label is None:
             return None, faults
         if image.shape[:2] == label.shape:
@@ -90,14 +95,14 @@ class FileDataset(SegmentationDataset):
         ]
 
     def read_label(self, path: Path) -> LabelMap:
-        """Class indices, with ``VOID`` for what does not count."""
+        """Return the label map of a mask file."""
         return self.classes_of(read_mask(path), path)
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
-        """Return the class that each pixel's value stands for.
+        """Return the class of each pixel by its value in the mask.
 
         Raises:
-            DatasetError: if a value stands for nothing, or the mask holds colours.
+            DatasetError: if a value is neither a class nor void, or the mask holds colours.
         """
         values = mask.values
         if values.ndim != 2:
@@ -116,7 +121,11 @@ class FileDataset(SegmentationDataset):
         return self.lookup[values]
 
     def check(self, workers: int = 0) -> None:
-        """Every file must be there, and 64 pairs spread over the set must be good; to skip bad ones, all are opened."""
+        """Check that every file exists, and open 64 pairs spread over the set; with on_error=skip, open all pairs.
+
+        Raises:
+            DatasetError: naming the first faults, or if all masks are void everywhere.
+        """
         if self.on_error == "skip":
             faults, self.labels = list[str](), self.skip_faulty(workers)
         else:
@@ -130,7 +139,7 @@ class FileDataset(SegmentationDataset):
             raise DatasetError(first_of(faults))
 
     def probe(self) -> tuple[list[str], set[int]]:
-        """Return the faults and the labels of 64 pairs, or of more until one holds a class other than the first."""
+        """Return the faults and the labels of 64 pairs; go on while these hold no class but the first."""
         faults = [f"{path}: {why}" for _, *files in self.pairs for path in files if (why := why_unreadable(path))]
         labels: set[int] = set()
         if faults:
@@ -150,7 +159,7 @@ class FileDataset(SegmentationDataset):
         return self.values.get(0) == 0 and [value for value, index in self.values.items() if index == VOID] == [VOID]
 
     def skip_faulty(self, workers: int) -> set[int]:
-        """Drop every bad pair, aloud; return the labels of the good ones."""
+        """Drop every bad pair and log it; return the labels that occur in the good ones."""
         found = survey(self, workers)
         if lines := found.lines():
             self.pairs = [pair for index, pair in enumerate(self.pairs) if index not in found.faults]
@@ -162,17 +171,18 @@ class FileDataset(SegmentationDataset):
         return found.labels()
 
     def open_cache(self, workers: int = 0) -> None:
+        """Open the cache, if the data set has a folder for it; build it first if necessary."""
         if self.cache_folder is not None:
             files = [path for _, *paths in self.pairs for path in paths]
             self.cache = open_cache(self.cache_folder, self, files, self.settings().encode(), workers)
 
     def settings(self) -> str:
-        """What labels depend on besides the files."""
+        """Return a text of everything that labels depend on besides the files."""
         return repr(self.values)
 
 
-def attempt(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]) -> np.ndarray | None:
-    """What a reader gives; a fault goes to the list."""
+def read_or_note(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]) -> np.ndarray | None:
+    """Return what a reader returns; if it raises ``DatasetError``, append the message to ``faults`` and return None."""
     try:
         return reader(path)
     except DatasetError as error:

@@ -14,7 +14,7 @@ from src.errors import printable
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
 )  # fmt: skip
-MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # formats that keep values as they are
+MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless formats
 JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r")  # of Windows, macOS and Synology
 
 
@@ -24,24 +24,25 @@ def is_junk(name: str) -> bool:
 
 
 def files_below(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
-    """Yield all files below a folder except junk, following links.
+    """Yield all files below a folder except junk.
 
-    A folder is entered once, whatever links lead to it. A folder whose name ends like an image's is yielded and not
-    entered: it is there by mistake, and whoever reads it will say so.
+    Links to folders are followed, but no folder is visited twice. A folder whose name has an image's ending is yielded
+    as if it were a file, so that reading it reports the mistake.
 
     Args:
-        without: folders that are not entered.
+        folder: the folder.
+        without: folders to leave out.
     """
-    entered = {os.path.realpath(path) for path in without}
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in entered:
+    visited = {os.path.realpath(path) for path in without}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
             folders.clear()
             continue
-        entered.add(real)
+        visited.add(real)
         mistakes = [name for name in folders if is_image(name) and not is_junk(name)]
         folders[:] = sorted(name for name in folders if not is_junk(name) and name not in mistakes)
-        yield from (Path(place, name) for name in (*files, *mistakes) if not is_junk(name))
+        yield from (Path(parent, name) for name in (*files, *mistakes) if not is_junk(name))
 
 
 def is_image(name: str) -> bool:

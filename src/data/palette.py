@@ -5,7 +5,10 @@ from jaxtyping import UInt8
 
 
 def voc_palette(colours: int) -> UInt8[np.ndarray, "colours 3"]:
-    """The devkit's colour map (VOClabelcolormap.m): the index's bits, lowest first, go to r, g, b from bit 7 down."""
+    """Return the colour map of VOC's devkit (VOClabelcolormap.m), RGB.
+
+    The bits of an index, lowest first, become the bits of red, green and blue in turn, from bit 7 down.
+    """
     index = np.arange(colours)
     palette = np.zeros((colours, 3), np.uint8)
     for bit in range(8):

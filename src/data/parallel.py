@@ -1,4 +1,4 @@
-"""A function of many indices, computed over the cores of this machine."""
+"""Compute a function of many indices on all cores of this machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ Result = TypeVar("Result")
 
 
 def over_cores(function: Callable[[int], Result], count: int, title: str, workers: int) -> Iterator[Result]:
-    """``function(0)``, ``function(1)``, ... in this order, with a progress bar where there is a terminal.
+    """Yield ``function(0)``, ``function(1)``, ... in this order, with a progress bar on a terminal.
 
     Args:
-        function: it and its results must pickle.
-        workers: processes; 0 computes in this one.
+        function: the function; it and its results must be picklable.
+        count: number of indices.
+        title: text beside the progress bar.
+        workers: number of processes; 0 computes in this process.
 
     Raises:
         DatasetError: if a process was killed.
@@ -44,7 +46,7 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
 
 
 class Calls(Dataset):
-    """The calls of a function as a dataset, so that torch's loader is what shares them out."""
+    """The calls of a function as a data set, so that PyTorch's loader distributes them over processes."""
 
     def __init__(self, function: Callable[[int], Any], count: int) -> None:
         self.function = function

@@ -1,4 +1,4 @@
-"""Get a dataset, or look at every sample of it: python -m src.prepare dataset=CHOICE [verify=true]."""
+"""Download a data set, or check every sample of one: python -m src.prepare dataset=CHOICE [verify=true]."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}
 
 
 def main(config: DictConfig) -> None:
+    """Download a data set, or check it with verify=true."""
     if config.verify:
         verify(config)
     else:
@@ -33,8 +34,11 @@ def main(config: DictConfig) -> None:
 
 
 def prepare(config: DictConfig) -> None:
-    """Fetch, check and unpack what ``conf/release/`` says of the dataset."""
+    """Fetch, check and unpack the release of the data set that ``conf/release/`` describes.
 
+    Raises:
+        UserError: if there is no such release, or it cannot be fetched or unpacked.
+    """
     if config.get("release") is None:
         raise UserError(
             "no release of this data set is known (--help lists those that are); "
@@ -73,8 +77,7 @@ def verify(config: DictConfig) -> None:
 
 
 def class_table(found: Survey, classes: Sequence[str]) -> Table:
-    """One line a class: pixels, their share, and images that hold it."""
-
+    """Return a table with a row for each class: its pixels, their share, and the images that contain it."""
     table = Table()
     for column in ("class", "pixels", "%", "images"):
         table.add_column(column, justify="left" if column == "class" else "right")
@@ -87,7 +90,7 @@ def class_table(found: Survey, classes: Sequence[str]) -> Table:
 
 
 def in_words(found: Survey) -> str:
-    """How many samples, how many are good, their sizes."""
+    """Return a line with the number of samples, the number of good ones, and their sizes."""
     words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
     if not found.sizes:
         return words

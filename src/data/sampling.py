@@ -1,4 +1,4 @@
-"""Which sample comes when: a function of seed, epoch and position, so that a run can go on anywhere."""
+"""The order of samples, as a function of seed, epoch and position, so that a run can be resumed at any batch."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """A sample, and what its augmentation is drawn from; no worker, no process and no past has a part in either."""
+    """A sample's index and the seed of its augmentation; neither depends on worker, process or earlier samples."""
 
     sample: int
     seed: int
 
 
 class ResumableSampler(Sampler[Draw]):
-    """One process's samples of one epoch, batch after batch, from a given batch on.
+    """Draws the samples of one process for one epoch, batch by batch, beginning at any batch.
 
-    All processes share one order; of each global batch every process takes its own slice, so that any number of
-    processes sees the same batches. A set smaller than the batch is drawn from more than once.
+    All processes share one order, and each takes its own slice of every global batch. The batches are therefore the
+    same for any number of processes. If there are fewer samples than a batch needs, samples are repeated.
 
     Args:
-        samples: how many there are.
+        samples: number of samples.
         batch_size: of all processes together; a multiple of ``processes``.
         seed: of the run.
-        behind: gives the number of batches that the run has behind it; asked whenever iteration begins.
+        behind: returns the number of batches that the run has done; called when an iteration begins.
         rank: of this process.
-        processes: how many there are.
+        processes: number of processes.
     """
 
     def __init__(

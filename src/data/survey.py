@@ -1,4 +1,4 @@
-"""Every sample of a data set opened once: its faults, how often each class occurs, and what its images hold."""
+"""Open every sample of a data set once, and collect its faults, class counts and sizes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from src.data.dataset import Sample, SegmentationDataset
 from src.data.parallel import over_cores
 from src.errors import printable
 from src.labels import VOID
+from src.system.program import as_typed
 
-SHOWN = 10  # faults that a command prints before it refers to the whole list
+SHOWN = 10  # number of faults that a message lists
 
 
 @dataclass
 class Survey:
-    """What was found.
+    """The results of a survey.
 
     Attributes:
-        samples: how many there are.
-        strays: faults of the folders that belong to no sample.
-        faults: by sample, all that is wrong with it, each line naming its file.
-        pixels: by label (0..255), over all good samples.
-        images: by label, the good samples that hold it.
-        sizes: (width, height) of the good samples, and how many have it.
+        samples: number of samples.
+        strays: a line for each file that belongs to no sample.
+        faults: all faults by the index of the sample; each is a line that names its file.
+        pixels: number of pixels by label (0..255), over all good samples.
+        images: number of good samples that contain a label, by label.
+        sizes: number of good samples by (width, height).
         void: ids of the good samples that are void everywhere.
-        digests: ids of the good samples by a digest of their images' pixels.
+        digests: id of a good sample by the digest of its image.
     """
 
     samples: int
@@ -52,7 +53,7 @@ class Survey:
 
 
 def survey(dataset: SegmentationDataset, workers: int) -> Survey:
-    """Open every sample, over ``workers`` processes; faults are collected, never raised."""
+    """Open every sample in ``workers`` processes, and return what was found; faults are not raised."""
     found = Survey(len(dataset), list(dataset.strays))
     for index, content in enumerate(over_cores(Inspection(dataset), len(dataset), "checking every sample", workers)):
         if isinstance(content, list):
@@ -68,7 +69,7 @@ def survey(dataset: SegmentationDataset, workers: int) -> Survey:
 
 
 class Content(NamedTuple):
-    """What a good sample holds."""
+    """The statistics of a good sample."""
 
     id: str
     pixels: Int64[np.ndarray, "256"]  # by label
@@ -77,7 +78,7 @@ class Content(NamedTuple):
 
 
 class Inspection:
-    """Looks at one sample of a data set by its index; returns what it holds, or its faults."""
+    """A function that opens one sample of a data set by its index, and returns its statistics or its faults."""
 
     def __init__(self, dataset: SegmentationDataset) -> None:
         self.dataset = dataset
@@ -88,7 +89,7 @@ class Inspection:
 
 
 def content_of(sample: Sample) -> Content:
-    """Return what a sample holds."""
+    """Return the statistics of a sample."""
     height, width = sample.label.shape
     digest = hashlib.blake2b(f"{width}x{height}".encode(), digest_size=16)
     digest.update(sample.image.tobytes())
@@ -96,13 +97,15 @@ def content_of(sample: Sample) -> Content:
 
 
 def first_of(lines: Sequence[str]) -> str:
-    """Return the first faults, one a line."""
-    more = f"\n... and {len(lines) - SHOWN} more; python -m src.prepare verify=true lists all" * (len(lines) > SHOWN)
-    return "\n".join(map(printable, lines[:SHOWN])) + more
+    """Return the first faults, each on a line of its own, and how to list all."""
+    first = "\n".join(map(printable, lines[:SHOWN]))
+    if len(lines) <= SHOWN:
+        return first
+    return f"{first}\n... and {len(lines) - SHOWN} more; {as_typed('prepare')} verify=true lists all"
 
 
 def ranges(values: Iterable[int]) -> str:
-    """[0, 1, 2, 3, 11] -> "0..3, 11"."""
+    """Return integers as a text of ranges: [0, 1, 2, 3, 11] -> "0..3, 11"."""
     parts: list[list[int]] = []
     for value in sorted(values):
         if parts and value == parts[-1][1] + 1:

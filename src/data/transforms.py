@@ -1,4 +1,4 @@
-"""Augmentation: the paper's crop and mirror, the scale jitter of its successors, by albumentations."""
+"""Augmentation with albumentations: the paper's random crop and mirror image, and scale jitter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.labels import VOID
 if TYPE_CHECKING:
     from albumentations import BaseCompose
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise it looks for a newer version online
 
 MEAN_RGB = (123, 117, 104)  # the paper's mean pixel, rounded
 
@@ -20,13 +20,15 @@ MEAN_RGB = (123, 117, 104)  # the paper's mean pixel, rounded
 def train_transform(
     crop_size: int, scale: Sequence[float] | None = None, mirror: bool = True, extra: Sequence[Any] = ()
 ) -> BaseCompose:
-    """Scale jitter, a random square crop (padded with the mean pixel and void), mirror.
+    """Return the augmentation of training: scale jitter, a random square crop, and a mirror image.
+
+    Images smaller than the crop are padded with the mean pixel, labels with void.
 
     Args:
-        crop_size: side of the crop in pixels; 8 k + 1 fits the score map exactly (the paper: 321).
-        scale: smallest and largest factor, or None.
-        mirror: flip left and right with probability 1/2.
-        extra: albumentations transforms that follow.
+        crop_size: side of the crop in pixels; 8k + 1 needs no further padding (321 in the paper).
+        scale: smallest and largest factor; None for no scaling.
+        mirror: swap left and right with probability 1/2.
+        extra: more transforms of albumentations, which come last.
 
     Raises:
         ValueError: if the crop is not positive or the scale is not an increasing pair of positive factors.
@@ -42,7 +44,7 @@ def train_transform(
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale={list(scale)}: must be two factors, 0 < low <= high, or None (null)")
         low, high = scale
-        if low < 1:  # an image of a pixel must not become none: sides are rounded down
+        if low < 1:  # sides are rounded down: pad tiny images, so that none shrinks to nothing
             side = math.ceil(1 / low) + 1
             steps.append(A.PadIfNeeded(side, side, fill=MEAN_RGB, fill_mask=VOID, border_mode=cv2.BORDER_CONSTANT))
         steps.append(A.RandomScale((low - 1, high - 1), p=1))

@@ -209,7 +209,7 @@ def test_folder_takes_lists(folder):
         ({"classes": ["a", "b"], "void": 0}, r"^void=0: is the value of a too; .*values=\[\.\.\.\]"),
         (
             {"classes": ["a", "b"], "palette": [[1, 2, 3], [1, 2, 3]]},
-            r"^palette=\[\[1, 2, 3\], \[1, 2, 3\]\]: one colour is there",
+            r"^palette=\[\[1, 2, 3\], \[1, 2, 3\]\]: one colour occurs twice",
         ),
     ],
 )

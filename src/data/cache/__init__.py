@@ -1,1 +1,1 @@
-"""Decoded samples in one memory-mapped file."""
+"""Keep decoded samples in one memory-mapped file."""

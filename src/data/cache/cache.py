@@ -1,7 +1,7 @@
-"""Decoded samples in one memory-mapped file, for epochs after the first.
+"""A cache of decoded samples in one memory-mapped file.
 
-A lock makes all processes but one wait while the file is built. What it was made from (paths, sizes and times of change
-of the source files) is part of it: a file that is stale or damaged is built again.
+One process builds the file while the others wait for its lock. The file holds a fingerprint of the paths, sizes and
+modification times of the source files; a stale or damaged file is built again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Arrays = tuple[Picture, LabelMap]
 
 
 class PackedCache:
-    """Samples of a finished file; every process maps it by itself.
+    """Reads samples from a finished file; every process maps the file itself.
 
     Args:
-        path: of the file.
-        index: a row for each sample: offset, height, width, CRC-32 of its bytes.
+        path: path of the file.
+        index: (offset, height, width, CRC-32 of the bytes) of each sample.
     """
 
     def __init__(self, path: Path, index: Int64[np.ndarray, "samples 4"]) -> None:
@@ -45,13 +45,13 @@ class PackedCache:
         return {**self.__dict__, "memory": None}  # a pickled map would be a copy of the file
 
     def get(self, index: int) -> Arrays | None:
-        """Image and label, read-only; None (and a warning) if their bytes are not what was written."""
+        """Return image and label, both read-only; None, after a warning, if their bytes are damaged."""
         if self.memory is None:
             self.memory = np.memmap(self.path, mode="r")
         offset, height, width, crc = self.index[index].tolist()
         pixels = height * width
         packed = self.memory[offset : offset + 4 * pixels]
-        if not self.checked[index]:  # once a process: it costs as much as copying the sample
+        if not self.checked[index]:  # once for each process, because a check takes as long as copying the sample
             if zlib.crc32(packed.data) != crc:
                 log.warning("%s: sample %d is damaged and read from its files; delete the cache", self.path, index)
                 return None
@@ -62,14 +62,17 @@ class PackedCache:
 def open_cache(
     folder: Path, dataset: SegmentationDataset, files: Sequence[Path], settings: bytes, workers: int
 ) -> PackedCache:
-    """The dataset's cache in a folder, built first where there is none, or one that no longer fits.
+    """Return the data set's cache in a folder; build it first if there is none, or if it is stale or damaged.
 
     Args:
-        files: that the samples are made from.
-        settings: that they depend on besides.
+        folder: for the file; it is created if necessary.
+        dataset: the data set to cache.
+        files: the files that the samples are read from.
+        settings: everything else that the samples depend on.
+        workers: number of processes to build the file with.
 
     Raises:
-        DatasetError: if a sample is bad, or the folder cannot take the file.
+        DatasetError: if a sample is bad, or the file cannot be written.
     """
     name = hashlib.sha256(b"\n".join(map(os.fsencode, files))).hexdigest()[:12]
     path = folder / f"{type(dataset).__name__.lower()}-{name}.pack"
@@ -89,7 +92,7 @@ def open_cache(
 
 
 def fingerprint_of(files: Sequence[Path], settings: bytes) -> bytes:
-    """Changes when a source file does."""
+    """Return a digest of the settings and of every file's path, size and modification time."""
     digest = hashlib.sha256(settings)
     for path in files:
         status = path.stat()

@@ -1,4 +1,4 @@
-"""The file format of packed samples: their bytes (image, then label), an index, and a trailer."""
+"""The file format of packed samples: the bytes of each sample (image, then label), an index, and a trailer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from src.system.files import replacing
 log = logging.getLogger(__name__)
 
 TRAILER = struct.Struct("<QI32s8s")  # samples, CRC-32 of the index, fingerprint of the sources, format
-FORMAT = b"deeplab2"  # 2: EXIF orientation, transparency and bits of grey count
+FORMAT = b"deeplab2"  # 2: since images are turned by EXIF, and transparency and the bits of grey are respected
 COLUMNS = 4  # of the index: offset, height, width, CRC-32
 
 
 def read_index(path: Path, fingerprint: bytes) -> Int64[np.ndarray, "samples 4"]:
-    """The index of a file.
+    """Return the index of a file.
 
     Raises:
-        ValueError: saying what is wrong with the file.
+        ValueError: if the file is damaged, or its fingerprint is not the given one.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -49,10 +49,10 @@ def read_index(path: Path, fingerprint: bytes) -> Int64[np.ndarray, "samples 4"]
 
 
 def write_pack(path: Path, dataset: SegmentationDataset, fingerprint: bytes, workers: int) -> None:
-    """Decode every sample into a new file.
+    """Decode every sample and write all to a new file.
 
     Raises:
-        DatasetError: naming every bad sample, or if the disk is too small.
+        DatasetError: naming every bad sample, or if the disk has too little space.
     """
     rows: list[tuple[int, int, int, int]] = []
     faults: list[str] = []
@@ -72,7 +72,7 @@ def write_pack(path: Path, dataset: SegmentationDataset, fingerprint: bytes, wor
 
 
 def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:
-    """Append a sample; its row of the index."""
+    """Append a sample to the file, and return its row of the index."""
     packed = sample.image.tobytes() + sample.label.tobytes()
     offset = file.tell()
     file.write(packed)
@@ -80,6 +80,7 @@ def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:
 
 
 def require_space(folder: Path, size: int) -> None:
+    """Raise ``DatasetError`` unless the disk of a folder has ``size`` bytes of free space."""
     if (free := shutil.disk_usage(folder).free) < size:
         raise DatasetError(
             f"cache={folder}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "

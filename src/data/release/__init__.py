@@ -1,4 +1,4 @@
-"""Data sets as they are released: fetched, checked, unpacked and converted."""
+"""Fetch, check, unpack and convert the releases of data sets."""
 
 from src.data.release.release import Archive, Release
 from src.data.release.sbd import MergeSBD

@@ -1,4 +1,4 @@
-"""Tar and zip files, unpacked so that nothing lands outside of the target and no file is ever half there."""
+"""Unpack tar and zip files safely: no file outside of the target, and no incomplete file."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ class Member(NamedTuple):
 
 
 class UnsafeArchive(Exception):
-    """A member that would land outside of the target."""
+    """An archive with a path that leads outside of the target."""
 
 
 def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> int:
     """Unpack the files below the folder ``inside`` of an archive into ``target``.
 
-    All names are checked before the first file is written. Files that are there with the same size are left alone, so
-    that it goes on where it was stopped. Links and devices are not unpacked.
+    All names are checked before the first file is written. Files that exist with the right size are skipped, so that
+    an interrupted call can be repeated. Links and devices are not unpacked.
 
     Args:
-        only: names to unpack, relative to ``inside``, as a pattern.
+        archive: a tar or zip file.
+        target: folder to unpack into; it is created if necessary.
+        inside: folder within the archive.
+        only: pattern of the names to unpack, relative to ``inside``.
 
     Returns:
-        How many files were written.
+        The number of files that were written.
 
     Raises:
         UserError: if the archive is damaged, would write outside of the target, or does not fit on the disk.
@@ -49,14 +52,14 @@ def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> i
     prefix = PurePosixPath(inside)
     written = 0
     try:
-        with opened(archive) as members:
+        with open_archive(archive) as members:
             wanted = {
                 str(PurePosixPath(member.name).relative_to(prefix)): member.size
                 for member in members()
-                if safe(member.name).is_relative_to(prefix)
+                if safe_path(member.name).is_relative_to(prefix)
             }
             wanted = {name: size for name, size in wanted.items() if fnmatch(name, only)}
-            wanted = {name: size for name, size in wanted.items() if not is_there(target / name, size)}
+            wanted = {name: size for name, size in wanted.items() if not has_size(target / name, size)}
             target.mkdir(parents=True, exist_ok=True)
             if sum(wanted.values()) > (free := shutil.disk_usage(target).free):
                 raise UserError(
@@ -64,9 +67,9 @@ def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> i
                 )
             hidden = not Console().is_terminal
             for member in track(members(), f"unpacking {archive.name}", transient=True, disable=hidden):
-                name = safe(member.name)
+                name = safe_path(member.name)
                 if name.is_relative_to(prefix) and str(name.relative_to(prefix)) in wanted:
-                    write(member, target / name.relative_to(prefix))
+                    write_member(member, target / name.relative_to(prefix))
                     written += 1
     except UnsafeArchive as error:
         raise UserError(f"{archive}: {error}; nothing was unpacked, do not trust this file") from error
@@ -80,8 +83,8 @@ def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> i
 
 
 @contextmanager
-def opened(archive: Path) -> Iterator[Callable[[], Iterator[Member]]]:
-    """Gives a function that goes through the archive's files."""
+def open_archive(archive: Path) -> Iterator[Callable[[], Iterator[Member]]]:
+    """Open an archive for a block, and yield a function that iterates over its files."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             yield partial(zip_members, file)
@@ -93,32 +96,40 @@ def opened(archive: Path) -> Iterator[Callable[[], Iterator[Member]]]:
 
 
 def zip_members(file: zipfile.ZipFile) -> Iterator[Member]:
+    """Yield the regular files of a zip file."""
     for info in file.infolist():
-        if not info.is_dir() and (info.external_attr >> 28) in (0, 8):  # Unix's file type: none given, or regular
+        if not info.is_dir() and (info.external_attr >> 28) in (0, 8):  # Unix's file type: unknown, or regular
             yield Member(info.filename, info.file_size, partial(file.open, info))
 
 
 def tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
+    """Yield the regular files of a tar file."""
     for info in tar:
-        safe(info.name)
+        safe_path(info.name)
         filtered = tarfile.data_filter(info, "/nowhere") if info.isreg() else None
         if filtered is not None:
             yield Member(info.name, info.size, partial(tar.extractfile, info))
 
 
-def safe(name: str) -> PurePosixPath:
-    """A member's name as a path that stays below its root."""
+def safe_path(name: str) -> PurePosixPath:
+    """Return a member's name as a path below the root.
+
+    Raises:
+        UnsafeArchive: if it leads outside.
+    """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
         raise UnsafeArchive(f"holds the path {name!r}, which leaves the folder")
     return path
 
 
-def is_there(path: Path, size: int) -> bool:
+def has_size(path: Path, size: int) -> bool:
+    """Tell whether a file exists and has this size in bytes."""
     return path.is_file() and path.stat().st_size == size
 
 
-def write(member: Member, path: Path) -> None:
+def write_member(member: Member, path: Path) -> None:
+    """Write a member's content to a file, whole or not at all."""
     source = member.open()
     if source is None:
         return

@@ -1,4 +1,4 @@
-"""A file from the network: from whichever mirror lives, resumed where the line broke, checked before it counts."""
+"""Download a file from the first mirror that has it, resume after a lost connection, and check the result."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from src.system.processes import one_at_a_time
 log = logging.getLogger(__name__)
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two packets
-ATTEMPTS = 5  # in a row without a new byte, before a mirror counts as dead
-PAUSE = 1.0  # seconds before the first of them; doubled each time
+ATTEMPTS = 5  # failures in a row without a new byte, after which a mirror is given up
+PAUSE = 1.0  # seconds after the first failure; doubled after each
 CHUNK = 1 << 16  # bytes
 
 
 class MirrorError(Exception):
-    """What a mirror gave is not the file."""
+    """A mirror has sent something else than the file."""
 
 
 def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folder: Path) -> Path:
-    """The file ``folder/name``, fetched where it is not there yet.
+    """Return the path of the file ``folder/name``, and download the file if it does not exist.
 
     Args:
-        urls: mirrors of the same file, in the order to try.
-        checksum: such as "sha256:e14f..." (any of hashlib's algorithms); without one nothing is resumed.
-        page: where a person may look for the file.
+        name: of the file.
+        urls: mirrors of the file, in the order to try.
+        checksum: such as "sha256:e14f...", with an algorithm of hashlib; None if unknown: then nothing is resumed.
+        page: web page where a person finds the file.
+        folder: for the file; it is created if necessary.
 
     Raises:
-        UserError: if no mirror gives it, saying what each said and what to do by hand; or if the file that is there is
-            another.
+        UserError: if no mirror sends the file, with the reason of each and what to do by hand; or if the existing file
+            has another checksum.
     """
     import requests
 
@@ -63,16 +65,16 @@ def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folde
 
 
 def download(url: str, part: Path, checksum: str | None) -> None:
-    """Fill ``part``, going on where an earlier attempt ended.
+    """Download a file to ``part``, beginning where an earlier attempt ended.
 
     Raises:
-        requests.RequestException: if the mirror does not answer, or falls silent for good.
-        MirrorError: if what it gives is not the file.
+        requests.RequestException: if the mirror does not answer, or stops sending.
+        MirrorError: if it sends something else than the file.
     """
     import requests
 
     if checksum is None:
-        part.unlink(missing_ok=True)  # nothing would tell two halves of different files
+        part.unlink(missing_ok=True)  # without a checksum, halves of two different files would not be noticed
     start, silent = size_of(part), 0
     while True:
         before = size_of(part)
@@ -82,20 +84,20 @@ def download(url: str, part: Path, checksum: str | None) -> None:
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             silent = 0 if size_of(part) > before else silent + 1
             if checksum is None or silent == ATTEMPTS or size_of(part) <= start:
-                raise  # at once where this mirror never gave a byte: the next one may
-            log.info("  broken off at %s (%s); going on from there", megabytes(size_of(part)), reason(error))
+                raise  # immediately if this mirror has sent nothing at all, because the next one may
+            log.info("  interrupted at %s (%s); resuming", megabytes(size_of(part)), reason(error))
             time.sleep(PAUSE * 2**silent)
     if checksum and not matches(part, checksum):
         size = size_of(part)
         part.unlink()
         if not start:
             raise MirrorError(f"gave another file of {megabytes(size)} (its checksum is not {checksum})")
-        log.info("  the part that was there already does not fit; from the start again")
+        log.info("  the earlier part belongs to another file; starting again")
         download(url, part, checksum)
 
 
 def transfer(url: str, part: Path) -> None:
-    """One request, whose bytes are put at the end of ``part``."""
+    """Send one request, and append the bytes that arrive to ``part``."""
     import requests
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
@@ -103,7 +105,7 @@ def transfer(url: str, part: Path) -> None:
     have = size_of(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
-        if have and response.status_code == 416:  # nothing follows: either it is whole, or not of this file
+        if have and response.status_code == 416:  # nothing follows: the part is complete, or of another file
             return
         response.raise_for_status()
         if "text/html" in response.headers.get("Content-Type", ""):
@@ -123,6 +125,7 @@ def transfer(url: str, part: Path) -> None:
 
 
 def matches(path: Path, checksum: str) -> bool:
+    """Tell whether a file has a checksum such as "sha256:e14f..."."""
     algorithm, _, expected = checksum.partition(":")
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
@@ -132,7 +135,7 @@ def matches(path: Path, checksum: str) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """The innermost cause in a few words."""
+    """Return the cause of a failed request in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -151,8 +154,10 @@ def reason(error: Exception) -> str:
 
 
 def size_of(path: Path) -> int:
+    """Return the size of a file in bytes; 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0
 
 
 def megabytes(size: int) -> str:
+    """Return a size in bytes as a text in MB."""
     return f"{size / 1e6:,.1f} MB"

@@ -1,4 +1,4 @@
-"""What a dataset is released as, and how that becomes the folders that its class reads."""
+"""The releases of data sets: archives, and how they become the folders that the classes read."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ log = logging.getLogger(__name__)
 
 
 class Part(Protocol):
-    """Something that a dataset is made of."""
+    """A part of a release."""
 
-    counts: Mapping[str, int]
+    counts: Mapping[str, int]  # of its files; see ``gaps``
 
-    def prepare(self, root: Path, downloads: Path) -> None: ...
+    def prepare(self, root: Path, downloads: Path) -> None:
+        """Fetch the part and put its files below ``root``."""
 
 
 class Archive:
-    """A part that is unpacked as it is.
+    """An archive, whose files are not changed after unpacking.
 
     Args:
         name: of the file.
-        page: where a person may get it.
-        counts: what must be there once it is unpacked; see ``gaps``.
-        urls: mirrors; none where a login is needed.
-        checksum: such as "sha256:e14f..."; None where nobody has published one.
-        inside: the folder of the archive that becomes ``root/folder``.
-        folder: below the dataset's root.
-        only: a pattern of the names to unpack.
-        git_trees: git's hash of unpacked folders, where the release is a git repository.
+        page: web page where a person finds the file.
+        counts: the files that must exist after unpacking; see ``gaps``.
+        urls: mirrors of the file; none if a login is needed.
+        checksum: such as "sha256:e14f..."; None if none is published.
+        inside: the folder within the archive that becomes ``root/folder``.
+        folder: the folder below the data set's root.
+        only: pattern of the names to unpack.
+        git_trees: git's hashes of unpacked folders, if the release is a git repository.
     """
 
     def __init__(
@@ -55,7 +56,11 @@ class Archive:
         self.inside, self.folder, self.only = inside, folder, only
 
     def prepare(self, root: Path, downloads: Path) -> None:
-        """Fetch and unpack."""
+        """Fetch the archive, unpack it, and check git's hashes.
+
+        Raises:
+            UserError: if it cannot be fetched or unpacked, or a hash differs.
+        """
         path = fetch(self.name, self.urls, self.checksum, self.page, downloads)
         log.info("%s: %d files unpacked", path, extract(path, root / self.folder, self.inside, self.only))
         for name, expected in self.git_trees.items():
@@ -64,20 +69,20 @@ class Archive:
 
 
 class Release:
-    """All that makes a dataset.
+    """The release of a data set.
 
     Args:
-        parts: by a name of ours, in the order in which they are needed.
+        parts: by name, in the order in which they are needed.
     """
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
         self.parts = parts
 
     def prepare(self, root: Path, downloads: Path) -> None:
-        """Make ``root`` complete; what is there already is not done again.
+        """Fetch and unpack all parts that are not complete below ``root``.
 
         Raises:
-            UserError: saying what is missing and what to do by hand.
+            UserError: saying what is missing, and what to do by hand.
         """
         for name, part in self.parts.items():
             if not gaps(root, part.counts):
@@ -91,24 +96,26 @@ class Release:
 
 
 def gaps(root: Path, counts: Mapping[str, int]) -> list[str]:
-    """What of a layout is missing.
+    """Return a line for each pattern of files that is incomplete below ``root``.
 
     Args:
-        counts: names in a list ("train.txt": exactly so many) or files of a pattern ("images/*.jpg": at least so many).
+        root: folder of the data set.
+        counts: by list file ("train.txt"), its exact number of names; by pattern ("images/*.jpg"), the least number of
+            files.
     """
     missing = []
     for key, count in counts.items():
         if key.endswith(".txt"):
-            there = len((root / key).read_text().split()) if (root / key).is_file() else 0
+            found = len((root / key).read_text().split()) if (root / key).is_file() else 0
         else:
-            there = sum(1 for _ in root.glob(key))
-        if there < count or (key.endswith(".txt") and there > count):
-            missing.append(f"{key}: {there:,} of {count:,}")
+            found = sum(1 for _ in root.glob(key))
+        if found < count or (key.endswith(".txt") and found > count):
+            missing.append(f"{key}: {found:,} of {count:,}")
     return missing
 
 
 def git_tree(folder: Path) -> str:
-    """git's hash of a folder of plain files: of their names and contents."""
+    """Return git's hash of a folder that holds only files."""
     entries = b""
     for path in sorted(folder.iterdir(), key=lambda path: path.name.encode()):
         content = path.read_bytes()
@@ -117,4 +124,5 @@ def git_tree(folder: Path) -> str:
 
 
 def sha1(content: bytes) -> bytes:
+    """Return the SHA-1 of bytes."""
     return hashlib.sha1(content, usedforsecurity=False).digest()

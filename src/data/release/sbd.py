@@ -1,4 +1,4 @@
-"""SBD (Hariharan et al. 2011): VOC's images with more annotations, merged into the devkit as the paper's 10,582."""
+"""Merge SBD (Hariharan et al. 2011), which annotates more of VOC's images, into the devkit: the paper's 10,582."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MASKS = Path("SegmentationClassAug")
 class MergeSBD:
     """A part of a release: SegmentationClassAug/ and the list train_aug in a devkit, from SBD's files in SBD/.
 
-    The list is SBD's train and val and VOC's train, without VOC's val. Where VOC has a mask of its own it is taken (it
-    marks the objects' edges as void); the others are SBD's.
+    The list is SBD's train and val and VOC's train, without VOC's val. An image's mask is VOC's if there is one, since
+    VOC marks the edges of objects as void; otherwise it is SBD's.
 
     Args:
-        archive: of SBD.
-        counts: of what is made; see ``release.gaps``.
+        archive: the archive of SBD.
+        counts: of the files that are made; see ``release.gaps``.
     """
 
     def __init__(self, archive: Archive, counts: Mapping[str, int]) -> None:
@@ -36,12 +36,13 @@ class MergeSBD:
         self.counts = counts
 
     def prepare(self, root: Path, downloads: Path) -> None:
+        """Fetch SBD if necessary, and merge it."""
         if gaps(root, self.archive.counts):
             self.archive.prepare(root, downloads)
         self.merge(root)
 
     def merge(self, root: Path) -> None:
-        """Convert and write the list last, so that it is there when all else is.
+        """Convert the masks, and then write the list, which shows that all masks are complete.
 
         Raises:
             DatasetError: naming every .mat that cannot be read.
@@ -58,7 +59,7 @@ class MergeSBD:
 
 
 class Mask:
-    """Writes one mask, unless it is there; its fault, or None."""
+    """A function that writes one mask by its index, if it does not exist, and returns its fault or None."""
 
     def __init__(self, root: Path, names: list[str]) -> None:
         self.root = root
@@ -86,7 +87,11 @@ class Mask:
 
 
 def read_mat(path: Path) -> np.ndarray:
-    """The class of each pixel, uint8: GTcls.Segmentation of SBD's cls/*.mat."""
+    """Return the class of each pixel, uint8, from GTcls.Segmentation of a file cls/*.mat of SBD.
+
+    Raises:
+        ValueError: if it has another shape or type.
+    """
     from scipy.io import loadmat
 
     labels = loadmat(path)["GTcls"]["Segmentation"][0, 0]
@@ -96,6 +101,11 @@ def read_mat(path: Path) -> np.ndarray:
 
 
 def names_of(path: Path) -> list[str]:
+    """Return the names in a list file.
+
+    Raises:
+        DatasetError: if there is no such file.
+    """
     if not path.is_file():
         raise DatasetError(f"{path}: missing")
     return path.read_text().split()

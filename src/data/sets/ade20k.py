@@ -44,7 +44,7 @@ class ADE20K(FileDataset):
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """The first name of each class; all its names where the first is another's too.
+    """Return the first name of each class, or all its names if another class has the same first name.
 
     Raises:
         DatasetError: if the file is not the release's table of 150 lines (Idx, Ratio, Train, Val, Stuff, Name).

@@ -1,4 +1,4 @@
-"""Anybody's data: a folder of images, a folder of masks, and the names of the classes."""
+"""Data of the user's own: a folder of images, a folder of masks, and the names of the classes."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ class Folder(FileDataset):
         super().__init__(pairs, {**nothing, **grey}, on_error, cache, strays, missing)
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
+        """Return the class of each pixel, by its colour if there is a palette, or else by its value."""
         is_coloured = mask.values.ndim == 3
         if self.colours is None and is_coloured:
             raise DatasetError(
@@ -96,12 +97,13 @@ class Folder(FileDataset):
         return self.colours.classes_of(mask, path)
 
     def settings(self) -> str:
+        """Return a text of everything that labels depend on besides the files."""
         colours = self.colours and (self.colours.codes.tolist(), self.colours.classes.tolist(), self.colours.void_value)
         return repr((self.values, colours, self.by_value))
 
 
 def describe_lack_of_masks(pair: Pair, masks: Path) -> str:
-    """Return what is there instead, where a folder has no mask for any image."""
+    """Return what the folder of masks holds instead, if it has no mask for any image."""
     _, image, mask = pair
     if other := next((path for path in sorted(files_below(masks)) if path.suffix.lower() in MASK_ENDINGS), None):
         return (
@@ -115,7 +117,7 @@ def describe_lack_of_masks(pair: Pair, masks: Path) -> str:
 def check_numbers(
     classes: int, palette: Sequence[Colour] | None, values: Sequence[int] | None, void: int | Colour | None
 ) -> None:
-    """Raise ``DatasetError`` where one does not fit the classes, or a number is out of range."""
+    """Raise ``DatasetError`` if a palette, values or void do not fit the classes, or a number is out of range."""
     for name, noun, given in (("palette", "colours", palette), ("values", "values", values)):
         if given is not None and len(given) != classes:
             raise DatasetError(f"{name}={given}: has {len(given)} {noun} for {classes} classes")

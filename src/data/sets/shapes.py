@@ -1,8 +1,8 @@
-"""A generated dataset: figures in the manner of VOC, so that the whole program runs without a download.
+"""A data set of generated images, so that the whole program runs without a download.
 
-What a class is depends on an outline, not on a colour, and objects reach half the image: their plain insides are
-only told apart by a large field of view. Twigs, rays and rings are a few pixels thin and edges are crisp in colour,
-which is where a score map at stride 8 is blind and the CRF is not.
+A class is defined by its outline and not by its colour. Objects are up to half as large as the image, so that their
+interiors can only be told apart with a large field of view. Twigs, rays and rings are a few pixels thin and have sharp
+edges, which a score map at stride 8 cannot show, but the CRF can restore.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,16 @@ CLASSES = ("background", "disk", "box", "triangle", "star", "ring", "tree")
 
 
 class Shapes(SegmentationDataset):
-    """Seeded figures over a textured ground; sample i is the same on every machine and in every worker.
+    """Random shapes on a textured background; a sample is the same on every machine and in every worker.
 
     Args:
-        split: gives its own samples; they never repeat those of another split.
-        samples: how many each split has.
-        size: side of the square images in pixels; 8 k + 1 fits the score map exactly.
-        seed: of the whole dataset.
+        split: "train", "val" or "test"; no two splits share a sample.
+        samples: number of samples of each split.
+        size: side of the square images in pixels; 8k + 1 needs no padding.
+        seed: of the whole data set.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     classes = CLASSES
@@ -60,7 +63,7 @@ class Shapes(SegmentationDataset):
             x, y, width, height = cv2.boundingRect(mask)
             box = np.s_[max(0, y - 1) : y + height + 1, max(0, x - 1) : x + width + 1]
             part = image[box]
-            # Edges are blended over a pixel, as a lens does.
+            # Edges are blurred over one pixel, as by a lens.
             alpha = cv2.GaussianBlur(mask[box].astype(np.float32), (3, 3), 0.6)[..., None]
             part += alpha * (texture(rng, part.shape[:2], object_colours(rng, kind)) - part)
             label[box][mask[box] > 0] = kind
@@ -69,9 +72,9 @@ class Shapes(SegmentationDataset):
 
 
 def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, "height width"]:
-    """1 on the pixels of one object of class ``kind``, at a random place, scale and angle; 0 elsewhere."""
+    """Return a mask, 0 or 1, of one object of class ``kind`` at a random place, scale and angle."""
     mask = np.zeros((size, size), np.uint8)
-    # Log-uniform, as object sizes in photographs are: from a tenth of the image's side to a third (as a radius).
+    # The radius is log-uniform, as sizes in photographs are: from a tenth of the image's side to a third.
     radius = size * np.exp(rng.uniform(np.log(0.15 if kind == "tree" else 0.1), np.log(0.33)))
     centre = rng.uniform(0.1 * size, 0.9 * size, 2)
     angle = rng.uniform(0, 2 * np.pi)
@@ -95,7 +98,7 @@ def figure(rng: np.random.Generator, kind: str, size: int) -> UInt8[np.ndarray, 
 
 
 def polygon(mask: np.ndarray, centre: np.ndarray, radii: np.ndarray, angles: np.ndarray) -> None:
-    """Fill the polygon whose corners are given around ``centre``."""
+    """Fill a polygon in ``mask``; its corners are given by radii and angles around ``centre``."""
     corners = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
     cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
 
@@ -103,7 +106,7 @@ def polygon(mask: np.ndarray, centre: np.ndarray, radii: np.ndarray, angles: np.
 def branch(
     mask: np.ndarray, rng: np.random.Generator, start: np.ndarray, angle: float, length: float, thickness: int
 ) -> None:
-    """A stem that forks until its twigs are too thin."""
+    """Draw a stem that forks until its twigs are too thin."""
     end = start + length * np.array([np.cos(angle), np.sin(angle)])
     cv2.line(mask, tuple(start.astype(int)), tuple(end.astype(int)), 1, thickness)
     if thickness > 6:
@@ -112,22 +115,24 @@ def branch(
 
 
 def rotation(angle: float) -> Float[np.ndarray, "2 2"]:
+    """Return the matrix of a rotation by an angle in radians."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def ground_colours(rng: np.random.Generator) -> Float[np.ndarray, "2 3"]:
-    """Two muted colours, RGB in 0..255."""
+    """Return two muted colours, RGB in 0..255."""
     return hsv(rng.uniform(0, 1), rng.uniform(0.1, 0.45, 2), rng.uniform(0.3, 0.75, 2))
 
 
 def object_colours(rng: np.random.Generator, kind: int) -> Float[np.ndarray, "2 3"]:
-    """Two stronger colours; three objects in four have a hue that is usual for their class, as bananas do."""
+    """Return two strong colours, RGB in 0..255; three of four objects have a hue that is typical of their class."""
     usual = rng.uniform() < 0.75
     hue = kind / len(CLASSES) + rng.normal(0, 0.03) if usual else rng.uniform(0, 1)
     return hsv(hue, rng.uniform(0.5, 1, 2), rng.uniform(0.35, 1) * np.array([1, rng.uniform(0.75, 1)]))
 
 
 def hsv(hue: float, saturation: np.ndarray, value: np.ndarray) -> Float[np.ndarray, "2 3"]:
+    """Return two colours of one hue, RGB in 0..255."""
     colours = np.stack([np.full(2, hue % 1 * 360), saturation, value], 1).astype(np.float32)
     return cv2.cvtColor(colours[None], cv2.COLOR_HSV2RGB)[0] * 255
 
@@ -135,7 +140,7 @@ def hsv(hue: float, saturation: np.ndarray, value: np.ndarray) -> Float[np.ndarr
 def texture(
     rng: np.random.Generator, size: tuple[int, int], colours: Float[np.ndarray, "2 3"]
 ) -> Float[np.ndarray, "height width 3"]:
-    """A field that goes between two colours: clouds, stripes or a slope."""
+    """Return an image that varies between two colours, as clouds, stripes or a gradient."""
     height, width = size
     if (kind := rng.integers(3)) == 0:
         cells = int(rng.integers(3, 12))
@@ -149,6 +154,6 @@ def texture(
 
 
 def with_void_boundary(label: LabelMap, width: int = 1) -> LabelMap:
-    """Mark ``width`` pixels on each side of every boundary between labels as void, as VOC's annotators did."""
+    """Return a label map in which ``width`` pixels on each side of a boundary are void, as in VOC's annotation."""
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     return np.where(cv2.dilate(label, kernel) == cv2.erode(label, kernel), label, np.uint8(VOID))

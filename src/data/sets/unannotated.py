@@ -1,4 +1,4 @@
-"""Images whose masks nobody may see, as VOC's test split."""
+"""Images whose masks are not public, such as VOC's test split."""
 
 import numpy as np
 
@@ -10,7 +10,11 @@ from src.labels import VOID
 
 
 class Unannotated(SegmentationDataset):
-    """The images of a data set with label maps that are void everywhere: nothing counts, all else goes as usual."""
+    """The images of a data set, with label maps that are void everywhere and so do not count in any metric.
+
+    Args:
+        dataset: the data set, whose masks need not exist.
+    """
 
     may_be_void = True
 
@@ -21,7 +25,11 @@ class Unannotated(SegmentationDataset):
         return len(self.pairs)
 
     def check(self, *_: int) -> None:
-        """Every image must be there."""
+        """Check that every image exists.
+
+        Raises:
+            DatasetError: naming the first that do not.
+        """
         if faults := [f"{path}: {why}" for _, path, _ in self.pairs if (why := why_unreadable(path))]:
             raise DatasetError(first_of(faults))
 
