@@ -83,7 +83,8 @@ def test_the_wheel_holds_every_yaml_and_the_command(wheel: Path) -> None:
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
         assert "deeplab = src.cli.deeplab:main" in archive.read(entry_points).decode()
     assert yaml_files(names, "src/conf/") == CONF_FILES
-    assert not [name for name in names if name.startswith(("conf/", "tests/"))]
+    assert not [name for name in names if name.startswith(("conf/", "tests/")) or name.endswith((".cpp", ".hpp"))]
+    assert [name for name in names if name.endswith(".jinja")]
     assert wheel.name.startswith(f"deeplab_v1-{src.__version__}-")
 
 
