@@ -4,6 +4,7 @@
 Kind of file                    As an image: RGB, uint8                 As a mask: integers
 ==============================  ======================================  ====================================
 RGB                             as stored                               colours, as stored
+RGB of 16 bits                  the upper 8 bits                        refused
 grey                            the same value three times              as stored
 grey of 1, 2 or 4 bits          black to white                          as stored: 0..1, 0..3, 0..15
 grey of 16 bits                 divided by 257                          as stored: 0..65535
@@ -88,7 +89,9 @@ def read_mask(path: Path) -> Mask:
         refuse_pages(image, str(path))
         if image.mode not in MASK_MODES:
             raise DatasetError(f"{path}: samples of mode {image.mode}; masks must hold whole numbers or RGB colours")
-        bits = bits_of_grey(image, path)
+        bits = bits_of(image, path)
+        if bits > 8 and image.mode in ("RGB", "RGBA"):
+            raise DatasetError(f"{path}: colours of {bits} bits, of which 8 are read; save the mask with 8")
         values = np.array(upright(image))
         palette = image.getpalette() if image.mode in ("P", "PA") else None
     if image.mode in ("LA", "PA"):
@@ -97,7 +100,7 @@ def read_mask(path: Path) -> Mask:
         return Mask(values, padded(np.array(palette, np.uint8).reshape(-1, 3)))
     if image.mode == "1":
         return Mask(values.astype(np.uint8), padded(grey_ramp(2)))
-    if bits in (2, 4):  # Pillow has stretched the values to 0..255
+    if bits in (2, 4) and image.mode == "L":  # Pillow has stretched the values to 0..255
         return Mask(values // np.uint8(255 // (2**bits - 1)), padded(grey_ramp(2**bits)))
     return Mask(values, grey_ramp(256) if image.mode in ("L", "LA") else None)
 
@@ -196,10 +199,8 @@ def is_jpeg_inside(image: Image.Image) -> bool:
     return image.format == "TIFF" and "jpeg" in str(image.info.get("compression", ""))
 
 
-def bits_of_grey(image: Image.Image, path: Path) -> int:
-    """Return the bits of a stored grey value: 1, 2, 4 or 8 in a PNG or TIFF; 8 for all other images."""
-    if image.mode != "L":
-        return 8
+def bits_of(image: Image.Image, path: Path) -> int:
+    """Return the bits of a stored sample: 1 to 16 in a PNG or TIFF; 8 for all other images."""
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]  # in its header: signature 8, length and name of the chunk 8, width 4, height 4

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -86,6 +87,11 @@ def save_mpo(path: Path) -> None:
     Image.new("RGB", (3, 2), (128, 128, 128)).save(path, "MPO", save_all=True, append_images=[Image.new("RGB", (3, 2))])
 
 
+def save_deep(path: Path) -> None:
+    """RGB of 16 bits, which Pillow does not write."""
+    cv2.imwrite(str(path), np.uint16([[[0xFFFF, 0x1FF, 0x200], [0x1034, 0xFF, 0]]]))  # BGR
+
+
 def with_alpha(pixels: np.ndarray, alpha: list[list[int]]) -> np.ndarray:
     return np.concatenate([pixels, np.uint8(alpha)[..., None]], 2)
 
@@ -93,6 +99,8 @@ def with_alpha(pixels: np.ndarray, alpha: list[list[int]]) -> np.ndarray:
 # Kind: the file's ending, what writes it, and the pixels that it must become.
 IMAGES: dict[str, tuple[str, Callable[[Path], None], Any]] = {
     "rgb": ("png", lambda p: save(RGB, p), RGB),
+    "rgb of 16 bits": ("png", save_deep, [[[2, 1, 255], [0, 0, 16]]]),
+    "rgb of 16 bits, tiff": ("tif", save_deep, [[[2, 1, 255], [0, 0, 16]]]),
     "jpeg": ("jpg", lambda p: Image.new("RGB", (3, 2), (128, 128, 128)).save(p), np.full((2, 3, 3), 128)),
     "webp": ("webp", lambda p: save(RGB, p, lossless=True), RGB),
     "grey": ("png", lambda p: save(GREY, p), rgb(GREY)),
@@ -298,6 +306,7 @@ REFUSED_MASKS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda p: save(np.ones((2, 3), np.float32), p),
         "samples of mode F; masks must hold whole numbers",
     ),
+    "colours of 16 bits": ("png", save_deep, "colours of 16 bits, of which 8 are read; save the mask with 8"),
     "cmyk": ("tif", lambda p: Image.new("CMYK", (3, 2)).save(p), "samples of mode CMYK; masks must hold whole"),
     **{kind: REFUSED[kind] for kind in ("animated gif", "animated png", "several pages", "large", "empty", "torn png")},
 }
