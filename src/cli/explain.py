@@ -70,7 +70,7 @@ def quote_value(override: str) -> str:
     if re.search(r"['\"\\{]|\[.*\[", value):  # quoted in part, or nested
         return "'KEY=\"VALUE\"'"
     if value.startswith("[") and value.endswith("]"):
-        return f"""'{key}=[{",".join(f'"{part.strip()}"' for part in value[1:-1].split(","))}]'"""
+        return f"""'{key}=[{",".join(f'"{part.strip()}"' for part in value[1:-1].split(",") if part.strip())}]'"""
     return f"""'{key}="{value}"'"""
 
 

@@ -13,6 +13,7 @@ from src.cli.explain import quote_value
     [
         ("dataset.classes=[фон,кошка]", ["фон", "кошка"]),
         ("dataset.classes=[背景, 猫 (大)]", ["背景", "猫 (大)"]),
+        ("dataset.classes=[a,b,]", ["a", "b"]),
         ("dataset.root=/数据 集/plain", "/数据 集/plain"),
         ("dataset.root=~/data", "~/data"),
         ("input=photos(1)", "photos(1)"),

@@ -205,6 +205,13 @@ def test_folder_takes_lists(folder):
             r"^palette=1\.5: must be a whole number",
         ),
         ({"classes": ["a", "b"], "palette": [[0, 0, 0], [1, 0]]}, "three numbers for each class"),
+        ({"classes": ["a", "b"], "palette": "red"}, "^palette=red: must be a list of colours, one for each class"),
+        ({"classes": ["a", "b"], "palette": [0, 1]}, r"^palette=\[0, 1\]: must have three numbers for each class"),
+        ({"classes": ["a", "b"], "values": 5}, "^values=5: must be a list of values, one for each class"),
+        ({"classes": ["a", "b"], "values": [True, False]}, "^values=True: must be a whole number"),
+        ({"classes": ["a", "b"], "void": 1.5}, "^void=1.5: must be a whole number"),
+        ({"classes": ["a", "b"], "void": "white"}, "^void=white: must be a whole number"),
+        ({"classes": ["a", "b"], "void": [1, 2]}, r"^void=\[1, 2\]: must be a value, a colour of three numbers, or"),
         ({"classes": ["a", "b"], "void": -1}, "^void=-1: must be a whole number from 0 to 65535"),
         ({"classes": ["a", "b"], "void": 0}, r"^void=0: is the value of a too; .*values=\[\.\.\.\]"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,26 +115,32 @@ def describe_lack_of_masks(pair: Pair, masks: Path) -> str:
     return f"no mask in masks/; {describe_files(masks, MASK_ENDINGS)}"
 
 
-def check_numbers(
-    classes: int, palette: Sequence[Colour] | None, values: Sequence[int] | None, void: int | Colour | None
-) -> None:
-    """Raise ``DatasetError`` if a palette, values or void do not fit the classes, or a number is out of range."""
+def check_numbers(classes: int, palette: Any, values: Any, void: Any) -> None:
+    """Raise ``DatasetError`` if palette, values or void do not fit the classes, or a number is out of range."""
     for name, noun, given in (("palette", "colours", palette), ("values", "values", values)):
+        if given is not None and not is_list(given):
+            raise DatasetError(f"{name}={given}: must be a list of {noun}, one for each class")
         if given is not None and len(given) != classes:
             raise DatasetError(f"{name}={given}: has {len(given)} {noun} for {classes} classes")
-    if any(len(colour) != 3 for colour in palette or ()):
+    if not all(is_list(colour) and len(colour) == 3 for colour in palette or ()):
         raise DatasetError(f"palette={palette}: must have three numbers for each class: red, green, blue")
+    numbers = [("palette", channel, 256) for colour in palette or () for channel in colour]
+    numbers += [("values", value, MASK_VALUES) for value in values or ()]
+    if is_list(void):
+        if len(void) != 3:
+            raise DatasetError(f"void={void}: must be a value, a colour of three numbers, or None (null)")
+        if palette is None:
+            raise DatasetError(f"void={void}: is a colour; give the classes' colours too: 'palette=[[0,0,0],...]'")
+        numbers += [("void", channel, 256) for channel in void]
+    elif void is not None:
+        numbers.append(("void", void, MASK_VALUES))
+    for name, number, limit in numbers:
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < limit:
+            raise DatasetError(f"{name}={number}: must be a whole number from 0 to {limit - 1}")
     if values is not None and len(set(values)) < classes:
         raise DatasetError(f"values={values}: two classes have one value")
-    colours = [("palette", colour) for colour in palette or ()]
-    greys = [("values", value) for value in values or ()]
-    if isinstance(void, int):
-        greys.append(("void", void))
-    elif void is not None and palette is None:
-        raise DatasetError(f"void={list(void)}: is a colour; give the classes' colours too: 'palette=[[0,0,0],...]'")
-    elif void is not None:
-        colours.append(("void", void))
-    channels = [(name, channel, 256) for name, colour in colours for channel in colour]
-    for name, number, limit in (*channels, *((name, grey, MASK_VALUES) for name, grey in greys)):
-        if not isinstance(number, int) or not 0 <= number < limit:
-            raise DatasetError(f"{name}={number}: must be a whole number from 0 to {limit - 1}")
+
+
+def is_list(value: Any) -> bool:
+    """Tell whether a value is a list or the like, and no text."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
