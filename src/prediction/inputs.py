@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.listing import IMAGE_ENDINGS, files_below, is_image, is_junk
+from src.data.listing import IMAGE_ENDINGS, describe_files, files_below, is_image, is_junk
 from src.errors import UserError
 from src.system.files import expand_path
 
@@ -30,6 +30,8 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
     given = str(path)
     if path.is_dir():
         base, found = path, sorted(file for file in files_below(path, without) if is_image(file.name))
+        if not found:
+            raise UserError(f"input={given}: no image found; {describe_files(path, IMAGE_ENDINGS)}")
     elif glob.has_magic(given) and not path.exists():
         # Keep the shortest path to each file: with a loop of links, "**" finds a file by many paths.
         matches = sorted(map(Path, glob.glob(given, recursive=True)), key=lambda match: len(match.parts), reverse=True)

@@ -18,7 +18,7 @@ from rich.progress import track
 
 from src.data.dataset import Picture
 from src.data.decode import read_image
-from src.errors import UserError
+from src.errors import UserError, printable
 from src.prediction.inputs import find_images, result_names
 from src.prediction.outputs import ENDINGS, WriteError, check_settings, checksum, save_prediction, save_settings
 from src.prediction.predictor import Prediction, Predictor, Tensor
@@ -37,7 +37,7 @@ class Job(NamedTuple):
 def main(config: DictConfig) -> None:
     """Label all images; print those that failed, and then exit with status 1."""
     if faults := predict(config):
-        print("\n".join(f"error: {fault}" for fault in faults), file=sys.stderr)
+        print("\n".join(f"error: {printable(fault)}" for fault in faults), file=sys.stderr)
         sys.exit(1)
 
 

@@ -40,3 +40,13 @@ def test_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for given, said in (("nowhere", "no such file or folder"), ("in/*.xyz", "no image found")):
         with pytest.raises(UserError, match=said):
             find_images(given)
+
+
+def test_what_a_folder_holds_instead_of_images_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.heic", "sub/b.HEIC", "c.txt", ".DS_Store", "._a.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        UserError, match=r"no image found; it holds \.heic \(2\), \.txt \(1\); endings may be \.jpg, .*PNG$"
+    ):
+        find_images(str(tmp_path))
