@@ -48,7 +48,6 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         name: of the command, as in ``python -m src.NAME``.
         recipe: "MODULE:FUNCTION"; the function takes the config.
     """
-
     # run() below sets this variable, so that Hydra raises errors instead of printing them; keep the user's value.
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     begun = False

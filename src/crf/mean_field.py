@@ -14,6 +14,7 @@ Softmax = Callable[[Scores], Scores]
 
 
 def softmax(x: Scores) -> Scores:
+    """Return the softmax over classes."""
     return x.softmax(1)
 
 

@@ -60,4 +60,5 @@ class Calls(Dataset):
 
 
 def as_is(value: Any) -> Any:
+    """Return a value unchanged, in place of the loader's conversion to tensors."""
     return value

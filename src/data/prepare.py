@@ -54,7 +54,6 @@ def verify(config: DictConfig) -> None:
     Raises:
         UserError: if there is a fault.
     """
-
     workers = cores() if config.workers == "auto" else int(config.workers)
     datasets: dict[str, SegmentationDataset] = {
         split: instantiate(config.dataset, split=split, _partial_=False) for split in config.splits

@@ -39,7 +39,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     segmenter.validation.trimap = config.trimap
     dataset = allow_missing_masks(build_dataset(segmenter, config.dataset, config.split), config.split)
     dataset.check()
-    callbacks = build_callbacks(config)
+    callbacks = build_evaluation_callbacks(config)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
     # Only the validation runs, so both splits of the data module are the one to evaluate.
     datamodule = SegmentationDataModule(lambda split: dataset, None, batch_size=1, num_workers=config.num_workers)
@@ -65,16 +65,14 @@ def evaluate(config: DictConfig) -> dict[str, float]:
 
 def allow_missing_masks(dataset: SegmentationDataset, split: str) -> SegmentationDataset:
     """Return the data set, or only its images if a test split has no masks at all."""
-
     if split == "test" and isinstance(dataset, FileDataset) and not any(mask.is_file() for *_, mask in dataset.pairs):
         log.info("%d images have no masks: only predictions are written", len(dataset))
         return Unannotated(dataset)
     return dataset
 
 
-def build_callbacks(config: DictConfig) -> list[Callback]:
-    """Build the callbacks of the config, the CRF and the archive only if they are asked for."""
-
+def build_evaluation_callbacks(config: DictConfig) -> list[Callback]:
+    """Return the callbacks of the config; the CRF and the archive only if they are asked for."""
     enabled = {"crf": bool(config.crf), "archive": bool(config.archive) or config.split == "test"}
     options = {"archive": {"competition": config.archive or "comp6"}}
     chosen = {key: value for key, value in config.callbacks.items() if value and enabled.get(key, True)}

@@ -34,7 +34,6 @@ def write_tables(folder: Path, results: Results, classes: Sequence[str]) -> None
 
 def write_plots(folder: Path, results: Results, classes: Sequence[str]) -> None:
     """Write trimap.png, if the data set has void pixels, and a plot of the confusion matrix for each method."""
-
     curves: dict[str, dict[str, np.ndarray]] = {
         name: {method.title: values[f"trimap_{name}"].numpy() for method, values in results.items()}
         for name in ("miou", "pixel_accuracy")

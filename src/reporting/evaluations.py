@@ -34,7 +34,6 @@ def evaluated_folder(run: Run) -> Path | None:
 
 def add_checkpoint_config(run: Run) -> Run:
     """Return an evaluation with the head, backbone and data set of its checkpoint, if that can be read."""
-
     if run.config.get("command") != "evaluate" or run.fault:
         return run
     try:

@@ -87,7 +87,6 @@ def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
 
 def predict_candidates(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
     """Return id, pictures and score of every candidate for the row's first run, and add the classes' colours."""
-
     run = row.runs[0]
     ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"
     dataset_config = dict(run.part("dataset"))

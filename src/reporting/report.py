@@ -14,7 +14,7 @@ from src.reporting.examples import choose_examples
 from src.reporting.page import write_page
 from src.reporting.runs import find_folders, read_run
 from src.reporting.table import build_tables
-from src.reporting.text import write_csv, write_markdown
+from src.reporting.text import write_markdown, write_report_csv
 
 
 def report(config: DictConfig) -> Path:
@@ -26,7 +26,6 @@ def report(config: DictConfig) -> Path:
     Raises:
         UserError: if there are no runs, or no row is named like the baseline.
     """
-
     runs = [run for run in map(read_run, find_run_folders(config.runs)) if run.config.get("command", "") in COMMANDS]
     if not runs:
         raise UserError(f"runs={config.runs}: holds no runs of train or evaluate")
@@ -39,7 +38,7 @@ def report(config: DictConfig) -> Path:
     examples = [choose_examples(table, config.images, config.candidates) if config.images else None for table in tables]
 
     folder = Path(config.paths.output_dir)
-    write_csv(folder / "table.csv", tables, left_out)
+    write_report_csv(folder / "table.csv", tables, left_out)
     write_markdown(folder / "table.md", tables, left_out)
     write_page(folder / "report.html", tables, examples, left_out)
     console = Console()
@@ -60,7 +59,6 @@ def find_run_folders(runs: str | Sequence[str] | None) -> list[Path]:
     Raises:
         UserError: if there is no pattern, or one of them matches nothing; it names the pattern.
     """
-
     if not runs:
         raise UserError("runs=GLOB is needed, such as runs=logs/train or 'runs=logs/train/multiruns/DATE/TIME/*'")
     patterns = list(runs) if isinstance(runs, (list, ListConfig)) else [str(runs)]

@@ -71,13 +71,13 @@ class Run:
     notes: tuple[str, ...] = ()
 
     def part(self, group: str) -> Mapping[str, Any]:
-        """A group of the config; empty where a torn file has none."""
+        """Return a group of the config; an empty mapping if the config is incomplete."""
         return found if isinstance(found := self.config.get(group), dict) else {}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the figures besides the seed, by dotted key."""
-        resumed = ("ckpt",) if self.config.get("command") == "train" else ()  # gives the figures of a run in one go
+        """All values that determine the results, except the seed, by dotted key."""
+        resumed = ("ckpt",) if self.config.get("command") == "train" else ()  # resuming does not change results
         return {
             key: value
             for key, value in flattened(self.config)
@@ -86,7 +86,7 @@ class Run:
 
 
 def is_below(key: str, others: Sequence[str]) -> bool:
-    """Whether a dotted key is one of the others or lies below one."""
+    """Tell whether a dotted key is one of the others or lies below one."""
     return any(f"{key}.".startswith(f"{other}.") for other in others)
 
 

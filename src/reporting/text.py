@@ -50,7 +50,7 @@ def row_values(table: Table, row: Row) -> dict[str, Any]:
     }
 
 
-def write_csv(path: Path, tables: Sequence[Table], left_out: LeftOut) -> None:
+def write_report_csv(path: Path, tables: Sequence[Table], left_out: LeftOut) -> None:
     """Write all rows, followed by the runs that are in none, with the reason as their status."""
     rows = [row_values(table, row) for table in tables for row in table.rows]
     rows += [{"status": reason, "folder": str(run.folder), "runs": 1} for run, reason in left_out]

@@ -102,7 +102,6 @@ def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segme
     Raises:
         UserError: if the checkpoint does not name a data set, or the classes differ.
     """
-
     with open_dict(chosen):
         if "_target_" not in chosen:
             if not segmenter.hparams.get("dataset"):

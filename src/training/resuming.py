@@ -78,7 +78,6 @@ def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
     Raises:
         UserError: if a setting differs; it names the checkpoint's and the run's value.
     """
-
     content = read_state(Path(checkpoint))
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
         raise UserError(

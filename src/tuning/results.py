@@ -24,7 +24,6 @@ def write_search(
     folder: Path, trials: Sequence[Trial], comparison: Comparison, images: Mapping[str, int], start: float
 ) -> None:
     """Write results.csv (every configuration, best first), metrics.json and heatmap.png."""
-
     ranked = sorted(trials, key=lambda trial: -trial.miou)
     scores = [ratios(trial.confusion) for trial in ranked]
     write_csv(

@@ -33,11 +33,13 @@ class NativeEngine:
         self.threads = threads
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        """Return Q of one image, on the CPU."""
         q = torch.empty_like(logits, device="cpu")
         self._run(image, logits, 0, parameters, q)
         return q
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+        """Return the label map of one image, uint8; int64 for more than 256 classes."""
         dtype = torch.uint8 if len(score_map) <= 256 else torch.int64
         labels = torch.empty(image.shape[1:], dtype=dtype)
         self._run(image, score_map, stride, parameters, labels)

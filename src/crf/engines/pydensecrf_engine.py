@@ -27,6 +27,11 @@ class PydensecrfEngine:
         _import_pydensecrf()
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        """Return Q of one image.
+
+        Raises:
+            ValueError: if there are fewer than 2 or more than 255 classes.
+        """
         p = parameters
         classes, height, width = logits.shape
         if classes > 255 or classes < 2:
@@ -43,6 +48,7 @@ class PydensecrfEngine:
         return q.reshape(logits.shape).to(logits)
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+        """Return the label map of one image: the argmax of Q from the up-sampled score map."""
         size = (image.shape[1], image.shape[2])
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 

@@ -27,6 +27,7 @@ class TorchEngine:
     workers = "one"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+        """Return Q of one image, on the device of the logits."""
         if logits.is_cuda:  # dropping columns would save little, and compile the kernel for each number of columns
             return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
@@ -52,6 +53,7 @@ class TorchEngine:
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+        """Return the label map of one image: the argmax of Q from the up-sampled score map."""
         size = (image.shape[1], image.shape[2])
         return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
 
