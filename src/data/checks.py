@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> None:
-    """Find faults before any time is spent on training; see ``SegmentationDataset.check``.
+    """Find faults before any time is spent on a network; see ``SegmentationDataset.check``.
 
     Args:
         datasets: by split.
@@ -25,8 +25,10 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
     Raises:
         DatasetError: naming every faulty file that was looked at, or a class's name that cannot be used.
     """
-    for dataset in datasets.values():
+    for split, dataset in datasets.items():
         check_classes(dataset.classes)
+        if not len(dataset):
+            raise DatasetError(describe_empty(split))
         dataset.check(workers)
     labels = set().union(*(dataset.labels for dataset in datasets.values() if isinstance(dataset, FileDataset)))
     if line := describe_unlearnt_255(datasets, labels):
@@ -38,6 +40,7 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
 def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
     """Return a line for everything that training would refuse, after all samples have been opened."""
     faults = [line for found in surveys.values() for line in found.lines()]
+    faults += [describe_empty(split) for split, found in surveys.items() if not found.samples]
     faults += [
         f"{split}: {describe_void(len(found.void))}"
         for split, found in surveys.items()
@@ -72,6 +75,11 @@ def find_doubts(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[st
     return doubts
 
 
+def describe_empty(split: str) -> str:
+    """Return a line about a split that holds nothing."""
+    return f"split {split} holds no sample"
+
+
 def describe_void(count: int) -> str:
     """Return a line about masks that hold nothing that counts."""
     return f"{count} masks are void in every pixel"
@@ -80,7 +88,12 @@ def describe_void(count: int) -> str:
 def describe_unlearnt_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
     """Return a line where masks hold 0 and 255 only, as binary masks do, and 255 does not count; "" elsewhere."""
     dataset = next(iter(datasets.values()))
-    if labels != {0, VOID} or not isinstance(dataset, FileDataset) or not dataset.is_only_255_void():
+    if (
+        labels != {0, VOID}
+        or "train" not in datasets
+        or not isinstance(dataset, FileDataset)
+        or not dataset.is_only_255_void()
+    ):
         return ""
     return f"{dataset.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; {dataset.remedy_for_255}"
 

@@ -10,6 +10,7 @@ from lightning import Callback
 from omegaconf import DictConfig
 
 from src.data import FileDataset, SegmentationDataset
+from src.data.checks import check_splits
 from src.data.sets.unannotated import Unannotated
 from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
@@ -38,7 +39,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     segmenter.inference = instantiate(config.inference)
     segmenter.validation.trimap = config.trimap
     dataset = allow_missing_masks(build_dataset(segmenter, config.dataset, config.split), config.split)
-    dataset.check()
+    check_splits({config.split: dataset}, workers=0)
     callbacks = build_evaluation_callbacks(config)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
     # Only the validation runs, so both splits of the data module are the one to evaluate.

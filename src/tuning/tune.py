@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.conf_folder import CONF, INSTALLED, writable_conf
 from src.crf import DenseCRF
+from src.data.checks import check_splits
 from src.errors import UserError
 from src.prediction.predictor import Predictor
 from src.system.files import write_text
@@ -51,6 +52,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     build_crf(base)  # logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
     dataset = build_dataset(segmenter, config.dataset, config.split)
+    check_splits({config.split: dataset}, workers=0)
     options = {"inference": instantiate(config.inference), "accelerator": config.accelerator}
     settings = OmegaConf.to_container(config.inference), config.accelerator, config.precision
     cache = ScoreCache(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import Cityscapes, DatasetError, Folder
+from src.data import Cityscapes, DatasetError, Folder, Shapes
 from src.data.checks import check_splits, find_doubts, find_faults
 from src.data.files import PROBES
 from src.data.survey import survey
@@ -72,6 +72,15 @@ def test_a_split_without_a_pixel_that_counts_is_refused(write: Write, split: str
     with pytest.raises(DatasetError, match=rf"{split}0\.png: like all masks of its split, void in every"):
         check_splits(datasets, 0)
     assert told(datasets)[0] == [f"{split}: {PROBES + 3} masks are void in every pixel"]
+
+
+def test_a_split_without_a_sample_is_refused() -> None:
+    datasets = {split: Shapes(split, {"train": 2, "val": 0}, size=40) for split in ("train", "val")}
+    with pytest.raises(DatasetError, match="split val holds no sample"):
+        check_splits(datasets, 0)
+    assert find_faults(datasets, {split: survey(dataset, 0) for split, dataset in datasets.items()}) == [
+        "split val holds no sample"
+    ]
 
 
 def test_a_single_labelled_mask_among_many_is_found(write: Write) -> None:
