@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.argument_keys import REFERENCE
@@ -77,11 +78,17 @@ def remedy(key: str, default: Any) -> str:
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
     """Return the config with those overrides that choose from groups, and without those that set values."""
-    groups = [o for o in overrides if is_group(key_of(o)) and "=" in o]
+    groups = [*search_path(), *(o for o in overrides if is_group(key_of(o)) and "=" in o)]
     if GlobalHydra.instance().is_initialized():
         return hydra.compose(name, groups)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(name, groups)
+
+
+def search_path() -> list[str]:
+    """Return the hydra.searchpath=... of the running command, which other compositions need too."""
+    overrides = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
+    return [override for override in overrides if key_of(override) == "hydra.searchpath"]
 
 
 def is_group(key: str) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import select
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -22,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src import __version__
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
-from src.cli.explain import explain, explain_disk, explain_start, one_line
+from src.cli.explain import explain, explain_disk, explain_lightning, explain_start, one_line
 from src.cli.help_page import help_page
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
@@ -33,6 +35,10 @@ from src.runs.folder import exclusive_folder, is_first_process
 from src.runs.provenance import save_record
 from src.system.signals import Stopped, handle_stop_signals
 
+BUG = (
+    "This is a bug in this project, or in a class of your own that it calls. Please report it with the lines above and "
+    "the environment.json of the run; CONTRIBUTING.md says how."
+)
 USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
 
@@ -62,11 +68,14 @@ def command(name: str, recipe: str) -> Callable[[], None]:
             leave(explain(error, name, sys.argv[1:], config))
         except BrokenPipeError:  # handled by end_on_closed_output
             raise
-        except (OSError, ValueError, TypeError) as error:  # logging raises ValueError if the log cannot be opened
-            line = explain_disk(error, begun) or ("" if begun else explain_start(error, name, sys.argv[1:]))
-            if full or not line:
+        except Exception as error:
+            if full:
                 raise
-            leave(line)
+            if line := explain_other(error, begun, name):
+                leave(line)
+            traceback.print_exc()
+            print(BUG, file=sys.stderr)
+            sys.exit(1)
 
     def work(config: DictConfig) -> Any:
         config = complete(config, HydraConfig.get().overrides.task)
@@ -93,6 +102,7 @@ def command(name: str, recipe: str) -> Callable[[], None]:
                 print(page)
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        sys.argv[1:] = arranged(sys.argv[1:])
         register_resolvers()
         register_search_path()
         with handle_stop_signals(), explain_stop(), end_on_closed_output(), summarize_multirun(), one_line_errors():
@@ -106,6 +116,28 @@ def information(name: str, arguments: Sequence[str]) -> str:
     if "--version" in arguments:
         return f"deeplab {__version__}"
     return help_page(name) if {"--help", "-h"} & set(arguments) else ""
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """Return arguments as Hydra can read them: -m before the overrides, and the home folder in place of ~."""
+    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    others = [argument for argument in arguments if argument not in multirun]
+    home = os.path.expanduser("~")
+    if re.fullmatch(r"[\w./-]+", home):
+        # at the beginning of a value or of an entry of a list
+        others = [re.sub(r"(?<=[=\[,])~(?=[/,\]]|$)", home, argument) for argument in others]
+    return [*multirun[:1], *others]
+
+
+def explain_other(error: Exception, begun: bool, name: str) -> str:
+    """Describe an error of the disk, of Lightning or of Hydra in one line; "" for what must be a bug.
+
+    Args:
+        begun: whether a job has begun.
+    """
+    if line := explain_disk(error, begun) or explain_lightning(error):
+        return line
+    return "" if begun else explain_start(error, name, sys.argv[1:])
 
 
 def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from traceback import walk_tb
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -178,13 +179,15 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
         return " ".join(wrong) + ": a group takes the name of one of its choices, a text; --help lists them"
     if isinstance(error, ValueError) and "invalid literal for int" in str(error):
         return next((line for o in overrides if (line := no_such_key(key_of(o), name, overrides))), "")
+    if "hydra.sweeper.params" in map(key_of, overrides):
+        return "hydra.sweeper.params: write what to sweep over as overrides, such as -m optimizer.lr=0.1,0.01"
     if {"-m", "--multirun"} & set(overrides):
         return f"{type(error).__name__}: {one_line(str(error))} {FULL}"
     return ""
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:
-    """Describe an error of a disk that is full or read-only in one line; "" for other errors.
+    """Describe an error of a disk, or of a file, in one line; "" for other errors.
 
     Args:
         begun: False while the run's folder and log are being created, when every ``OSError`` is one of them.
@@ -192,11 +195,22 @@ def explain_disk(error: BaseException, begun: bool) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__
-    if cause is None or (begun and cause.errno not in DISK_ERRORS):
+    if cause is None:
         return ""
+    if begun and cause.errno not in DISK_ERRORS:
+        where = f"{cause.filename}: " if cause.filename else ""
+        return f"{where}{cause.strerror or one_line(str(cause))} {FULL}"
     where = cause.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "paths.log_dir")
     remedy = "make room or choose" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
     return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
+
+
+def explain_lightning(error: BaseException) -> str:
+    """Describe an error that Lightning's own code has raised, about one of its settings; "" for other errors."""
+    frames = list(walk_tb(error.__traceback__))
+    raised_by = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    is_check = isinstance(error, (ValueError, TypeError, RuntimeError)) and raised_by.partition(".")[0] == "lightning"
+    return f"{one_line(str(error))} {FULL}" if is_check else ""
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:

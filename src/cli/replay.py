@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.check_structure import is_group, key_of
+from src.cli.check_structure import is_group, key_of, search_path
 from src.errors import UserError
 from src.runs.history import find_last_checkpoint
 from src.runs.provenance import read_overrides
@@ -45,7 +45,7 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
     if not replayed:
         return config, given
     try:
-        resumed = hydra.compose(config.command, [*replayed, *given])
+        resumed = hydra.compose(config.command, [*search_path(), *replayed, *given])
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -119,7 +119,11 @@ def load_best_weights(trainer: Trainer, segmenter: Segmenter) -> None:
 def build_callbacks(config: DictConfig) -> list[Callback]:
     """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact."""
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
-    return [*(instantiate(value) for value in chosen.values()), *exact_resume(config.seed)]
+    callbacks = {key: instantiate(value) for key, value in chosen.items()}
+    for key, callback in callbacks.items():
+        if not isinstance(callback, Callback):
+            raise UserError(f"callbacks.{key}._target_={chosen[key]._target_}: is not a Lightning callback")
+    return [*callbacks.values(), *exact_resume(config.seed)]
 
 
 def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:

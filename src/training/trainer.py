@@ -38,6 +38,8 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
         raise UserError(
             "trainer.sync_batchnorm=true: torch supports it on GPUs only; set it to false, or choose trainer=ddp_cpu"
         )
+    if "spawn" in str(settings.get("strategy")):
+        raise UserError(f"trainer.strategy={settings['strategy']}: cannot spawn processes; set trainer.strategy=ddp")
     if settings.get("use_distributed_sampler"):
         raise UserError("trainer.use_distributed_sampler=true: leave it false; the loaders share out the samples")
     if settings.get("check_val_every_n_epoch"):

@@ -55,6 +55,9 @@ class At(Callback):
     def kill(self, *_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def divide_by_zero(self, *_: Any) -> None:
+        _ = 1 / 0
+
     def terminate(self, *_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 

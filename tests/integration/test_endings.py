@@ -88,6 +88,11 @@ def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
         (("trainer.max_time=soon",), "trainer.max_time takes DD:HH:MM:SS"),
         (("trainer.gradient_clip_algorithm=foo",), "gradient_clip_algorithm` foo is invalid"),
         (("trainer.strategy=foo",), "invalid strategy name"),
+        (("trainer.strategy=ddp_spawn",), "trainer.strategy=ddp_spawn: cannot"),
+        (
+            ("+callbacks.x._target_=collections.Counter",),
+            "=collections.Counter: is not a Lightning callback",
+        ),
         (("trainer.use_distributed_sampler=true",), "trainer.use_distributed_sampler=true: leave it false"),
         (("trainer.logger=false",), "Did you mean the group logger=csv|"),
     ],

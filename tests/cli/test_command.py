@@ -1,0 +1,71 @@
+"""What stands around every command: its arguments, and the last line of whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from lightning import Trainer
+
+from src.cli.command import arranged, explain_other
+from tests.commands import run_command
+from tests.trainings import SMALL
+
+
+def test_m_may_stand_between_overrides() -> None:
+    """Python's argparse does not take overrides on both sides of it."""
+    assert arranged(["head=vanilla", "-m", "seed=0,1"]) == ["-m", "head=vanilla", "seed=0,1"]
+
+
+def test_the_home_folder_in_values_and_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which no shell expands in KEY=~, and Hydra cannot read."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    given = ["dataset.root=~/data", "runs=[~/a,~/b]", "paths.log_dir=~", "~callbacks.pictures", "a=b~/c", "a='~/d'"]
+    assert arranged(given) == [
+        "dataset.root=/home/ann/data", "runs=[/home/ann/a,/home/ann/b]", "paths.log_dir=/home/ann",
+        "~callbacks.pictures", "a=b~/c", "a='~/d'",
+    ]  # fmt: skip
+
+
+def test_choices_of_a_search_path(tmp_path: Path) -> None:
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head" / "mine.yaml").write_text("defaults: [largefov]\nchannels: 16\n")
+    path = f"hydra.searchpath=[file://{tmp_path}]"
+    done = run_command("describe", path, "head=mine", "measure=false", f"paths.log_dir={tmp_path}/logs")
+    assert done.returncode == 0, done.stderr
+
+
+def lines_of(error: Exception) -> str:
+    try:
+        raise error
+    except Exception as raised:
+        return explain_other(raised, begun=True, name="train")
+
+
+def test_a_file_that_fails_within_a_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        os.stat(tmp_path / "x.png")
+    assert explain_other(missing.value, True, "train").startswith(f"{tmp_path}/x.png: No such file or directory (")
+
+
+def test_lightnings_own_checks_are_one_line() -> None:
+    with pytest.raises(ValueError, match="barebones") as refused:
+        Trainer(accelerator="cpu", barebones=True, profiler="simple")
+    assert "(HYDRA_FULL_ERROR=1" in explain_other(refused.value, True, "train")
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), ZeroDivisionError("no")])
+def test_what_is_neither_is_a_bug(error: Exception) -> None:
+    assert lines_of(error) == ""
+
+
+def test_a_bug_shows_its_traceback_and_where_to_report_it(tmp_path: Path) -> None:
+    broken = "+callbacks.broken={_target_:tests.faults.accidents.At,what:divide,step:1,once:/nowhere/x}"
+    done = run_command("train", *SMALL, "crf=none", broken, f"paths.log_dir={tmp_path}")
+    assert done.returncode == 2  # an argument that its class does not take is the user's
+    bug = f"+callbacks.bug={{_target_:tests.faults.accidents.At,what:divide_by_zero,step:1,once:{tmp_path}/once}}"
+    done = run_command("train", *SMALL, "crf=none", bug, f"paths.log_dir={tmp_path}")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "Please report it with the lines above" in done.stderr.splitlines()[-1]
