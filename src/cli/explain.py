@@ -110,6 +110,7 @@ def keys_named(word: str, config: DictConfig) -> str:
     """Return a hint that names keys below the top level whose last part ends in a word: lr -> optimizer.lr."""
     keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key]
     exact = [key for key in keys if key.rpartition(".")[2] == word]
+    exact = exact or [key for key in keys if key.rpartition(".")[2] == f"max_{word}"]  # epochs, steps, time
     found = exact or [key for key in keys if key.endswith(f"_{word}")]
     shallowest = sorted(found, key=lambda key: key.count("."))[:3]
     return f" Did you mean {' or '.join(shallowest)}?" if shallowest else ""
