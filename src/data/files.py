@@ -39,7 +39,6 @@ class FileDataset(SegmentationDataset):
 
     remedy = "convert the mask to class indices"
     remedy_for_255 = "if it is a class, convert the masks to class indices"
-    labels: set[int]  # that ``check`` has seen
 
     def __init__(
         self,
@@ -62,6 +61,7 @@ class FileDataset(SegmentationDataset):
         self.lookup[list(self.values)] = list(self.values.values())
         self.cache_folder = expand_path(cache) if cache else None
         self.cache: PackedCache | None = None
+        self.labels: set[int] = set()  # that ``check`` has seen
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -139,7 +139,7 @@ class FileDataset(SegmentationDataset):
             raise DatasetError(first_of(faults))
 
     def probe(self) -> tuple[list[str], set[int]]:
-        """Return the faults and the labels of 64 pairs; go on while these hold no class but the first."""
+        """Return the faults and the labels of 64 pairs, or of more while these seem to hold nothing to learn."""
         faults = [f"{path}: {why}" for _, *files in self.pairs for path in files if (why := why_unreadable(path))]
         labels: set[int] = set()
         if faults:
@@ -147,7 +147,8 @@ class FileDataset(SegmentationDataset):
         probes = np.unique(np.linspace(0, len(self) - 1, PROBES).round().astype(int)).tolist()
         others = sorted(set(range(len(self))) - set(probes))
         for place, index in enumerate([*probes, *others]):
-            if place >= len(probes) and (faults or labels - {0, VOID}):
+            hopeless = labels == {VOID} or (labels == {0, VOID} and self.is_only_255_void())
+            if place >= len(probes) and (faults or not hopeless):
                 break
             sample, wrong = self.inspect(index)
             faults += wrong

@@ -90,6 +90,17 @@ def test_a_single_labelled_mask_among_many_is_found(write: Write) -> None:
     check_splits(write(rows, [[0, 1, 2]]), 0)
 
 
+def test_no_more_are_opened_than_needed(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set of one class only may be large; 64 samples say as much as all."""
+    train = write([[0, 0, 0]] * 200, [[0, 0, 0]], "a")["train"]
+    opened = []
+    inspect = train.inspect
+    monkeypatch.setattr(train, "inspect", lambda index: opened.append(index) or inspect(index))
+    train.check()
+    assert len(opened) == PROBES
+    assert {0, 199} <= set(opened)
+
+
 def test_masks_of_0_and_255_are_refused_unless_another_split_has_more(write: Write) -> None:
     datasets = write([[0, 255, 255]] * 3, [[0, 0, 255]], "ab")
     line = r"train0\.png: the masks hold 0 and 255 only, and 255 does not count; .* 'values=\[0,255\]'"
