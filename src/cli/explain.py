@@ -56,7 +56,10 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
     if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
         return f"{match[1]} is chosen already: leave out the + before {match[1]}="
     if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
-        return no_such_key(key_of(match[1]), name, overrides) or one_line(text)
+        takes_list = "with ListConfig" in str(error.__cause__)
+        key = key_of(match[1])
+        reason = f"{key}: must be a list, in brackets: '{key}=[a,b]'" if takes_list else one_line(text)
+        return no_such_key(key, name, overrides) or reason
     if isinstance(error, InterpolationResolutionError):
         return explain_reference(text, overrides)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):

@@ -1,11 +1,14 @@
 """Hints that lead to something that works."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from src.cli.compose import compose
 from src.cli.explain import quote_value
+from src.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,8 @@ def test_quoted_as_the_hint_says_an_override_means_what_was_meant(override: str,
     (argument,) = shlex.split(quote_value(override))
     (parsed,) = OverridesParser.create().parse_overrides([argument])
     assert (parsed.key_or_group, parsed.value()) == (override.partition("=")[0], meant)
+
+
+def test_a_mapping_where_a_list_should_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^dataset\.classes: must be a list, in brackets: 'dataset\.classes=\[a,b\]'$"):
+        compose("train", "dataset=folder", "dataset.classes={ground: 0, thing: 1}", output_dir=tmp_path)
