@@ -39,6 +39,7 @@ BUG = (
     "This is a bug in this project, or in a class of your own that it calls. Please report it with the lines above and "
     "the environment.json of the run; CONTRIBUTING.md says how."
 )
+GO_ON = ("predict", "prepare", "tune_crf")  # commands that keep what they have done
 USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
 
@@ -105,7 +106,7 @@ def command(name: str, recipe: str) -> Callable[[], None]:
         sys.argv[1:] = arranged(sys.argv[1:])
         register_resolvers()
         register_search_path()
-        with handle_stop_signals(), explain_stop(), end_on_closed_output(), summarize_multirun(), one_line_errors():
+        with handle_stop_signals(), explain_stop(name), end_on_closed_output(), summarize_multirun(), one_line_errors():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
     return run
@@ -147,13 +148,14 @@ def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
 
 
 @contextmanager
-def explain_stop() -> Iterator[None]:
+def explain_stop(name: str) -> Iterator[None]:
     """Print which signal stopped the command, unless that has been printed already."""
     try:
         yield
     except Stopped as stop:
         if not stop.is_explained and is_first_process():
-            print(f"stopped by {stop.signal.name}", file=sys.stderr)
+            hint = "; the same command goes on from here" if name in GO_ON else ""
+            print(f"stopped by {stop.signal.name}{hint}", file=sys.stderr)
         raise
 
 

@@ -18,13 +18,13 @@ from rich.table import Table
 
 def main() -> None:
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
-    from tests.faults import cases, workers
+    from tests.faults import cases, signals, workers
     from tests.faults.bench import Bench, Outcome
 
     faults = (
         cases.kills, cases.sigterm, cases.full_disk, cases.read_only, cases.damaged_checkpoint, workers.damaged_cache,
         workers.data_worker, workers.crf_worker, cases.two_runs, cases.folder_again, cases.requeued,
-        cases.clock,
+        cases.clock, signals.in_training, signals.in_multirun, signals.in_other_commands,
     )  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", choices=[fault.__name__ for fault in faults], help="one fault")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import io
+import itertools
 import os
 import resource
 import signal
@@ -160,6 +163,37 @@ class KillInWrite:
             return function(*arguments)
 
         return call
+
+
+class SignalInCall:
+    """A signal arrives in the midst of the work: when a function is called for the nth time.
+
+    Args:
+        function: "MODULE:NAME" or "MODULE:CLASS.NAME".
+        call: which, from 1.
+        kind: the signal.
+        group: whether it goes to the whole process group.
+        twice: whether it comes twice.
+    """
+
+    def __init__(self, function: str, call: int, kind: str, group: bool = False, twice: bool = False) -> None:
+        self.function, self.call, self.kind, self.group, self.twice = function, call, kind, group, twice
+
+    def __call__(self) -> None:
+        module, _, name = self.function.partition(":")
+        *owners, name = name.split(".")
+        owner = functools.reduce(getattr, owners, importlib.import_module(module))
+        original, calls = getattr(owner, name), itertools.count(1)
+
+        @functools.wraps(original)
+        def call(*arguments: Any, **options: Any) -> Any:
+            number = next(calls)
+            for _ in range(1 + self.twice if number == self.call else 0):
+                send = os.killpg if self.group else os.kill
+                send(os.getpid(), signal.Signals[self.kind])
+            return original(*arguments, **options)
+
+        setattr(owner, name, call)
 
 
 class SmallFiles:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.runs.checkpoint_files import find_fault
-from tests.faults.commands import Training, content, differences, runs, trained
+from tests.faults.commands import Logged, content, differences, runs, trained
 
 
 class Outcome(NamedTuple):
@@ -45,16 +45,14 @@ class Bench:
 
     def stopped(
         self, name: str, *overrides: str, status: int | None = None, before: Callable[[], None] | None = None
-    ) -> Training:
+    ) -> Logged:
         """A training that is to end with a status."""
         command = trained(self.folder / name, *overrides, before=before)
         if command.wait() != status and status is not None:
             raise RuntimeError(f"exit status {command.process.exitcode}, not {status}:\n{command.text}")
         return command
 
-    def gone_on(
-        self, name: str, *overrides: str, before: Callable[[], None] | None = None
-    ) -> tuple[Training, list[str]]:
+    def gone_on(self, name: str, *overrides: str, before: Callable[[], None] | None = None) -> tuple[Logged, list[str]]:
         """The training resumed (``ckpt=last``, or begun anew where nothing was there), and what is wrong with it."""
         folder = self.folder / name
         there = [path for path in folder.rglob("last.ckpt*") if path.suffix != ".part"]

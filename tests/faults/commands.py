@@ -27,20 +27,21 @@ TRAINING = (
 )
 
 
-class Training(Command):
-    """``python -m src.train OVERRIDES``, running.
+class Logged(Command):
+    """``python -m src.NAME OVERRIDES``, running.
 
     Args:
+        name: of the command.
         folder: paths.log_dir; what the command prints goes to a file beside it.
         before: called in its process first.
     """
 
-    def __init__(self, folder: Path, *overrides: str, before: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: str, folder: Path, *overrides: str, before: Callable[[], None] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder.with_name(f"{folder.name}_output")
         beside.mkdir(exist_ok=True)
         output = beside / f"{len(list(beside.iterdir()))}.txt"
-        super().__init__("train", *overrides, f"paths.log_dir={folder}", output=output, before=before)
+        super().__init__(name, *overrides, f"paths.log_dir={folder}", output=output, before=before)
 
     @property
     def text(self) -> str:
@@ -54,9 +55,9 @@ class Training(Command):
 
 def trained(
     folder: Path, *overrides: str, before: Callable[[], None] | None = None, data: Iterable[str] = SHAPES
-) -> Training:
+) -> Logged:
     """Start the short training."""
-    return Training(folder, *TRAINING, *data, *overrides, before=before)
+    return Logged("train", folder, *TRAINING, *data, *overrides, before=before)
 
 
 def runs(folder: Path) -> list[Path]:

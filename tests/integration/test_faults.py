@@ -14,12 +14,12 @@ import torch
 from src.training.segmenter import Segmenter
 from tests.faults.accidents import SmallFiles, happening, queued_again
 from tests.faults.bench import small_disk
-from tests.faults.commands import Training, curve, runs, trained
+from tests.faults.commands import Logged, curve, runs, trained
 
 SHORT = ("trainer.max_steps=4", "trainer.val_check_interval=2", "head.channels=64")
 
 
-def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, Training]:
+def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, Logged]:
     command = trained(folder, *SHORT, *overrides, **options)  # type: ignore[arg-type]
     return command.wait(), command
 
@@ -33,7 +33,7 @@ def step(checkpoint: Path) -> int:
     return torch.load(checkpoint, weights_only=True)["global_step"]
 
 
-def assert_one_line(command: Training, *parts: str) -> None:
+def assert_one_line(command: Logged, *parts: str) -> None:
     errors = [line for line in command.text.splitlines() if line.startswith("error:")]
     assert len(errors) == 1, command.text
     assert "Traceback" not in command.text
