@@ -52,7 +52,7 @@ class FileDataset(SegmentationDataset):
         if on_error not in ("raise", "skip"):
             raise DatasetError(f"on_error={on_error}: must be raise or skip")
         if missing and on_error == "raise":
-            raise DatasetError(first_of(missing))
+            raise DatasetError(f"{first_of(missing)}; on_error=skip leaves such images out")
         check_classes(self.classes)
         self.pairs = list(pairs)
         self.on_error, self.strays = on_error, [*missing, *strays]

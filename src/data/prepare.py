@@ -55,8 +55,10 @@ def verify(config: DictConfig) -> None:
         UserError: if there is a fault.
     """
     workers = cores() if config.workers == "auto" else int(config.workers)
+    # An image that a list names and that is missing is one fault of many, and not the end.
+    options = {"on_error": "skip"} if config.dataset.get("on_error") == "raise" else {}
     datasets: dict[str, SegmentationDataset] = {
-        split: instantiate(config.dataset, split=split, _partial_=False) for split in config.splits
+        split: instantiate(config.dataset, split=split, _partial_=False, **options) for split in config.splits
     }
     surveys = {split: survey(dataset, workers) for split, dataset in datasets.items()}
     console = Console()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import VOC12, DatasetError, Folder
+from src.data import ADE20K, VOC12, DatasetError, Folder
 from src.data.checks import describe_shared_files
 
 CLASSES = ["ground", "thing"]
@@ -68,7 +68,7 @@ def test_pairs(folder: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("a\nc\n", r"train\.txt, line 2: c is not in .*images"),
+        ("a\nc\n", r"train\.txt, line 2: c is not in .*images; on_error=skip leaves such images out"),
         ("a\nb\n", r"train\.txt, line 2: b is not in"),  # the image is b.v2
         ("a\n\n#\na.jpg\n", r"train\.txt, line 4: a stands in line 1 already"),
         ("a\nb.v2 masks/none.png\n", r"train\.txt, line 2: masks/none\.png is no mask; a line is NAME, or IMAGE MASK"),
@@ -132,3 +132,15 @@ def test_images_in_two_lists_are_told(folder: Path) -> None:
     splits = {split: Folder(str(folder), split, CLASSES) for split in ("train", "val")}
     (line,) = describe_shared_files(splits)
     assert line.startswith(f"1 images are in train and in val, such as {folder / 'images' / 'a.jpg'}")
+
+
+def test_names_of_ade20k_in_another_encoding(tmp_path: Path) -> None:
+    for sub in ("images/training", "annotations/training"):
+        (tmp_path / sub).mkdir(parents=True)
+        Image.new("L", (4, 2), 1).save(tmp_path / sub / "a.png")
+    with pytest.raises(DatasetError, match=r"objectInfo150\.txt: missing; it is part of the release"):
+        ADE20K(str(tmp_path), "train")
+    table = "header\r\n" + "".join(f"{i}\t0\tthing {i}, sort\r\n" for i in range(150))
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "objectInfo150.txt").write_bytes(table.encode(encoding))
+        assert ADE20K(str(tmp_path), "train").classes == tuple(f"thing {i}" for i in range(150))

@@ -50,15 +50,16 @@ def test_verify_lists_every_fault_and_exits_with_an_error(folder):
         Image.new("L", (20, 10), 70 + index).save(folder / "masks" / f"{index}.png")
     (folder / "masks/stray.png").write_bytes(png(0))
     (folder / "train.txt").write_text("\n".join(map(str, range(9))))
-    (folder / "val.txt").write_text("8\n9\n")
+    (folder / "val.txt").write_text("8\n9\n" + "".join(f"lost{index}\n" for index in range(12)))
     done = run(folder, *options(folder), "verify=true", "workers=2")
     assert done.returncode == 2
     for index in range(10):
         assert f"{index}.png: labels [{70 + index}] are neither" in done.stdout
         assert "(255); dataset.void=VALUE leaves a value out; dataset.values=[...] says" in done.stdout
     assert "stray.png: no image of this name" in done.stdout
+    assert "val.txt, line 14: lost11 is not in" in done.stdout
     assert "warning: 1 images are in train and in val, such as" in done.stdout
-    assert "error: 11 faults, listed above; 11 of 11 samples cannot be used" in done.stderr
+    assert "error: 23 faults, listed above; 11 of 11 samples cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
 from src.data.listing import IMAGE_ENDINGS, describe_files, pair_files
+from src.data.lists import numbered_lines
 from src.data.palette import voc_palette
 from src.labels import VOID
 from src.system.files import expand_path
@@ -49,10 +50,9 @@ def class_names(path: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: if the file is not the release's table of 150 lines (Idx, Ratio, Train, Val, Stuff, Name).
     """
-    try:
-        lines = path.read_text(encoding="utf-8").strip().splitlines()[1:]
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); it is part of the release") from error
+    if not path.is_file():
+        raise DatasetError(f"{path}: missing; it is part of the release")
+    lines = [line for _, line in numbered_lines(path)][1:]
     names = [" ".join(line.split("\t")[-1].split()) for line in lines]
     if len(names) != CLASSES:
         raise DatasetError(f"{path}: names {len(names)} classes, not {CLASSES}")
