@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.dataset import DatasetError
 from src.system.processes import start_method
+from src.system.progress import tracked
 from src.system.signals import ignore_stop_signals
 
 Result = TypeVar("Result")
@@ -38,7 +37,7 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         collate_fn=as_is,
     )
     try:
-        yield from track(loader, title, total=count, transient=True, disable=not Console().is_terminal)
+        yield from tracked(loader, title, count)
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import track
 
 from src.data.dataset import Picture
 from src.data.decode import read_image
@@ -23,6 +21,7 @@ from src.prediction.inputs import find_images, result_names
 from src.prediction.outputs import ENDINGS, WriteError, check_settings, checksum, save_prediction, save_settings
 from src.prediction.predictor import Prediction, Predictor, Tensor
 from src.system.futures import OrderedFutures
+from src.system.progress import tracked
 
 __all__ = ["Prediction", "Predictor", "predict"]
 
@@ -94,7 +93,6 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
     Threads read, refine and write while the network computes the scores of the next image.
     """
     faults: list[str] = []
-    console = Console()
     workers = torch.get_num_threads()
 
     def take_result(future: Future[None], job: Job) -> None:
@@ -104,7 +102,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
     reading: deque[Future[Picture]] = deque()
     finishing: OrderedFutures[None, Job] = OrderedFutures(take_result, limit=2 * workers)  # bounds the memory
     with ThreadPoolExecutor(workers) as pool:
-        for index, job in enumerate(track(jobs, "labelling", console=console, disable=not console.is_terminal)):
+        for index, job in enumerate(tracked(jobs, "labelling", transient=False)):
             while len(reading) <= workers and index + len(reading) < len(jobs):
                 reading.append(pool.submit(read_image, jobs[index + len(reading)].image))
             with collect_faults(faults, job):

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from src.data import SegmentationDataset
 from src.prediction.outputs import checksum, save
 from src.prediction.predictor import Predictor
+from src.system.progress import tracked
 from src.tuning.search import ScoredImage
 
 log = logging.getLogger(__name__)
@@ -41,10 +40,9 @@ class ScoreCache:
 
     def load(self, dataset: SegmentationDataset, indices: Sequence[int]) -> list[ScoredImage]:
         """Return images, labels and scores of a data set; all of them are in memory, 4 bytes per pixel."""
-        console = Console()
         scored, missing = [], 0
         predictor: Predictor | None = None
-        for index in track(indices, "score maps", console=console, transient=True, disable=not console.is_terminal):
+        for index in tracked(indices, "score maps"):
             image, label, _ = dataset[index]
             path = self.folder / f"{digest_image(image)}.npy"
             scores = read_scores(path)

@@ -12,11 +12,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from rich.console import Console
-from rich.progress import track
-
 from src.errors import UserError
 from src.system.files import replacing
+from src.system.progress import tracked
 
 
 class Member(NamedTuple):
@@ -65,8 +63,7 @@ def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> i
                 raise UserError(
                     f"{target}: {sum(wanted.values()) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
                 )
-            hidden = not Console().is_terminal
-            for member in track(members(), f"unpacking {archive.name}", transient=True, disable=hidden):
+            for member in tracked(members(), f"unpacking {archive.name}"):
                 name = safe_path(member.name)
                 if name.is_relative_to(prefix) and str(name.relative_to(prefix)) in wanted:
                     write_member(member, target / name.relative_to(prefix))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.system.processes import one_at_a_time
+from src.system.progress import ProgressLines
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +118,15 @@ def transfer(url: str, part: Path) -> None:
         have = have if resumed else 0
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         hidden = not Console().is_terminal
+        lines = ProgressLines(part.stem, (have + rest) >> 20 if rest else None, have >> 20)
         with part.open("ab" if resumed else "wb") as file, Progress(*columns, transient=True, disable=hidden) as bars:
             bar = bars.add_task("", total=have + rest if rest else None, completed=have)
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 bars.advance(bar, len(chunk))
+                have += len(chunk)
+                if hidden:
+                    lines.update(have >> 20, "MiB")
 
 
 def matches(path: Path, checksum: str) -> bool:

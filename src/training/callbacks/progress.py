@@ -1,6 +1,7 @@
 """Show the progress of a run, counted in optimiser steps."""
 
 import sys
+from time import perf_counter
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -16,17 +17,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from src.runs.metric_names import METHODS, metric_name
+from src.runs.metric_names import CRF, METHODS, metric_name
+from src.system.progress import ProgressLines
+from src.training.datamodule import Batch
+from src.training.segmenter import Segmenter
 from src.training.trainer import count_steps
+from src.training.validation import LabelledImage
 
 
 class StepProgress(ProgressBar):
-    """Shows one progress bar over all steps of a run, and prints a line for every validation, also without a terminal.
+    """Shows one progress bar over all steps of a run, and prints a line for every validation.
 
-    Lightning's own bars start again with every epoch, which is every second for a small data set.
+    Without a terminal, a line every half minute takes the place of the bar: step, loss, images per second, time left;
+    in a validation, the images that are done. Lightning's own bars start again with every epoch, which is every second
+    for a small data set.
 
     Args:
-        refresh_rate: steps between updates.
+        refresh_rate: steps between updates of the bar.
     """
 
     def __init__(self, refresh_rate: int = 5) -> None:
@@ -35,6 +42,7 @@ class StepProgress(ProgressBar):
         self.console = Console(file=sys.stdout)
         self.bar: Progress | None = None
         self.task: TaskID | None = None
+        self.lines: ProgressLines | None = None  # without a terminal
         self.enabled = True
 
     def disable(self) -> None:
@@ -43,11 +51,20 @@ class StepProgress(ProgressBar):
     def enable(self) -> None:
         self.enabled = True
 
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        super().setup(trainer, module, stage)
+        assert isinstance(module, Segmenter)
+        if self.count_refined not in module.validation.readers:
+            module.validation.readers.append(self.count_refined)
+
     def start(self, description: str, total: float | None, completed: int = 0) -> None:
-        """Show a new progress bar, unless another process shows one."""
+        """Begin to show the progress of some work, unless another process shows it."""
         if not self.enabled:
             return
         self.stop()
+        if not self.console.is_terminal:
+            self.lines = ProgressLines(description, total, completed)
+            return
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -57,38 +74,60 @@ class StepProgress(ProgressBar):
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
         )
         self.bar.start()
         self.task = self.bar.add_task(description, total=total, completed=completed, metrics="")
 
-    def update(self, completed: int, metrics: str = "") -> None:
-        """Set the number of completed steps and the text beside the bar."""
+    def update(self, completed: int, metrics: str = "") -> bool:
+        """Show how much is done, and the text beside it; tell whether a line was logged."""
         if self.bar is not None and self.task is not None and completed % self.refresh_rate == 0:
             self.bar.update(self.task, completed=completed, metrics=metrics)
+        return self.lines is not None and self.lines.update(completed, metrics)
 
     def stop(self) -> None:
         """Remove the progress bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+        self.lines = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.start("training", count_steps(trainer), trainer.global_step)
+        self.steps = count_steps(trainer)
+        self.start_training(trainer)
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def start_training(self, trainer: Trainer) -> None:
+        """Begin to count steps, or go on after a validation, whose time says nothing of what is left."""
+        self.start("training  step", self.steps, trainer.global_step)
+        self.images, self.counted_since = 0, perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self.images += len(batch["id"]) * trainer.world_size
         loss = trainer.callback_metrics.get("train/loss")
-        self.update(trainer.global_step, "" if loss is None else f"loss {loss:.3f}")
+        metrics = [] if loss is None else [f"loss {loss:.3f}"]
+        if self.lines is not None:
+            metrics.append(f"{self.images / (perf_counter() - self.counted_since):.1f} images/s")
+        if self.update(trainer.global_step, "  ".join(metrics)):
+            self.images, self.counted_since = 0, perf_counter()
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.state.fn == "validate":
-            self.start("validation", trainer.num_val_batches[0])
+        self.refined = 0
+        if trainer.state.fn == "validate" or not self.console.is_terminal:
+            self.start("validation  image", trainer.num_val_batches[0])
 
     def on_validation_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if trainer.state.fn == "validate":
+        if trainer.state.fn == "validate" or self.lines is not None:
             self.update(batch_idx + 1)
+
+    def count_refined(self, image: LabelledImage) -> None:
+        """Count the images that the CRF has refined, which it still does when the network has seen the last one."""
+        if image.method == CRF:
+            self.refined += 1
+            if self.lines is not None:
+                self.lines.update(self.refined, "with CRF")
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self.enabled:
@@ -98,6 +137,8 @@ class StepProgress(ProgressBar):
             }
             line = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items() if value is not None)
             self.console.print(f"step {trainer.global_step:>6}  {line}", highlight=False)
+            if not self.console.is_terminal:
+                self.start_training(trainer)
         elif trainer.state.fn == "validate":
             self.stop()
 
