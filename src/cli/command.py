@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src import __version__
+from src.cli.check_structure import key_of
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
 from src.cli.explain import explain, explain_disk, explain_lightning, explain_start, one_line
@@ -104,6 +105,8 @@ def command(name: str, recipe: str) -> Callable[[], None]:
             return
         os.environ["HYDRA_FULL_ERROR"] = "1"
         sys.argv[1:] = arranged(sys.argv[1:])
+        if fixed := next((argument for argument in sys.argv[1:] if key_of(argument) == "command"), None):
+            leave(f"{fixed}: this key says which command runs, and is not to be set")
         register_resolvers()
         register_search_path()
         with handle_stop_signals(), explain_stop(name), end_on_closed_output(), summarize_multirun(), one_line_errors():

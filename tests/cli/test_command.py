@@ -36,6 +36,14 @@ def test_choices_of_a_search_path(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_key_that_names_the_command_is_refused() -> None:
+    done = run_command("report", "command=nan")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: command=nan: this key says which command runs, and is not to be set\n",
+    )
+
+
 def lines_of(error: Exception) -> str:
     try:
         raise error
