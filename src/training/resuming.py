@@ -30,8 +30,8 @@ DECISIVE = re.compile(
 )
 # Settings that say nothing of the results, or follow from others
 IRRELEVANT = re.compile(
-    r"(name|ckpt|init_from|command)|(paths|logger|model|data|hydra)\..*|dataset\.(root|cache)|.*\.(path|dirpath|folder)"
-    r"|callbacks\.progress\..*|trainer\.(default_root_dir|max_time|_target_)"
+    r"(name|ckpt|init_from|command)|(paths|logger|model|hydra|callbacks\.progress)\..*|data\.(?!batch_size$).*"
+    r"|dataset\.(root|cache)|trainer\.(default_root_dir|max_time|_target_)|.*\.(path|dirpath|folder)"
 )
 RESTORED = ("classes", "optimizer", "scheduler")  # settings that a checkpoint restores, whatever the config says
 
@@ -118,7 +118,6 @@ def check_same_settings(checkpoint: str, config: DictConfig) -> None:
     )
     # A key of one of them only is one that an older version did not have, or part of a choice whose name differs, too.
     changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
-    changed += [key for key in ("data.batch_size",) if before.get(key) != now.get(key)]
     described = {key: f"{key}={as_text(before[key])} (now {as_text(now[key])})" for key in sorted(changed)}
     if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
         raise UserError(
