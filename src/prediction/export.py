@@ -71,6 +71,10 @@ def check_options(config: DictConfig) -> None:
         raise UserError(f"output={config.output}: is a folder; name a file")
     if config.output and Path(config.output).exists() and not config.overwrite:
         raise UserError(f"output={config.output}: already exists; name another file, or set overwrite=true")
+    try:
+        Path(config.output or config.paths.output_dir).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output={config.output}: {error.strerror}; name a file in another folder") from error
     if missing := [name for name in FORMATS[config.format].needs if find_spec(name) is None]:
         raise UserError(f'format={config.format} needs {", ".join(missing)}: pip install "deeplab-v1[export]"')
 

@@ -101,7 +101,7 @@ def plain_losses(batches: int, accumulate: int, steps: int, clip: float | None =
     return losses[:batches]
 
 
-@pytest.mark.parametrize(("accumulate", "steps", "clip"), [(2, 4, None), (4, 2, None), (8, 1, None), (1, 4, 0.1)])
+@pytest.mark.parametrize(("accumulate", "steps", "clip"), [(2, 3, None), (4, 2, None), (1, 2, 0.1)])
 def test_losses_are_those_of_a_plain_loop(tmp_path: Path, accumulate: int, steps: int, clip: float | None) -> None:
     watch = Watch()
     train(tmp_path, watch, max_steps=steps, accumulate_grad_batches=accumulate, gradient_clip_val=clip)
