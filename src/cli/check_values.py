@@ -41,6 +41,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def is_share_or_count(value: Any) -> bool:
+    """Tell whether a value is a share of batches, up to 1.0, or how many, 1 or more."""
+    return is_number(value) and 0 < value and (isinstance(value, int) or value <= 1)
+
+
+def is_duration(value: Any) -> bool:
+    """Tell whether a value is a time that Lightning's Timer takes, longer than 0."""
+    if isinstance(value, dict):
+        units = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+        return set(value) <= set(units) and all(is_number(v) and v >= 0 for v in value.values()) and any(value.values())
+    return bool(re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(value)) and re.search("[1-9]", str(value)))
+
+
 def is_list(value: Any) -> bool:
     """Tell whether a value is a list, or a mapping that builds no object."""
     return isinstance(value, ListConfig) or (isinstance(value, DictConfig) and "_target_" not in value)
@@ -48,6 +61,7 @@ def is_list(value: Any) -> bool:
 
 TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
 TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NAME of a class or function")
+BOOL: Rule = (lambda v: isinstance(v, bool), "true or false")
 POSITIVE, COUNT = integer_between(1), integer_between(0)
 SEED = integer_between(0, 2**32 - 1)
 SPLITS = ("train", "val", "test")
@@ -61,6 +75,8 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "callbacks.resume.every_minutes": (NoneType,),
     "inference.window": (NoneType,),
     "trainer.devices": (ListConfig, str),
+    "trainer.deterministic": (str,),
+    "trainer.fast_dev_run": (int,),
     **dict.fromkeys(("trainer.max_epochs", "trainer.val_check_interval", "trainer.limit_val_batches"), (NoneType,)),
 }
 
@@ -86,25 +102,25 @@ RULES: dict[str, Rule] = {
     "trainer.max_epochs": or_null(integer_between(-1)),
     "trainer.val_check_interval": (
         lambda v: v is None or POSITIVE[0](v) or (isinstance(v, float) and 0 < v <= 1),
-        "a whole number of iterations, 1 or more",
+        "a whole number of steps, 1 or more",
     ),
-    "trainer.limit_val_batches": (
-        lambda v: v is None or (is_number(v) and v > 0),
-        "how many, or a share of them; without validation there is no result",
+    "trainer.limit_val_batches": or_null(
+        (is_share_or_count, "how many, or a share of them; without validation there is no result")
     ),
-    "trainer.limit_train_batches": (lambda v: v is None or (is_number(v) and v > 0), "how many, or a share of them"),
-    "trainer.overfit_batches": (lambda v: is_number(v) and v >= 0, "how many, or a share of them"),
+    "trainer.limit_train_batches": or_null((is_share_or_count, "how many, or a share of them")),
+    "trainer.overfit_batches": (lambda v: v == 0 or is_share_or_count(v), "how many, or a share of them"),
     "trainer.accumulate_grad_batches": POSITIVE,
     "trainer.gradient_clip_val": (lambda v: v is None or (is_number(v) and v > 0), "null, or a number above 0"),
-    "trainer.max_time": (
-        lambda v: v is None or isinstance(v, dict) or bool(re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(v))),
-        "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'",
-    ),
+    "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),
     "trainer.log_every_n_steps": COUNT,
+    "trainer.deterministic": (lambda v: v is None or isinstance(v, bool) or v == "warn", "true, false or warn"),
+    "trainer.benchmark": or_null(BOOL),
+    "trainer.fast_dev_run": (lambda v: BOOL[0](v) or COUNT[0](v), "true, false, or how many batches"),
     "trainer.num_sanity_val_steps": integer_between(-1),
     "scheduler.total_iters": or_null(POSITIVE),
     # Numbers whose default is null, so that it does not show their type
-    **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs", "trainer.check_val_every_n_epoch"), or_null(COUNT)),
+    **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs"), or_null(COUNT)),
+    "trainer.check_val_every_n_epoch": or_null(POSITIVE),
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
     # Keys of a command
     "num_workers": or_auto(COUNT),
@@ -139,7 +155,36 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
         fits, words = TARGET if key.endswith("_target_") else RULES.get(key, (None, ""))
         if fits and not fits(value):
             raise UserError(f"{key}={as_written(value)}: {key} takes {words}")
+    check_trainer(content.get("trainer") or {}, content.get("callbacks") or {})
     check_checkpoints(content)
+
+
+def check_trainer(trainer: dict[str, Any], callbacks: dict[str, Any]) -> None:
+    """Check that no setting of the trainer makes another one void, or contradicts a callback.
+
+    Raises:
+        UserError: naming both keys.
+    """
+    for unit in ("steps", "epochs"):
+        least, most = trainer.get(f"min_{unit}") or 0, trainer.get(f"max_{unit}")
+        if most not in (None, -1) and least > most:
+            raise UserError(f"trainer.min_{unit}={least}: is more than trainer.max_{unit}={most}")
+    if trainer.get("gradient_clip_algorithm") and not trainer.get("gradient_clip_val"):
+        raise UserError(
+            f"trainer.gradient_clip_algorithm={trainer['gradient_clip_algorithm']}: has no effect without "
+            "trainer.gradient_clip_val"
+        )
+    interval = trainer.get("val_check_interval")
+    if isinstance(interval, float) and not trainer.get("check_val_every_n_epoch"):
+        raise UserError(
+            f"trainer.val_check_interval={interval}: is a share of an epoch, which needs "
+            "trainer.check_val_every_n_epoch=1; give a whole number of steps otherwise"
+        )
+    if trainer.get("barebones"):
+        raise UserError("trainer.barebones=true: measures no metrics and saves nothing; leave it false")
+    for key, names in {"enable_checkpointing": ("best", "last"), "enable_progress_bar": ("progress",)}.items():
+        if trainer.get(key) is False and (active := [f"callbacks.{n}=null" for n in names if callbacks.get(n)]):
+            raise UserError(f"trainer.{key}=false: contradicts callbacks that are set; add {' '.join(active)}")
 
 
 def expected_type(key: str, default: Any, value: Any) -> str:

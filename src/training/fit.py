@@ -72,7 +72,7 @@ def train(config: DictConfig) -> dict[str, float]:
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
         if reason := describe_early_end(trainer):
             log.info("%s", reason)
-        load_best_weights(trainer, segmenter)
+        load_best_weights(trainer, segmenter, Path(config.paths.output_dir))
         metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
         folder = Path(config.paths.output_dir)
@@ -108,12 +108,16 @@ def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
         log.info("initial weights: %s", load_pretrained(model))
 
 
-def load_best_weights(trainer: Trainer, segmenter: Segmenter) -> None:
-    """Load the weights of the best checkpoint, or save the initial ones where there was no step to train."""
+def load_best_weights(trainer: Trainer, segmenter: Segmenter, folder: Path) -> None:
+    """Load the weights of the best checkpoint, or save the initial ones where there was no step to train.
+
+    Args:
+        folder: of the run.
+    """
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         segmenter.load_state_dict(read_state(newest_intact(best))["state_dict"])
     elif trainer.checkpoint_callback:  # trainer.max_steps=0: for evaluate, predict and export
-        trainer.save_checkpoint(Path(trainer.default_root_dir, "checkpoints", "last.ckpt"))
+        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
