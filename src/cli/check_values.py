@@ -43,7 +43,7 @@ def is_number(value: Any) -> bool:
 
 def is_share_or_count(value: Any) -> bool:
     """Tell whether a value is a share of batches, up to 1.0, or how many, 1 or more."""
-    return is_number(value) and 0 < value and (isinstance(value, int) or value <= 1)
+    return is_number(value) and value > 0 and (isinstance(value, int) or value <= 1)
 
 
 def is_duration(value: Any) -> bool:
@@ -94,7 +94,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("seed", "dataset.seed", "data.seed", "callbacks.resume.seed"), SEED),
     "trainer.devices": (
         lambda v: (
-            v == "auto" or integer_between(-1)[0](v) or (isinstance(v, list) and bool(v) and all(map(COUNT[0], v)))
+            v == "auto"
+            or (integer_between(-1)[0](v) and v != 0)
+            or (isinstance(v, list) and bool(v) and all(map(COUNT[0], v)))
         ),
         "auto, how many, or a list of their numbers: [0,1]",
     ),
@@ -109,6 +111,7 @@ RULES: dict[str, Rule] = {
     ),
     "trainer.limit_train_batches": or_null((is_share_or_count, "how many, or a share of them")),
     "trainer.overfit_batches": (lambda v: v == 0 or is_share_or_count(v), "how many, or a share of them"),
+    "trainer.num_nodes": POSITIVE,
     "trainer.accumulate_grad_batches": POSITIVE,
     "trainer.gradient_clip_val": (lambda v: v is None or (is_number(v) and v > 0), "null, or a number above 0"),
     "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +15,8 @@ from typing import NoReturn
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
+
+SECONDS = 1.0  # a signal that comes again within them is the same request
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -53,16 +57,37 @@ def handle_stop_signals(handler: Handler = stop) -> Iterator[None]:
 def set_stop_handlers(handler: Handler) -> dict[int, signal.Handlers | Handler]:
     """Set the handler of all stop signals that are not ignored, and return the previous handlers by signal.
 
-    Outside of the main thread, which alone can set handlers, nothing is set.
+    timeout(1) and SLURM send a signal to a process and then to its group, so that it arrives twice: repetitions within
+    a second are ignored. Outside of the main thread, which alone can set handlers, nothing is set.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     # None is the handler of a library in C, which could not be set again.
     previous = {n: before for n, before in handlers.items() if before not in (signal.SIG_IGN, None)}
+    received = float("-inf")
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        before, received = received, time.monotonic()
+        if received - before < SECONDS:
+            return
+        if signal.Signals(number).name == "SIGHUP":  # which Windows lacks
+            leave_closed_terminal()
+        handler(number, frame)
+
     for number in previous:
-        signal.signal(number, handler)
+        signal.signal(number, handle)
     return previous  # type: ignore[return-value]
+
+
+def leave_closed_terminal() -> None:
+    """Discard further output to a terminal that has been closed, which would be an error instead of a clean end."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def ignore_stop_signals(*_: object) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from typing import Any
 
 from hydra.utils import instantiate
 from lightning import Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from omegaconf import DictConfig
 
 from src.errors import UserError
@@ -34,6 +36,9 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     device = resolve_accelerator(settings.get("accelerator", "auto"))
     if settings.get("accelerator") == "gpu" and device == "cpu":
         raise UserError("trainer.accelerator=gpu: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu")
+    devices, cores = settings.get("devices"), max(8, os.cpu_count() or 1)
+    if device == "cpu" and isinstance(devices, int) and devices > cores:
+        raise UserError(f"trainer.devices={devices}: more processes than processors; give at most {os.cpu_count()}")
     if settings.get("sync_batchnorm") and device == "cpu":
         raise UserError(
             "trainer.sync_batchnorm=true: torch supports it on GPUs only; set it to false, or choose trainer=ddp_cpu"
@@ -60,7 +65,14 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
     plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
     callbacks = [*options.pop("callbacks", []), WorkerNames()]
-    return instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+    trainer: Trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes}: the nodes cannot find each other; start the command on each of "
+            "them with srun or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK"
+        )
+    return trainer
 
 
 def count_steps(trainer: Trainer) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lightning import Trainer
 
-from src.cli.command import arranged, explain_other
+from src.cli.run import arranged, explain_other
 from tests.commands import run_command
 from tests.trainings import SMALL
 

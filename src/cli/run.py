@@ -1,0 +1,185 @@
+"""Run a command: compose the config, check it, record the run, call its recipe, and report errors in one line."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import select
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src import __version__
+from src.cli.check_structure import key_of
+from src.cli.compose import complete
+from src.cli.conf_folder import CONF
+from src.cli.explain import explain, explain_disk, explain_lightning, explain_start, one_line
+from src.cli.help_page import help_page
+from src.cli.resolvers import register_resolvers
+from src.cli.search_path import register_search_path
+from src.cli.sweep import run_job
+from src.cli.sweep_results import summarize_multirun
+from src.errors import UserError, printable
+from src.runs.folder import exclusive_folder
+from src.runs.provenance import save_record
+from src.system.signals import handle_stop_signals
+
+BUG = (
+    "This is a bug in this project, or in a class of your own that it calls. Please report it with the lines above and "
+    "the environment.json of the run; CONTRIBUTING.md says how."
+)
+USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
+
+
+def run_command(name: str, recipe: str) -> None:
+    """Run a command with the overrides of the command line; see ``src.cli.command``.
+
+    Args:
+        name: of the command, as in ``python -m src.NAME``.
+        recipe: "MODULE:FUNCTION"; the function takes the config.
+    """
+    # The variable is set below, so that Hydra raises errors instead of printing them; keep the user's value.
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    begun = False
+
+    @contextmanager
+    def one_line_errors(config: DictConfig | None = None) -> Iterator[None]:
+        try:
+            yield
+        except user_errors() as error:
+            if full:
+                raise
+            leave(explain(error, name, sys.argv[1:], config))
+        except BrokenPipeError:  # handled by end_on_closed_output
+            raise
+        except Exception as error:
+            if full:
+                raise
+            if line := explain_other(error, begun, name):
+                leave(line)
+            traceback.print_exc()
+            print(BUG, file=sys.stderr)
+            sys.exit(1)
+
+    def work(config: DictConfig) -> Any:
+        config = complete(config, HydraConfig.get().overrides.task)
+        save_record(config)
+        result = load_recipe(recipe)(config)
+        return result if isinstance(result, float) else None  # the value that a sweeper maximises
+
+    def job(config: DictConfig) -> Any:
+        nonlocal begun
+        begun = True
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        with handle_stop_signals():  # also here, because joblib runs jobs in other processes
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                with exclusive_folder(folder):
+                    return run_job(config, work, functools.partial(describe_error, name=name, config=config))
+            with one_line_errors(config), exclusive_folder(folder):
+                return work(config)
+
+    job.__module__ = f"src.{name}"  # Hydra derives the job's name from it
+
+    if page := information(name, sys.argv[1:]):
+        with end_on_closed_output():
+            print(page)
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv[1:] = arranged(sys.argv[1:])
+    if fixed := next((argument for argument in sys.argv[1:] if key_of(argument) == "command"), None):
+        leave(f"{fixed}: this key says which command runs, and is not to be set")
+    register_resolvers()
+    register_search_path()
+    with end_on_closed_output(), summarize_multirun(), one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+
+
+def information(name: str, arguments: Sequence[str]) -> str:
+    """Return what --version or --help prints; "" if neither is among the arguments."""
+    if "--version" in arguments:
+        return f"deeplab {__version__}"
+    return help_page(name) if {"--help", "-h"} & set(arguments) else ""
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """Return arguments as Hydra can read them: -m before the overrides, and the home folder in place of ~."""
+    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    others = [argument for argument in arguments if argument not in multirun]
+    home = os.path.expanduser("~")
+    if re.fullmatch(r"[\w./-]+", home):
+        # at the beginning of a value or of an entry of a list
+        others = [re.sub(r"(?<=[=\[,])~(?=[/,\]]|$)", home, argument) for argument in others]
+    return [*multirun[:1], *others]
+
+
+def explain_other(error: Exception, begun: bool, name: str) -> str:
+    """Describe an error of the disk, of Lightning or of Hydra in one line; "" for what must be a bug.
+
+    Args:
+        begun: whether a job has begun.
+    """
+    if line := explain_disk(error, begun) or explain_lightning(error):
+        return line
+    return "" if begun else explain_start(error, name, sys.argv[1:])
+
+
+def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
+    """Import and return the function that "MODULE:FUNCTION" names."""
+    module, _, function = recipe.partition(":")
+    return getattr(import_module(module), function)
+
+
+@contextmanager
+def end_on_closed_output() -> Iterator[None]:
+    """Exit silently when the reader of standard output has closed the pipe, as ``| head`` does.
+
+    The exit status is 141, as after SIGPIPE. Errors of other pipes, such as a worker's, are raised.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not is_reader_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
+        sys.exit(141)
+
+
+def is_reader_gone() -> bool:
+    """Tell whether standard output is a pipe whose reader has closed it."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def leave(message: str) -> NoReturn:
+    """Print an error message in one line and exit with status 2; characters that cannot be printed are escaped."""
+    print(f"error: {printable(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def user_errors() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that the user can correct, including Lightning's if Lightning is loaded."""
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
+    return (*USER_ERRORS, lightning.MisconfigurationException) if lightning else USER_ERRORS
+
+
+def describe_error(error: BaseException, name: str, config: DictConfig) -> str:
+    """Describe any error in one line: with the remedy if the user can correct it, otherwise with its type."""
+    if isinstance(error, user_errors()):
+        return explain(error, name, HydraConfig.get().overrides.task, config)
+    return f"{type(error).__name__}: {one_line(str(error))}"
