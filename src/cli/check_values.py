@@ -112,6 +112,7 @@ RULES: dict[str, Rule] = {
     "trainer.limit_train_batches": or_null((is_share_or_count, "how many, or a share of them")),
     "trainer.overfit_batches": (lambda v: v == 0 or is_share_or_count(v), "how many, or a share of them"),
     "trainer.num_nodes": POSITIVE,
+    "trainer.plugins": or_null((lambda v: isinstance(v, list), "a list of plugins, each with its _target_")),
     "trainer.accumulate_grad_batches": POSITIVE,
     "trainer.gradient_clip_val": (lambda v: v is None or (is_number(v) and v > 0), "null, or a number above 0"),
     "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),

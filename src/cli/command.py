@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from src.runs.folder import is_first_process
-from src.system.signals import Stopped, handle_stop_signals
+from src.system.signals import find_stop, handle_stop_signals
 
 GO_ON = ("predict", "prepare", "tune_crf")  # commands that keep what they have done
 
@@ -39,9 +39,11 @@ def explain_stop(name: str) -> Iterator[None]:
     """Print which signal stopped the command, unless that has been printed already."""
     try:
         yield
-    except Stopped as stop:
+    except BaseException as error:
+        if (stop := find_stop(error)) is None:
+            raise
         if not stop.is_explained and is_first_process():
             hint = "; the same command goes on from here" if name in GO_ON else ""
             with suppress(OSError):  # the terminal may have been closed
                 print(f"stopped by {stop.signal.name}{hint}", file=sys.stderr)
-        raise
+        raise stop from None

@@ -34,7 +34,7 @@ from src.cli.sweep_results import summarize_multirun
 from src.errors import UserError, printable
 from src.runs.folder import exclusive_folder
 from src.runs.provenance import save_record
-from src.system.signals import handle_stop_signals
+from src.system.signals import find_stop, handle_stop_signals
 
 BUG = (
     "This is a bug in this project, or in a class of your own that it calls. Please report it with the lines above and "
@@ -59,13 +59,13 @@ def run_command(name: str, recipe: str) -> None:
         try:
             yield
         except user_errors() as error:
-            if full:
+            if full or find_stop(error):
                 raise
             leave(explain(error, name, sys.argv[1:], config))
         except BrokenPipeError:  # handled by end_on_closed_output
             raise
         except Exception as error:
-            if full:
+            if full or find_stop(error):
                 raise
             if line := explain_other(error, begun, name):
                 leave(line)

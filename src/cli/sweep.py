@@ -22,7 +22,7 @@ from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
 from src.runs.folder import exclusive_folder
 from src.system.files import write_text
-from src.system.signals import Stopped
+from src.system.signals import find_stop
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ def run_job(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
     try:
         record["value"] = work(config)
         record["status"] = "done"
-    except Stopped:  # stops the whole multirun
-        raise
     except (Exception, SystemExit) as error:
+        if find_stop(error):  # stops the whole multirun
+            raise
         record |= {"status": "failed", "error": explain(error)}
         (folder / "traceback.txt").write_text(traceback.format_exc())
         log.error("failed: %s", record["error"])

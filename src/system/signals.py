@@ -38,6 +38,13 @@ class Stopped(SystemExit):
         return Stopped, (self.signal,)  # joblib sends it from process to process
 
 
+def find_stop(error: BaseException | None) -> Stopped | None:
+    """Return the ``Stopped`` that led to an error, in a library that cannot be left everywhere; None if none did."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
+
+
 def stop(number: int, frame: FrameType | None) -> NoReturn:
     """Handle a signal: raise ``Stopped``."""
     raise Stopped(number)

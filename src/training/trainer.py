@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from typing import Any
 
@@ -43,8 +44,10 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
         raise UserError(
             "trainer.sync_batchnorm=true: torch supports it on GPUs only; set it to false, or choose trainer=ddp_cpu"
         )
-    if "spawn" in str(settings.get("strategy")):
-        raise UserError(f"trainer.strategy={settings['strategy']}: cannot spawn processes; set trainer.strategy=ddp")
+    if re.search("spawn|fork|notebook", str(settings.get("strategy"))):
+        raise UserError(
+            f"trainer.strategy={settings['strategy']}: cannot spawn or fork processes; set trainer.strategy=ddp"
+        )
     if settings.get("use_distributed_sampler"):
         raise UserError("trainer.use_distributed_sampler=true: leave it false; the loaders share out the samples")
     if settings.get("check_val_every_n_epoch"):
@@ -65,7 +68,9 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
     plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
     callbacks = [*options.pop("callbacks", []), WorkerNames()]
-    trainer: Trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+    trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+    if not isinstance(trainer, Trainer):
+        raise UserError(f"trainer._target_={settings['_target_']}: is not a lightning.Trainer")
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
         raise UserError(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from lightning import Trainer
 
+from src.cli.command import explain_stop
 from src.cli.run import arranged, explain_other
+from src.system.signals import Stopped
 from tests.commands import run_command
 from tests.trainings import SMALL
 
@@ -77,3 +80,23 @@ def test_a_bug_shows_its_traceback_and_where_to_report_it(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Please report it with the lines above" in done.stderr.splitlines()[-1]
+
+
+def test_an_error_while_a_signal_stops_the_command_is_the_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in OmegaConf, whose objects are half built where the signal arrives."""
+
+    def half_built() -> None:
+        try:
+            raise Stopped(signal.SIGINT)
+        finally:
+            raise AttributeError("half built")
+
+    with pytest.raises(Stopped) as stopped, explain_stop("train"):
+        half_built()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "stopped by SIGINT\n"
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(AttributeError), explain_stop("train"):
+        raise AttributeError("a bug")
