@@ -86,7 +86,10 @@ def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
         ),
         (("trainer.accumulate_grad_batches=0",), "trainer.accumulate_grad_batches takes a whole number, 1 or more"),
         (("trainer.max_time=soon",), "trainer.max_time takes null, or DD:HH:MM:SS"),
-        (("trainer.gradient_clip_val=1", "trainer.gradient_clip_algorithm=foo"), "gradient_clip_algorithm` foo is invalid"),
+        (
+            ("trainer.gradient_clip_val=1", "trainer.gradient_clip_algorithm=foo"),
+            "gradient_clip_algorithm` foo is invalid",
+        ),
         (("trainer.strategy=foo",), "invalid strategy name"),
         (("trainer.strategy=ddp_spawn",), "trainer.strategy=ddp_spawn: cannot"),
         (("trainer.strategy=ddp_notebook",), "trainer.strategy=ddp_notebook: cannot"),
