@@ -126,6 +126,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs"), or_null(COUNT)),
     "trainer.check_val_every_n_epoch": or_null(POSITIVE),
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
+    "callbacks.early_stopping.patience": COUNT,
     # Keys of a command
     "num_workers": or_auto(COUNT),
     "workers": or_null(or_auto(COUNT)),

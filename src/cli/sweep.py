@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import logging
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -20,9 +23,9 @@ from omegaconf import DictConfig
 from src.cli.resolvers import register_resolvers
 from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
-from src.runs.folder import exclusive_folder
+from src.runs.folder import exclusive_folder, process_using
 from src.system.files import write_text
-from src.system.signals import find_stop
+from src.system.signals import find_stop, set_stop_handlers, stop
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,22 @@ class Sweep(Callback):
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         Sweep.folder = folder
+        set_stop_handlers(functools.partial(stop_jobs, folder=folder))
+
+
+def stop_jobs(number: int, frame: FrameType | None, folder: Path) -> NoReturn:
+    """Handle a signal: stop the jobs in other processes, which the launcher would kill, and wait for their checkpoints.
+
+    It waits a minute at most.
+    """
+    running = {path.parent: process_using(path.parent) for path in folder.glob(f"*/{RECORD}")}
+    for process in filter(None, running.values()):
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+    end = time.monotonic() + 60
+    while any(process and process_using(job) == process for job, process in running.items()) and time.monotonic() < end:
+        time.sleep(0.05)
+    stop(number, frame)
 
 
 def run_job(config: DictConfig, work: Callable[[DictConfig], Any], explain: Callable[[BaseException], str]) -> Any:

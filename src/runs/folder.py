@@ -56,6 +56,22 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+def process_using(folder: Path) -> int | None:
+    """Return the number of the other process that has locked a folder; None if there is none on this machine.
+
+    Not for a folder that this process has locked itself: that lock would end.
+    """
+    if sys.platform == "win32" or not (path := folder / ".lock").is_file():
+        return None
+    with path.open("r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            process, _, machine = file.read().strip().partition(" on ")
+            return int(process) if process.isdecimal() and machine == os.uname().nodename else None
+    return None
+
+
 def is_first_process() -> bool:
     """Tell whether this is the first of the processes that train together."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))

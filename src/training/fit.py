@@ -29,7 +29,7 @@ from src.training.callbacks import exact_resume
 from src.training.lightning_state import get_callbacks
 from src.training.resuming import check_same_run, check_same_settings, checkpoint_to_resume
 from src.training.segmenter import Segmenter
-from src.training.trainer import build_trainer
+from src.training.trainer import build_trainer, count_steps
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,10 @@ def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
     for key, settings in config.callbacks.items():
         monitor = settings.get("monitor") if settings else None
         if monitor is None:
+            if key == "early_stopping" and settings:
+                raise UserError(f"callbacks.{key}.monitor=null: name what it watches, such as val/miou")
             continue
+        monitor = str(monitor)
         if monitor not in names and is_crf_metric(monitor) and not has_crf:
             raise UserError(f"callbacks.{key}.monitor={monitor}: needs a CRF; choose one, such as crf=deeplab")
         if monitor not in names:
@@ -162,14 +165,18 @@ def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
 def describe_early_end(trainer: Trainer) -> str:
     """Return why training ended before its last step; empty if it did not."""
     step = trainer.global_step
+    if step >= count_steps(trainer):
+        return ""
     for callback in get_callbacks(trainer):
+        if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
+            return f"trainer.max_time is over at step {step} of {trainer.max_steps}; go on with ckpt=last"
         if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
             return (
                 f"stopped early at step {step}: {callback.monitor} has not been better than "
                 f"{float(callback.best_score):.4f} for {callback.wait_count} validations"
             )
-        if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0 and step < trainer.max_steps:
-            return f"trainer.max_time is over at step {step} of {trainer.max_steps}; go on with ckpt=last"
+        if isinstance(callback, EarlyStopping) and (reason := callback.stopping_reason_message):
+            return f"stopped early at step {step}: {reason.removesuffix(' Signaling Trainer to stop.')}"
     return ""
 
 

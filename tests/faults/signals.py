@@ -25,7 +25,7 @@ def in_training(bench: Bench) -> Iterator[Outcome]:
     within = {  # the accident; the step of the checkpoint that it leaves
         f"{ALL} in a step": (lambda kind: SignalInCall(STEP, 11, kind), 11),
         "the same to the whole group": (lambda kind: SignalInCall(STEP, 11, kind, group=True), 11),
-        "the same twice": (lambda kind: SignalInCall(STEP, 11, kind, twice=True), 10),
+        "the same twice at once, as timeout(1) sends it": (lambda kind: SignalInCall(STEP, 11, kind, twice=True), 11),
         "the same in a validation": (lambda kind: SignalInCall(VALIDATE, 3, kind), VALIDATION),
         "the same in the CRF": (lambda kind: SignalInCall(REFINE, 2, kind), VALIDATION),
         "the same while a checkpoint is written": (lambda kind: SignalInCall(WRITE, 3, kind), 3 * EVERY),
@@ -40,7 +40,7 @@ def in_training(bench: Bench) -> Iterator[Outcome]:
             if bench.step(name) != step:
                 wrong.append(f"{kind}: a checkpoint of step {bench.step(name)}")
             wrong += [f"{kind}: {difference}" for difference in bench.gone_on(name)[1]]
-        lost = {VALIDATION: "the validation, which is repeated", 10: "the step"}.get(step, "nothing")
+        lost = {VALIDATION: "the validation, which is repeated"}.get(step, "nothing")
         yield Outcome(fault, lost, said, wrong)
     wrong = []
     for kind in KINDS:

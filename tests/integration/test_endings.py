@@ -12,6 +12,7 @@ from tests.faults.accidents import happening
 from tests.faults.commands import curve, runs
 from tests.trainings import SMALL
 
+EVERY_STEP = "trainer.val_check_interval=1"
 LONG = ("crf=none", "trainer.max_steps=5000", "trainer.val_check_interval=5000")
 
 
@@ -33,6 +34,13 @@ def test_early_stopping_says_when_and_why(tmp_path: Path) -> None:
     )
     output = train(tmp_path, *stopping, "crf=none", "trainer.max_steps=20", "trainer.val_check_interval=2")
     assert re.search(r"stopped early at step 6: val/miou has not been better than 0\.\d+ for 2 validations", output)
+
+
+def test_early_stopping_names_any_reason(tmp_path: Path) -> None:
+    """No validation image holds a ring, so its IoU is not a number, and Lightning stops."""
+    stopping = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/iou/ring")
+    output = train(tmp_path, *stopping, "crf=none", "dataset.samples.val=3", "trainer.max_steps=2", EVERY_STEP)
+    assert "stopped early at step 1: Monitored metric val/iou/ring = nan is not finite." in output
 
 
 def test_time_is_that_of_one_process(tmp_path: Path) -> None:
@@ -84,6 +92,12 @@ def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
             ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss"),
             "callbacks.early_stopping.mode=max: the best val/loss is the minimum; set mode=min",
         ),
+        (
+            ("callbacks=early_stopping", "callbacks.early_stopping.monitor=null"),
+            "callbacks.early_stopping.monitor=null: name what it watches",
+        ),
+        (("callbacks.best.monitor=3",), "callbacks.best.monitor=3: no such metric"),
+        (("callbacks=early_stopping", "callbacks.early_stopping.patience=-1"), "takes a whole number, 0 or more"),
         (("trainer.accumulate_grad_batches=0",), "trainer.accumulate_grad_batches takes a whole number, 1 or more"),
         (("trainer.max_time=soon",), "trainer.max_time takes null, or DD:HH:MM:SS"),
         (
