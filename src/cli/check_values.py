@@ -127,6 +127,7 @@ RULES: dict[str, Rule] = {
     "trainer.check_val_every_n_epoch": or_null(POSITIVE),
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
     "callbacks.early_stopping.patience": COUNT,
+    "callbacks.resume.every_n_steps": or_null(POSITIVE),
     # Keys of a command
     "num_workers": or_auto(COUNT),
     "workers": or_null(or_auto(COUNT)),

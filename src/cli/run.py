@@ -32,7 +32,7 @@ from src.cli.search_path import register_search_path
 from src.cli.sweep import run_job
 from src.cli.sweep_results import summarize_multirun
 from src.errors import UserError, printable
-from src.runs.folder import exclusive_folder
+from src.runs.folder import exclusive_folder, is_first_process
 from src.runs.provenance import save_record
 from src.system.signals import find_stop, handle_stop_signals
 
@@ -50,8 +50,9 @@ def run_command(name: str, recipe: str) -> None:
         name: of the command, as in ``python -m src.NAME``.
         recipe: "MODULE:FUNCTION"; the function takes the config.
     """
-    # The variable is set below, so that Hydra raises errors instead of printing them; keep the user's value.
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # The variable is set below, so that Hydra raises errors instead of printing them; keep the user's value. Further
+    # processes of a training inherit it from the first.
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1" and is_first_process()
     begun = False
 
     @contextmanager

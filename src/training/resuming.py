@@ -25,14 +25,15 @@ log = logging.getLogger(__name__)
 
 # Settings that decide what the steps of a run are, besides those that a checkpoint holds.
 DECISIVE = re.compile(
-    r"seed|data\.batch_size|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
+    r"seed|data\.(batch_size|seed)|callbacks\.weight_averaging\..*|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
     r"|trainer\.(accumulate_grad_batches|gradient_clip_.*|limit_train_batches|overfit_batches)"
 )
 # Settings that say nothing of the results, or follow from others
 IRRELEVANT = re.compile(
-    r"(name|ckpt|init_from|command)|(paths|logger|model|hydra|callbacks\.progress)\..*|data\.(?!batch_size$).*"
+    r"(name|ckpt|init_from|command)|(paths|logger|model|hydra|callbacks\.progress)\..*|data\.(?!(batch_size|seed)$).*"
     r"|dataset\.(root|cache)|trainer\.(default_root_dir|max_time|_target_)|.*\.(path|dirpath|folder)"
 )
+OPTIONAL = re.compile(r"(crf|callbacks\.\w+)\._target_")  # of parts that only one of two runs may have
 RESTORED = ("classes", "optimizer", "scheduler")  # settings that a checkpoint restores, whatever the config says
 
 
@@ -91,10 +92,12 @@ def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
     before, now = (
         dict(flattened(settings)) for settings in (with_new_names(content["hyper_parameters"]), segmenter.hparams)
     )
+    # Of the network, the rate of a head, say, changes no shape. A key of one of them only may be of another version.
+    same = [key for key in before.keys() & now.keys() if key.startswith("model.") and key != "model.backbone.weights"]
     changed = [
-        f"{key.removeprefix('model.')}={before.get(key)} (now {now.get(key)})"
+        f"{re.sub(r'^model[.](?=backbone|head)', '', key)}={before.get(key)} (now {now.get(key)})"
         for key in dict.fromkeys([*before, *now])
-        if before.get(key) != now.get(key) and key.partition(".")[0] in (*RESTORED, *unlike)
+        if before.get(key) != now.get(key) and (key in same or key.partition(".")[0] in (*RESTORED, *unlike))
     ]
     if changed or unlike:
         raise UserError(
@@ -118,7 +121,8 @@ def check_same_settings(checkpoint: str, config: DictConfig) -> None:
     )
     # A key of one of them only is one that an older version did not have, or part of a choice whose name differs, too.
     changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
-    described = {key: f"{key}={as_text(before[key])} (now {as_text(now[key])})" for key in sorted(changed)}
+    changed += [key for key in before.keys() ^ now.keys() if OPTIONAL.fullmatch(key)]
+    described = {key: f"{key}={as_text(before.get(key))} (now {as_text(now.get(key))})" for key in sorted(changed)}
     if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
         raise UserError(
             f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its steps would be others; leave these "

@@ -100,3 +100,11 @@ def test_an_error_while_a_signal_stops_the_command_is_the_stop(capsys: pytest.Ca
 def test_other_errors_pass() -> None:
     with pytest.raises(AttributeError), explain_stop("train"):
         raise AttributeError("a bug")
+
+
+def test_further_processes_of_a_training_print_one_line_too(tmp_path: Path) -> None:
+    """They inherit HYDRA_FULL_ERROR from the first process, which has set it for Hydra."""
+    further = {"LOCAL_RANK": "1", "HYDRA_FULL_ERROR": "1"}
+    done = run_command("train", *SMALL, "data.batch_size=0", f"paths.log_dir={tmp_path}", environment=further)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: data.batch_size=0")

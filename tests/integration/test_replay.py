@@ -46,7 +46,14 @@ def test_ckpt_last_alone_goes_on_with_the_run(logs: Path, tmp_path: Path) -> Non
 
 
 def test_differences_that_do_no_harm_are_named(logs: Path) -> None:
-    output = resume(logs, f"ckpt={first(logs)}", "trainer.val_check_interval=3", "callbacks.pictures.count=1")
+    output = resume(
+        logs,
+        f"ckpt={first(logs)}",
+        "trainer.val_check_interval=3",
+        "callbacks.pictures.count=1",
+        "~callbacks.best_figures",
+    )
+    assert "callbacks.best_figures._target_=src.training.callbacks.BestFigures (now null)" in output
     assert "callbacks.pictures.count=4 (now 1), trainer.val_check_interval=2 (now 3)" in output
 
 
@@ -55,9 +62,13 @@ def test_differences_that_do_no_harm_are_named(logs: Path) -> None:
     [
         ("data.batch_size=2", "data.batch_size=4 (now 2)"),
         ("seed=1", "seed=0 (now 1)"),
+        ("data.seed=1", "data.seed=0 (now 1)"),
+        ("callbacks=ema", "callbacks.weight_averaging._target_=null (now lightning.pytorch.callbacks.WeightAveraging)"),
         ("augmentation.crop_size=33", " (now 33): its steps would be others"),
         ("dataset.size=73", "dataset.size=65 (now 73)"),
         ("loss=ohem", "loss.criterion._target_=src.training.losses.CrossEntropy (now"),
+        ("head.dropout=0.1", "head.dropout=0.5 (now 0.1)"),
+        ("model.frozen_norm=true", "model.frozen_norm=False (now True)"),
         ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=1 (now 2)"),
     ],
 )
