@@ -74,6 +74,18 @@ class SegmentationDataModule(LightningDataModule):
         """Find faults in the data before training; see ``src.data.checks.check_splits``."""
         check_splits({"train": self.train_set, "val": self.val_set}, self.num_workers)
 
+    def check_devices(self, count: int) -> None:
+        """Check that a batch can be divided among so many devices.
+
+        Raises:
+            DatasetError: if it cannot.
+        """
+        if self.batch_size % count:
+            raise DatasetError(
+                f"batch_size={self.batch_size}: cannot be divided among {count} devices; "
+                f"it counts the images of all devices together, so set a multiple of {count}"
+            )
+
     def setup(self, stage: str) -> None:
         """Open the data sets' caches in every process; the first process to come builds them."""
         self.val_set.open_cache(self.num_workers)
@@ -85,11 +97,7 @@ class SegmentationDataModule(LightningDataModule):
         # Lightning warns of loaders that save no state; ours needs none.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if self.batch_size % processes:
-            raise DatasetError(
-                f"batch_size={self.batch_size}: cannot be divided among {processes} devices; "
-                f"it counts the images of all devices together, so set a multiple of {processes}"
-            )
+        self.check_devices(processes)
         sampler = ResumableSampler(
             len(self.train_set), self.batch_size, self.seed, self.batches_behind, rank=rank, processes=processes
         )

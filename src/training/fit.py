@@ -63,6 +63,7 @@ def train(config: DictConfig) -> dict[str, float]:
         segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
     loggers = build_loggers(config)
     trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)
+    datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
     if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
     if not trainer.is_global_zero:

@@ -53,10 +53,8 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     if settings.get("check_val_every_n_epoch"):
         if not isinstance(settings.get("val_check_interval"), float):
             settings["val_check_interval"] = 1.0  # of the epoch
-    elif isinstance(interval := settings.get("val_check_interval"), int):
-        settings["val_check_interval"] = interval * settings.get(
-            "accumulate_grad_batches", 1
-        )  # Lightning's are batches
+    elif isinstance(settings.get("val_check_interval"), int):
+        settings["val_check_interval"] *= settings.get("accumulate_grad_batches", 1)  # Lightning counts batches
     if settings.setdefault("precision", "auto") == "auto":
         settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
         log.info("precision: %s (%s)", settings["precision"], reason)
