@@ -76,7 +76,6 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "inference.window": (NoneType,),
     "trainer.devices": (ListConfig, str),
     "trainer.deterministic": (str,),
-    "trainer.deterministic": (str,),
     "trainer.fast_dev_run": (int,),
     **dict.fromkeys(("trainer.max_epochs", "trainer.val_check_interval", "trainer.limit_val_batches"), (NoneType,)),
 }
@@ -117,7 +116,6 @@ RULES: dict[str, Rule] = {
     "trainer.accumulate_grad_batches": POSITIVE,
     "trainer.gradient_clip_val": (lambda v: v is None or (is_number(v) and v > 0), "null, or a number above 0"),
     "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),
-    "trainer.deterministic": (lambda v: v in (True, False, None, "warn"), "true, false or warn"),
     "trainer.log_every_n_steps": COUNT,
     "trainer.deterministic": (lambda v: v is None or isinstance(v, bool) or v == "warn", "true, false or warn"),
     "trainer.benchmark": or_null(BOOL),
