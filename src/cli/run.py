@@ -153,6 +153,10 @@ def end_on_closed_output() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich's reply to it
+            sys.exit(141)
+        raise
     except BrokenPipeError:
         if not is_reader_gone():
             raise

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from lightning import Trainer
+from rich.console import Console
 
 from src.cli.command import explain_stop
-from src.cli.run import arranged, explain_other
+from src.cli.run import arranged, end_on_closed_output, explain_other
 from src.system.signals import Stopped
 from tests.commands import run_command
 from tests.trainings import SMALL
@@ -108,3 +110,21 @@ def test_further_processes_of_a_training_print_one_line_too(tmp_path: Path) -> N
     done = run_command("train", *SMALL, "data.batch_size=0", f"paths.log_dir={tmp_path}", environment=further)
     assert done.returncode == 2
     assert done.stderr.startswith("error: data.batch_size=0")
+
+
+def test_a_reader_that_is_gone_has_one_exit_status_for_rich_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in ``deeplab describe | head -1``: rich replies to the closed pipe with exit status 1."""
+
+    def print_with_rich() -> None:
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            Console().on_broken_pipe()
+
+    with (tmp_path / "output").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)  # rich closes it
+        with pytest.raises(SystemExit) as ended, end_on_closed_output():
+            print_with_rich()
+    assert ended.value.code == 141
