@@ -21,11 +21,7 @@ from src.runs.provenance import read_overrides
 log = logging.getLogger(__name__)
 
 OF_ONE_RUN = ("ckpt", "init_from", "hydra", "paths", "name")  # settings that a resumed run does not take over
-SAME_KEYS = (
-    "trainer",
-    "callbacks",
-    "logger",
-)  # groups whose choices share most keys
+SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices share most keys
 
 
 def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
