@@ -251,7 +251,8 @@ def built(*overrides: str, classes: int = 3) -> Segmenter:
         (["scheduler=step"], 3, ".PolynomialLR (now torch.optim.lr_scheduler.StepLR)"),
         (["optimizer.lr=0.01"], 3, "optimizer.lr=0.1 (now 0.01)"),
         (["scheduler.power=2"], 3, "scheduler.power=0.9 (now 2)"),
-        (["head.dropout=0.1", "crf=none"], 3, ""),
+        (["head.dropout=0.1"], 3, "head.dropout=0.5 (now 0.1)"),
+        (["crf=none"], 3, ""),
     ],
 )
 def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str], classes: int, said: str) -> None:
