@@ -11,6 +11,7 @@ cp "$root/setup.py" "$copy"
 cp "$root/src/__init__.py" "$copy/src"
 cp -r "$root/src/crf" "$copy/src/crf"
 cp -r "$root/tests/crf" "$copy/tests/crf"
+cp "$root/tests/commands.py" "$copy/tests"
 cp -r "$root/conf" "$copy/conf"
 rm -f "$copy"/src/crf/_native*
 printf '[pytest]\nmarkers = slow\n' > "$copy/pytest.ini"
