@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Ctrl-C; kill, SLURM and systemd; a terminal that is closed; SLURM's --signal=USR1, before the time is up
 STOP_SIGNALS = tuple(
@@ -18,7 +18,7 @@ STOP_SIGNALS = tuple(
 
 SECONDS = 1.0  # a signal that comes again within them is the same request
 
-Handler = Callable[[int, FrameType | None], object]
+Handler = Callable[[int, FrameType | None], Any]
 
 
 class Stopped(SystemExit):
@@ -61,7 +61,7 @@ def handle_stop_signals(handler: Handler = stop) -> Iterator[None]:
             signal.signal(number, handler_before)
 
 
-def set_stop_handlers(handler: Handler) -> dict[int, signal.Handlers | Handler]:
+def set_stop_handlers(handler: Handler) -> dict[int, Handler | int]:
     """Set the handler of all stop signals that are not ignored, and return the previous handlers by signal.
 
     timeout(1) and SLURM send a signal to a process and then to its group, so that it arrives twice: repetitions within
@@ -69,23 +69,25 @@ def set_stop_handlers(handler: Handler) -> dict[int, signal.Handlers | Handler]:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    # None is the handler of a library in C, which could not be set again.
-    previous = {n: before for n, before in handlers.items() if before not in (signal.SIG_IGN, None)}
+    previous: dict[int, Handler | int] = {}
+    for number in STOP_SIGNALS:
+        before = signal.getsignal(number)
+        if before is not None and before != signal.SIG_IGN:  # None: of a library in C, which could not be set again
+            previous[number] = before
     received = float("-inf")
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal received
-        before, received = received, time.monotonic()
-        if received - before < SECONDS:
+        if (now := time.monotonic()) - received < SECONDS:
             return
+        received = now
         if signal.Signals(number).name == "SIGHUP":  # which Windows lacks
             leave_closed_terminal()
         handler(number, frame)
 
     for number in previous:
         signal.signal(number, handle)
-    return previous  # type: ignore[return-value]
+    return previous
 
 
 def leave_closed_terminal() -> None:

@@ -14,14 +14,16 @@ from src.system import signals
 from src.system.signals import Stopped, handle_stop_signals, leave_closed_terminal
 
 
-def test_a_signal_that_arrives_twice_at_once_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """timeout(1) sends it to the process, then to the process group."""
-    now, received = [10.0], []
-    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
-    with handle_stop_signals(lambda number, frame: received.append((now[0], number))):
-        for now[0] in (10.0, 10.1, 12.0):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert received == [(10.0, signal.SIGTERM), (12.0, signal.SIGTERM)]
+def test_repetitions_within_a_second_are_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if they go on: who holds Ctrl-C is heard again after a second."""
+    now = 100.0
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now)
+    heard = []
+    with handle_stop_signals(lambda number, frame: heard.append((number, now))):
+        for moment in (100.0, 100.4, 100.8, 101.2, 101.6):
+            now = moment
+            signal.raise_signal(signal.SIGTERM)
+    assert heard == [(signal.SIGTERM, 100.0), (signal.SIGTERM, 101.2)]
 
 
 def test_output_to_a_closed_terminal_is_discarded() -> None:
@@ -59,3 +61,15 @@ def test_a_stop_raises_the_shells_exit_status() -> None:
     with pytest.raises(Stopped) as stopped, handle_stop_signals():
         os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.code == 143
+
+
+def test_the_handlers_before_are_set_again_and_ignored_signals_stay_ignored() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with handle_stop_signals():
+            assert signal.getsignal(signal.SIGTERM) is not before
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
