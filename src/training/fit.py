@@ -103,6 +103,8 @@ def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
     if config.ckpt:
         check_same_run(config.ckpt, segmenter)
         check_same_settings(config.ckpt, config)
+        if config.init_from:
+            log.info("init_from=%s is not used: ckpt= holds all weights", config.init_from)
     elif config.init_from:
         log.info("initial weights: %s", load_trained(model, config.init_from))
     else:

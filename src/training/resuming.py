@@ -16,7 +16,7 @@ from src.models.weights.pretrained import read_state
 from src.runs.checkpoint_files import newest_intact, previous_path, refuse_to_overwrite
 from src.runs.csv_logger import set_curve_aside
 from src.runs.folder import is_first_process
-from src.runs.history import find_last_checkpoint, record_run
+from src.runs.history import record_run
 from src.runs.moved_names import with_new_names
 from src.system.nested import flattened
 from src.training.segmenter import Segmenter
@@ -45,8 +45,6 @@ def checkpoint_to_resume(config: DictConfig) -> str | None:
     """
     folder = Path(config.paths.output_dir)
     checkpoint = requeued_checkpoint(folder / "checkpoints") or config.ckpt
-    if checkpoint == "last":
-        checkpoint = find_last_checkpoint(config.paths.log_dir)
     if checkpoint:
         checkpoint = str(newest_intact(checkpoint))
     if is_first_process():
