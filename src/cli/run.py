@@ -30,7 +30,7 @@ from src.cli.help_page import help_page
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.cli.sweep import run_job
-from src.cli.sweep_results import summarize_multirun
+from src.cli.sweep_results import summarise_multirun
 from src.errors import UserError, printable
 from src.runs.folder import exclusive_folder, is_first_process
 from src.runs.provenance import save_record
@@ -103,7 +103,7 @@ def run_command(name: str, recipe: str) -> None:
         leave(f"{fixed}: this key says which command runs, and is not to be set")
     register_resolvers()
     register_search_path()
-    with end_on_closed_output(), summarize_multirun(), one_line_errors():
+    with end_on_closed_output(), summarise_multirun(), one_line_errors():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
 
 

@@ -1,4 +1,4 @@
-"""Summarize a multirun in a table and results.csv."""
+"""Summarise a multirun in a table and results.csv."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from src.system.files import replacing
 
 
 @contextmanager
-def summarize_multirun() -> Iterator[None]:
+def summarise_multirun() -> Iterator[None]:
     """Print and write the results of a multirun after the block, however it ends; exit with 1 if a job is not done."""
     try:
         yield

@@ -117,7 +117,6 @@ def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
         ),
         (("trainer.devices=3",), "data.batch_size=4: cannot be divided among 3 devices"),
         (("trainer.deterministic=maybe",), "trainer.deterministic takes true, false or warn"),
-        (("trainer.num_nodes=4",), "trainer.num_nodes=4: the nodes cannot find each other"),
         (("trainer.use_distributed_sampler=true",), "trainer.use_distributed_sampler=true: leave it false"),
         (("trainer.logger=false",), "Did you mean the group logger=csv|"),
     ],
