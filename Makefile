@@ -10,10 +10,10 @@ LOWEST_TESTS := tests/cli/test_conf.py tests/crf/test_crf_inputs.py tests/crf/te
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-all test-lowest lint docs bench faults sanitize clean
 
-help: ## this list
+help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make .venv with everything (again only when its inputs change)
+setup: $(READY) ## create .venv with all dependencies; does nothing if it is up to date
 
 $(READY): pyproject.toml constraints.txt setup.py $(wildcard src/crf/native/*.?pp src/crf/native/kernels/*.?pp)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -24,18 +24,18 @@ $(READY): pyproject.toml constraints.txt setup.py $(wildcard src/crf/native/*.?p
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps timm
 	@touch $@
 
-train: $(READY) ## train on generated figures, with CRF; a few minutes on two cores
+train: $(READY) ## train on generated images, with CRF: a few minutes on two cores
 	$(BIN)/python -m src.train
 
-test: $(READY) ## the tests, in minutes; without those marked slow, which repeat others on more cases
+test: $(READY) ## run the tests, except those marked slow, which repeat others on more cases
 	$(BIN)/python -m pytest
 
-test-all: $(READY) ## every test, the slow ones too
+test-all: $(READY) ## run all tests, including the slow ones
 	$(BIN)/python -m pytest -m ""
 
-# The lowest versions that pyproject.toml allows (constraints-lowest.txt), in an environment of their own, on Python 3.11:
-# several of them have no wheel for a later one. torch alone is that of constraints.txt, since its old wheels are for GPUs.
-test-lowest: $(LOWEST)/.ready ## a part of the tests, a training among them, with the lowest versions allowed
+# constraints-lowest.txt pins the lowest versions that pyproject.toml allows, except torch, whose old wheels are for GPUs.
+# They have an environment of their own, and need Python 3.11: several of them have no wheels for later versions.
+test-lowest: $(LOWEST)/.ready ## run some of the tests with the lowest versions that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
 
 $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt setup.py
@@ -44,20 +44,20 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt setup.py
 	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt --no-deps timm
 	@touch $@
 
-lint: $(READY) ## ruff, mypy, import contracts
+lint: $(READY) ## run ruff and mypy, and check the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.ready-docs ## the documentation, as web pages: docs/_build/index.html
+docs: $(VENV)/.ready-docs ## build the documentation: docs/_build/index.html
 	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build
 
 $(VENV)/.ready-docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
-bench: $(READY) ## training step, loader, dense CRF engines (on a GPU too), processes: against their peers, paired in one run (CHECKPOINT=PATH of CamVid: its scores too)
+bench: $(READY) ## measure training step, loader, CRF engines and processes (CHECKPOINT=PATH adds a network trained on CamVid)
 	@test -z "$(CHECKPOINT)" || test -f "$(CHECKPOINT)" || { echo "error: CHECKPOINT=$(CHECKPOINT): no such file" >&2; exit 2; }
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.loader
@@ -66,11 +66,11 @@ bench: $(READY) ## training step, loader, dense CRF engines (on a GPU too), proc
 	$(if $(CHECKPOINT),$(BIN)/python -m tests.benchmarks.validation "$(CHECKPOINT)")
 	$(BIN)/python -m tests.benchmarks.processes
 
-faults: $(READY) ## break trainings in every way, go on, compare: a table of what was lost and said
+faults: $(READY) ## interrupt trainings in many ways, resume them, and print what was lost
 	$(BIN)/python -m tests.faults
 
-sanitize: $(READY) ## the C++ of the CRF under the address and undefined-behaviour sanitizers
+sanitize: $(READY) ## test the CRF's C++ under the address and undefined-behaviour sanitizers
 	tests/crf/sanitize.sh $(CURDIR)/$(BIN)/python
 
-clean: ## remove the environment, caches and build outputs (logs stay)
+clean: ## remove the environment, caches and build outputs, but not logs
 	rm -rf $(VENV) $(LOWEST) build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/crf/*.so

@@ -1,4 +1,4 @@
-"""Build the package with conf/ inside, and the dense CRF's compiled engine where there is a C++ compiler."""
+"""Build the package with conf/ inside, and the compiled engine of the dense CRF if there is a C++ compiler."""
 
 import os
 import shutil
@@ -11,33 +11,33 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConf(build_py):
-    """Copy conf/ into the package as src/conf, where src.cli.conf_folder looks for it outside a checkout."""
+    """Copy conf/ into the package as src/conf; outside a checkout, src.cli.conf_folder finds it there."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
             folder = Path(self.build_lib, "src", "conf")
-            shutil.rmtree(folder, ignore_errors=True)  # files of an earlier build that conf/ has no more
+            shutil.rmtree(folder, ignore_errors=True)  # an earlier build may have left files that conf/ no longer has
             shutil.copytree("conf", folder)
 
 
 class OptionalBuild(build_ext):
-    """The extension speeds src.crf up and is never needed: say in one line that it was left out, and go on."""
+    """Build the extension if possible; otherwise print the reason in one line, because src.crf works without it."""
 
     def build_extension(self, ext: Extension) -> None:
         try:
             super().build_extension(ext)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(f"dense CRF: native engine not built ({reason}); the torch engine serves.", file=sys.stderr)
+            print(f"dense CRF: native engine not built ({reason}); the torch engine is used instead.", file=sys.stderr)
 
 
 sources = Path("src/crf/native")
 flags = [
     "-std=c++17",
     "-O3",
-    "-falign-functions=64",  # else vector loops vary by some per cent in speed with where they happen to lie
-    "-g0",  # Python's own flags often ask for debug information, which takes a quarter of the time
+    "-falign-functions=64",  # otherwise the speed of vector loops varies by a few per cent with their address
+    "-g0",  # Python's own flags often ask for debug information, which takes a quarter of the build time
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fvisibility=hidden",

@@ -1,4 +1,4 @@
-"""Run the notebooks and save them with small outputs: python notebooks/refresh.py [NAME ...]"""
+"""Run the notebooks and save them with small outputs: python notebooks/refresh.py [NAME ...]."""
 
 import base64
 import io
@@ -15,10 +15,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def shrink(notebook: NotebookNode) -> None:
-    """Pictures with 96 colours; no sliders, which nothing moves without a kernel; no times and warnings."""
+    """Reduce pictures to 96 colours; remove sliders (they need a running kernel), execution times and warnings."""
     notebook.metadata.pop("widgets", None)
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
-        cell.metadata.pop("execution", None)  # when it ran
+        cell.metadata.pop("execution", None)  # the times of execution
         kept = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
         cell.outputs = [output for output in kept if output.get("name") != "stderr"]
         for data in (output["data"] for output in cell.outputs if "image/png" in output.get("data", {})):
@@ -29,6 +29,7 @@ def shrink(notebook: NotebookNode) -> None:
 
 
 def main(names: list[str]) -> None:
+    """Run the named notebooks, or all of them, and overwrite them with their new outputs."""
     for path in [FOLDER / f"{name}.ipynb" for name in names] or sorted(FOLDER.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(FOLDER)}}).execute()

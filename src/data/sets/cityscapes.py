@@ -4,7 +4,7 @@ import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
-from src.data.listing import files_below
+from src.data.find_files import files_below
 from src.labels import VOID
 from src.system.files import expand_path
 

@@ -13,9 +13,9 @@ from src.data.colours import Colour, ColourTable, describe_colours
 from src.data.dataset import DatasetError, check_classes
 from src.data.decode import Mask
 from src.data.files import MASK_VALUES, FileDataset
-from src.data.listing import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_folders, files_below, pair_files
-from src.data.lists import Pair, SplitList, draw_split
+from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_folders, files_below, pair_files
 from src.data.palette import voc_palette
+from src.data.split_lists import Pair, SplitList, draw_split
 from src.labels import VOID, LabelMap
 from src.system.files import expand_path
 
@@ -32,7 +32,7 @@ class Folder(FileDataset):
         values: the masks' value (grey, or index of a palette) for each class, 0..65535; None where it is the index.
         void: the masks' value, or colour, for pixels that do not count; None if there is none.
         val_share: part of the images that is kept for validation, where root has no train.txt and val.txt (see
-            ``src.data.lists.SplitList`` for what they may hold).
+            ``src.data.split_lists.SplitList`` for what they may hold).
         seed: of that split.
         on_error: "raise" or "skip" for bad samples.
         cache: a folder for decoded samples, or None.

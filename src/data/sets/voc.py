@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from src.data.dataset import DatasetError
 from src.data.files import FileDataset
-from src.data.listing import is_junk, pair_files
-from src.data.lists import SplitList, draw_split
+from src.data.find_files import is_junk, pair_files
 from src.data.palette import voc_palette
+from src.data.split_lists import SplitList, draw_split
 from src.system.files import expand_path
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from src.training.callbacks.archive import ServerArchive
 from src.training.callbacks.best import BestFigures
 from src.training.callbacks.checkpoint import RunCheckpoint
 from src.training.callbacks.crf import CRFRefinement
-from src.training.callbacks.guards import FiniteLoss
+from src.training.callbacks.finite_loss import FiniteLoss
 from src.training.callbacks.last_validation import LastValidation
 from src.training.callbacks.pictures import PredictionPictures
 from src.training.callbacks.progress import StepProgress

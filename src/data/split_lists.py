@@ -10,7 +10,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from src.data.dataset import DatasetError
-from src.data.listing import IMAGE_ENDINGS, MASK_ENDINGS, normalised
+from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, normalised
 
 ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",
