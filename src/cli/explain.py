@@ -168,7 +168,7 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
     """Return why a reference ${KEY} has no value, after the overrides that contain it or remove its key."""
     missing = re.search(r"'([\w.]+)' not found", text)
     culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
-    reason = one_line(text.split("full_key")[0]).removeprefix("KeyError raised while resolving interpolation: ")
+    reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", one_line(text.split("full_key")[0]))
     hint = f"; the environment's variable is ${missing[1]}" if missing and missing[1] in os.environ else ""
     return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}{hint}"
 

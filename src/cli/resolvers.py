@@ -12,8 +12,25 @@ def register_resolvers() -> None:
     """Register the functions with OmegaConf; every process that composes a config has to call this."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("expand_path", lambda path: str(expand_path(path)), replace=True)
+    OmegaConf.register_new_resolver("averaging_start", averaging_start, replace=True)
 
 
 def slug(overrides: str) -> str:
     """Return overrides as part of a folder's name: short, without special characters and without the home folder."""
     return re.sub(r"[^\w.+]+", "-", overrides.replace(os.path.expanduser("~/"), ""))[:100].strip("-") or "default"
+
+
+def averaging_start(share: float, steps: int) -> int:
+    """Return the step after which callbacks=swa averages the weights.
+
+    Args:
+        share: of the run that is left out of the average, in 0..1.
+        steps: length of the run; -1 if it has no end.
+
+    Raises:
+        ValueError: if the run has no end.
+    """
+    if steps < 0:
+        key = "callbacks.weight_averaging.avg_fn.start"
+        raise ValueError(f"trainer.max_steps=-1: callbacks=swa needs the length of the run; set it, or {key}")
+    return round(share * steps)

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.check_structure import is_group, key_of
+from src.cli.resolvers import register_resolvers
 from src.models import DeepLab
 
 torch.set_num_threads(1)  # networks this small only wait for each other's threads; the tests share the cores already
@@ -40,6 +41,7 @@ def decides_composition(override: str) -> bool:
 
 @functools.cache
 def composed_once(name: str, overrides: tuple[str, ...]) -> DictConfig:
+    register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, overrides=["paths.output_dir=.", *overrides])
 

@@ -1,4 +1,4 @@
-"""EMA and SWA as configured: what is validated and kept is the average, worked out by hand."""
+"""EMA and SWA as configured: the average, calculated by hand, is validated and saved."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.models.networks import composed
 
 
 class Falling(LightningModule):
-    """One weight that is -t after iteration t."""
+    """A single weight, which is -t after step t."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,10 +37,11 @@ class Falling(LightningModule):
     [
         ("callbacks=ema callbacks.weight_averaging.avg_fn.decay=0.5", [-1, -1.5, -2.25, -3.125]),
         ("callbacks=swa callbacks.weight_averaging.avg_fn.start=2", [-1, -2, -3, -3.5]),
+        ("callbacks=swa trainer.max_steps=3", [-1, -2, -3, -3.5]),  # 0.75 * 3 is 2 when rounded
         ("callbacks=default", [-1, -2, -3, -4]),
     ],
 )
-def test_the_average_is_validated_and_kept(choice: str, average: list[float], tmp_path: Path) -> None:
+def test_the_average_is_validated_and_saved(choice: str, average: list[float], tmp_path: Path) -> None:
     callbacks = composed(*choice.split()).callbacks
     averaging = [instantiate(callbacks.weight_averaging)] if "weight_averaging" in callbacks else []
     module = Falling()
@@ -52,8 +53,13 @@ def test_the_average_is_validated_and_kept(choice: str, average: list[float], tm
     data = DataLoader(torch.zeros(8, 1))
     trainer.fit(module, data, DataLoader(torch.zeros(1, 1)))
     assert module.validated == pytest.approx(average)
-    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert float(kept["state_dict"]["weight"]) == pytest.approx(average[-1])
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert float(saved["state_dict"]["weight"]) == pytest.approx(average[-1])
+
+
+@pytest.mark.parametrize(("steps", "start"), [(400, 300), (6000, 4500)])
+def test_swa_leaves_out_three_quarters_of_the_run(steps: int, start: int) -> None:
+    assert composed("callbacks=swa", f"trainer.max_steps={steps}").callbacks.weight_averaging.avg_fn.start == start
 
 
 def test_a_negative_start_is_named() -> None:
