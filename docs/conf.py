@@ -1,16 +1,22 @@
 """Settings of Sphinx: make docs."""
 
 import sys
+from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from src import __version__
+
+REPOSITORY = Path(__file__).parents[1]
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}  # of source files, by ending
 
 project = "DeepLab V1"
 author = copyright = "the DeepLab V1 contributors"
@@ -68,6 +74,26 @@ def mark_examples(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
     lines[:] = marked
 
 
+def link_to_source(app: Sphinx, doctree: nodes.document) -> None:
+    """Make links to files of the repository open a page with the source; MyST makes them downloads."""
+    env = app.env
+    for link in list(doctree.findall(addnodes.download_reference)):
+        path = Path(env.relfn2path(link["reftarget"])[1]).resolve().relative_to(REPOSITORY).as_posix()
+        env.source_files = {*getattr(env, "source_files", ()), path}  # saved with the environment
+        uri = app.builder.get_relative_uri(env.docname, f"_source/{path}")
+        link.replace_self(nodes.reference("", "", *link.children, internal=True, refuri=uri))
+
+
+def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Yield a page for each file that a page links to."""
+    for path in sorted(getattr(app.env, "source_files", ())):
+        source = (REPOSITORY / path).read_text(encoding="utf-8")
+        code = app.builder.highlighter.highlight_block(source, LANGUAGES.get(Path(path).suffix, "text"))
+        yield f"_source/{path}", {"title": path, "body": f"<h1>{escape(path)}</h1>{code}"}, "page.html"
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", link_to_source, priority=400)  # before Sphinx collects downloads, at 500
+    app.connect("html-collect-pages", source_pages)
     app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before Napoleon, at 500
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
