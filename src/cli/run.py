@@ -50,71 +50,97 @@ def run_command(name: str, recipe: str) -> None:
         name: of the command, as in ``python -m src.NAME``.
         recipe: "MODULE:FUNCTION"; the function takes the config.
     """
-    # The variable is set below, so that Hydra raises errors instead of printing them; keep the user's value. Further
-    # processes of a training inherit it from the first.
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1" and is_first_process()
-    begun = False
-
-    @contextmanager
-    def one_line_errors(config: DictConfig | None = None) -> Iterator[None]:
-        try:
-            yield
-        except user_errors() as error:
-            if full or find_stop(error):
-                raise
-            leave(explain(error, name, sys.argv[1:], config))
-        except BrokenPipeError:  # handled by end_on_closed_output
-            raise
-        except Exception as error:
-            if full or find_stop(error):
-                raise
-            if line := explain_other(error, begun, name):
-                leave(line)
-            traceback.print_exc()
-            print(BUG, file=sys.stderr)
-            sys.exit(1)
-
-    def work(config: DictConfig) -> Any:
-        config = complete(config, HydraConfig.get().overrides.task)
-        save_record(config)
-        result = load_recipe(recipe)(config)
-        return result if isinstance(result, float) else None  # the value that a sweeper maximises
+    if page := version_or_help(name, sys.argv[1:]):
+        with end_on_closed_output():
+            print(page)
+        return
+    # Keep the user's value. Further processes of a training inherit the variable from the first, which sets it here.
+    show_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1" and is_first_process()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
+    sys.argv[1:] = arrange_arguments(sys.argv[1:])
+    if fixed := next((argument for argument in sys.argv[1:] if key_of(argument) == "command"), None):
+        exit_with_error(f"{fixed}: this key says which command runs, and is not to be set")
+    register_resolvers()
+    register_search_path()
+    command = RunningCommand(name, recipe, show_tracebacks)
 
     def job(config: DictConfig) -> Any:
-        nonlocal begun
-        begun = True
+        return command.run(config)
+
+    job.__module__ = f"src.{name}"  # Hydra derives the job's name from it
+    with end_on_closed_output(), summarise_multirun(), command.one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+
+
+class RunningCommand:
+    """Runs the jobs of a command, one or those of a multirun, and turns their errors into one line.
+
+    Args:
+        name: of the command.
+        recipe: "MODULE:FUNCTION"; the function takes the config.
+        show_tracebacks: raise errors as they are instead of printing one line.
+    """
+
+    def __init__(self, name: str, recipe: str, show_tracebacks: bool) -> None:
+        self.name = name
+        self.recipe = recipe
+        self.show_tracebacks = show_tracebacks
+        self.has_begun = False  # whether Hydra has begun a job
+
+    def run(self, config: DictConfig) -> Any:
+        """Run a job in its folder, which is locked, and return its value."""
+        self.has_begun = True
         folder = Path(HydraConfig.get().runtime.output_dir)
         with handle_stop_signals():  # also here, because joblib runs jobs in other processes
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 with exclusive_folder(folder):
-                    return run_job(config, work, functools.partial(describe_error, name=name, config=config))
-            with one_line_errors(config), exclusive_folder(folder):
-                return work(config)
+                    explain_job = functools.partial(describe_error, name=self.name, config=config)
+                    return run_job(config, self.call_recipe, explain_job)
+            with self.one_line_errors(config), exclusive_folder(folder):
+                return self.call_recipe(config)
 
-    job.__module__ = f"src.{name}"  # Hydra derives the job's name from it
+    def call_recipe(self, config: DictConfig) -> float | None:
+        """Check and record the config, and call the recipe; return the value that a sweeper maximises."""
+        config = complete(config, HydraConfig.get().overrides.task)
+        save_record(config)
+        result = load_recipe(self.recipe)(config)
+        return result if isinstance(result, float) else None
 
-    if page := information(name, sys.argv[1:]):
-        with end_on_closed_output():
-            print(page)
-        return
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = arranged(sys.argv[1:])
-    if fixed := next((argument for argument in sys.argv[1:] if key_of(argument) == "command"), None):
-        leave(f"{fixed}: this key says which command runs, and is not to be set")
-    register_resolvers()
-    register_search_path()
-    with end_on_closed_output(), summarise_multirun(), one_line_errors():
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+    @contextmanager
+    def one_line_errors(self, config: DictConfig | None = None) -> Iterator[None]:
+        """Print an error within the block in one line and exit with status 2.
+
+        An error that must be a bug is printed with its traceback; the exit status is then 1.
+
+        Args:
+            config: of the job in the block; None around all jobs.
+        """
+        try:
+            yield
+        except user_errors() as error:
+            if self.show_tracebacks or find_stop(error):
+                raise
+            exit_with_error(explain(error, self.name, sys.argv[1:], config))
+        except BrokenPipeError:  # handled by end_on_closed_output
+            raise
+        except Exception as error:
+            if self.show_tracebacks or find_stop(error):
+                raise
+            if line := explain_other_error(error, self.has_begun, self.name):
+                exit_with_error(line)
+            traceback.print_exc()
+            print(BUG, file=sys.stderr)
+            sys.exit(1)
 
 
-def information(name: str, arguments: Sequence[str]) -> str:
+def version_or_help(name: str, arguments: Sequence[str]) -> str:
     """Return what --version or --help prints; "" if neither is among the arguments."""
     if "--version" in arguments:
         return f"deeplab {__version__}"
     return help_page(name) if {"--help", "-h"} & set(arguments) else ""
 
 
-def arranged(arguments: Sequence[str]) -> list[str]:
+def arrange_arguments(arguments: Sequence[str]) -> list[str]:
     """Return arguments as Hydra can read them: -m before the overrides, and the home folder in place of ~."""
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
     others = [argument for argument in arguments if argument not in multirun]
@@ -125,7 +151,7 @@ def arranged(arguments: Sequence[str]) -> list[str]:
     return [*multirun[:1], *others]
 
 
-def explain_other(error: Exception, begun: bool, name: str) -> str:
+def explain_other_error(error: Exception, begun: bool, name: str) -> str:
     """Describe an error of the disk, of Lightning or of Hydra in one line; "" for what must be a bug.
 
     Args:
@@ -171,7 +197,7 @@ def is_reader_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def leave(message: str) -> NoReturn:
+def exit_with_error(message: str) -> NoReturn:
     """Print an error message in one line and exit with status 2; characters that cannot be printed are escaped."""
     print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(2)

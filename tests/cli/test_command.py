@@ -12,7 +12,7 @@ from lightning import Trainer
 from rich.console import Console
 
 from src.cli.command import explain_stop
-from src.cli.run import arranged, end_on_closed_output, explain_other
+from src.cli.run import arrange_arguments, end_on_closed_output, explain_other_error
 from src.system.signals import Stopped
 from tests.commands import run_command
 from tests.trainings import SMALL
@@ -20,14 +20,14 @@ from tests.trainings import SMALL
 
 def test_m_may_stand_between_overrides() -> None:
     """Python's argparse does not take overrides on both sides of it."""
-    assert arranged(["head=vanilla", "-m", "seed=0,1"]) == ["-m", "head=vanilla", "seed=0,1"]
+    assert arrange_arguments(["head=vanilla", "-m", "seed=0,1"]) == ["-m", "head=vanilla", "seed=0,1"]
 
 
 def test_the_home_folder_in_values_and_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which no shell expands in KEY=~, and Hydra cannot read."""
     monkeypatch.setenv("HOME", "/home/ann")
     given = ["dataset.root=~/data", "runs=[~/a,~/b]", "paths.log_dir=~", "~callbacks.pictures", "a=b~/c", "a='~/d'"]
-    assert arranged(given) == [
+    assert arrange_arguments(given) == [
         "dataset.root=/home/ann/data", "runs=[/home/ann/a,/home/ann/b]", "paths.log_dir=/home/ann",
         "~callbacks.pictures", "a=b~/c", "a='~/d'",
     ]  # fmt: skip
@@ -53,19 +53,21 @@ def lines_of(error: Exception) -> str:
     try:
         raise error
     except Exception as raised:
-        return explain_other(raised, begun=True, name="train")
+        return explain_other_error(raised, begun=True, name="train")
 
 
 def test_a_file_that_fails_within_a_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         os.stat(tmp_path / "x.png")
-    assert explain_other(missing.value, True, "train").startswith(f"{tmp_path}/x.png: No such file or directory (")
+    assert explain_other_error(missing.value, True, "train").startswith(
+        f"{tmp_path}/x.png: No such file or directory ("
+    )
 
 
 def test_lightnings_own_checks_are_one_line() -> None:
     with pytest.raises(ValueError, match="barebones") as refused:
         Trainer(accelerator="cpu", barebones=True, profiler="simple")
-    assert "(HYDRA_FULL_ERROR=1" in explain_other(refused.value, True, "train")
+    assert "(HYDRA_FULL_ERROR=1" in explain_other_error(refused.value, True, "train")
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), ZeroDivisionError("no")])
