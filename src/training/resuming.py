@@ -1,4 +1,4 @@
-"""Resume a run: which checkpoint it starts from, and what has to be as it was."""
+"""Resume a run: find its checkpoint, and check that the settings that must not change are the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,17 @@ from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-# Settings that decide what the steps of a run are, besides those that a checkpoint holds.
+# Settings that decide what a run computes in each step, besides those that a checkpoint holds
 DECISIVE = re.compile(
     r"seed|data\.(batch_size|seed)|callbacks\.weight_averaging\..*|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
     r"|trainer\.(accumulate_grad_batches|gradient_clip_.*|limit_train_batches|overfit_batches)"
 )
-# Settings that say nothing of the results, or follow from others
+# Settings that do not change the results, or follow from others
 IRRELEVANT = re.compile(
     r"(name|ckpt|init_from|command)|(paths|logger|model|hydra|callbacks\.progress)\..*|data\.(?!(batch_size|seed)$).*"
     r"|dataset\.(root|cache)|trainer\.(default_root_dir|max_time|_target_)|.*\.(path|dirpath|folder)"
 )
-OPTIONAL = re.compile(r"(crf|callbacks\.\w+)\._target_")  # of parts that only one of two runs may have
+OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # of parts that one of two runs may lack
 RESTORED = ("classes", "optimizer", "scheduler")  # settings that a checkpoint restores, whatever the config says
 
 
@@ -82,33 +83,52 @@ def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
         raise UserError(
             f"ckpt={checkpoint}: not a checkpoint that can be resumed; to load weights only, use init_from="
         )
-    states = [
-        {name: getattr(value, "shape", None) for name, value in state.items()}
-        for state in (content["state_dict"], segmenter.state_dict())
-    ]
-    unlike = {name.partition(".")[0] for name, _ in states[0].items() ^ states[1].items()}  # model, loss
-    before, now = (
-        dict(flattened(settings)) for settings in (with_new_names(content["hyper_parameters"]), segmenter.hparams)
-    )
-    # Of the network, the rate of a head, say, changes no shape. A key of one of them only may be of another version.
-    same = [key for key in before.keys() & now.keys() if key.startswith("model.") and key != "model.backbone.weights"]
-    changed = [
-        f"{re.sub(r'^model[.](?=backbone|head)', '', key)}={before.get(key)} (now {now.get(key)})"
-        for key in dict.fromkeys([*before, *now])
-        if before.get(key) != now.get(key) and (key in same or key.partition(".")[0] in (*RESTORED, *unlike))
-    ]
-    if changed or unlike:
+    before = dict(flattened(with_new_names(content["hyper_parameters"])))
+    now = dict(flattened(segmenter.hparams))
+    unlike = unlike_parts(content["state_dict"], segmenter.state_dict())
+    if (changed := changed_settings(before, now, unlike)) or unlike:
+        values = [f"{shorten_key(key)}={before.get(key)} (now {now.get(key)})" for key in changed]
         raise UserError(
-            f"ckpt={checkpoint} belongs to a run with {', '.join(changed) or 'a network of other code'}: resume it "
+            f"ckpt={checkpoint} belongs to a run with {', '.join(values) or 'a network of other code'}: resume it "
             "with the same overrides, or leave ckpt out (init_from= loads the weights only, if the network is the same)"
         )
+
+
+def unlike_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the parts, model or loss, in which two state dicts differ by names or shapes of tensors."""
+    shapes_before, shapes_now = (
+        {name: getattr(value, "shape", None) for name, value in state.items()} for state in (before, now)
+    )
+    return {name.partition(".")[0] for name, _ in shapes_before.items() ^ shapes_now.items()}
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], unlike: Collection[str]) -> list[str]:
+    """Return the keys of settings that differ and that a resumed run must not change.
+
+    These are the settings that a checkpoint restores, those of parts whose tensors differ, and those of the network
+    that both runs have: some, such as the rate of a head, change no shape. A setting that only one network has may come
+    from another version of the code.
+
+    Args:
+        before, now: settings of the checkpoint and of the run, by dotted key.
+        unlike: parts whose tensors differ.
+    """
+    parts = {*RESTORED, *unlike}
+    common = {key for key in before.keys() & now.keys() if key.startswith("model.")} - {"model.backbone.weights"}
+    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    return [key for key in keys if key in common or key.partition(".")[0] in parts]
+
+
+def shorten_key(key: str) -> str:
+    """Return the key to set: model.head.rate -> head.rate."""
+    return re.sub(r"^model\.(?=backbone|head)", "", key)
 
 
 def check_same_settings(checkpoint: str, config: DictConfig) -> None:
     """Compare the settings of a resumed run with those of the run that wrote the checkpoint, and log the differences.
 
     Raises:
-        UserError: if a difference would make the run's steps others than before.
+        UserError: if a difference would change what the remaining steps compute.
     """
     record = Path(checkpoint).parent.parent / "config.yaml"
     if not record.is_file():
@@ -117,9 +137,9 @@ def check_same_settings(checkpoint: str, config: DictConfig) -> None:
         dict(flattened(with_new_names(OmegaConf.to_container(settings, resolve=True))))
         for settings in (OmegaConf.load(record), config)
     )
-    # A key of one of them only is one that an older version did not have, or part of a choice whose name differs, too.
+    # A key that only one of them has is new in a later version, or belongs to a choice whose name differs too.
     changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
-    changed += [key for key in before.keys() ^ now.keys() if OPTIONAL.fullmatch(key)]
+    changed += [key for key in before.keys() ^ now.keys() if OPTIONAL_PART.fullmatch(key)]
     described = {key: f"{key}={as_text(before.get(key))} (now {as_text(now.get(key))})" for key in sorted(changed)}
     if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
         raise UserError(

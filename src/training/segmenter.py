@@ -124,6 +124,8 @@ class Segmenter(LightningModule):
             return None
         length = self.scheduler_config["total_iters"] or count_steps(self.trainer)
         if length == float("inf"):
-            raise UserError("the learning rate cannot decay over a run without end (trainer.max_steps=-1): set "
-                            "trainer.max_steps, trainer.max_epochs or scheduler.total_iters")  # fmt: skip
+            raise UserError(
+                "the learning rate cannot decay over a run without end (trainer.max_steps=-1): set trainer.max_steps, "
+                "trainer.max_epochs or scheduler.total_iters"
+            )
         return int(length)

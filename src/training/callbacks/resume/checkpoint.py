@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from src.training.lightning_state import forget_announced_batch, mark_validation
 from src.training.slurm import requeue_job
 
 log = logging.getLogger(__name__)
+
+
+class Moment(Enum):
+    """When a checkpoint is written; at some moments Lightning's counters need a correction."""
+
+    AFTER_VALIDATION = auto()
+    BEFORE_VALIDATION = auto()
+    BETWEEN_STEPS = auto()
 
 
 class ResumeCheckpoint(Callback):
@@ -40,7 +49,7 @@ class ResumeCheckpoint(Callback):
         self.path = Path(path)
         self.every_n_steps = every_n_steps or float("inf")
         self.every_seconds = 60 * (every_minutes or float("inf"))
-        self.moment = ""  # when the checkpoint is being written, if Lightning's counters need a correction then
+        self.moment = Moment.AFTER_VALIDATION  # RunCheckpoint writes then
         self.stop_signal: int | None = None  # the signal that asked to stop
         self.is_validating = False
         self.resumed_step: int | None = None  # of the checkpoint that the run resumes from
@@ -63,7 +72,7 @@ class ResumeCheckpoint(Callback):
         # logged and a validation that was due has run. Lightning would leave out both after a resume.
         is_stopping = self.stop_signal is not None
         if self.any_process(trainer, self.is_due(trainer) or is_stopping):
-            self.save(trainer, "between iterations")
+            self.save(trainer, Moment.BETWEEN_STEPS)
             self.stop_if_asked(trainer)
 
     def stop_if_asked(self, trainer: Trainer) -> None:
@@ -81,11 +90,11 @@ class ResumeCheckpoint(Callback):
         """Tell whether a condition holds on any process."""
         return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
-    def save(self, trainer: Trainer, moment: str = "") -> None:
-        """Write the checkpoint; ``moment`` names when, if Lightning's counters need a correction."""
+    def save(self, trainer: Trainer, moment: Moment) -> None:
+        """Write the checkpoint, and count steps and minutes from now."""
         self.moment = moment
         trainer.save_checkpoint(self.path)
-        self.moment = ""
+        self.moment = Moment.AFTER_VALIDATION
         self.restart_clock(trainer)
 
     def restart_clock(self, trainer: Trainer) -> None:
@@ -95,7 +104,7 @@ class ResumeCheckpoint(Callback):
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         # An interrupted validation cannot be resumed, and with a CRF or a large data set it takes long.
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.save(trainer, "before validation")
+            self.save(trainer, Moment.BEFORE_VALIDATION)
             self.stop_if_asked(trainer)
             self.is_validating = True
 
@@ -121,8 +130,8 @@ class ResumeCheckpoint(Callback):
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != "fit":
             return
-        mark_validation(checkpoint, due=self.moment == "before validation")
-        if self.moment == "between iterations":
+        mark_validation(checkpoint, due=self.moment is Moment.BEFORE_VALIDATION)
+        if self.moment is Moment.BETWEEN_STEPS:
             forget_announced_batch(checkpoint)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
