@@ -1,4 +1,4 @@
-"""Components name their arguments; the command line adds the key that a user can set."""
+"""Errors of components name their arguments; the command line replaces these by keys."""
 
 from __future__ import annotations
 

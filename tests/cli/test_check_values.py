@@ -1,4 +1,4 @@
-"""Values that Lightning would ignore, or explain in terms that no key has."""
+"""Values that Lightning would ignore, or reject without naming the key."""
 
 from __future__ import annotations
 

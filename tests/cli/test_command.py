@@ -1,4 +1,4 @@
-"""What stands around every command: its arguments, and the last line of whatever goes wrong."""
+"""What all commands share: the treatment of their arguments and of errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.commands import run_command
 from tests.trainings import SMALL
 
 
-def test_m_may_stand_between_overrides() -> None:
-    """Python's argparse does not take overrides on both sides of it."""
+def test_multirun_flag_between_overrides() -> None:
+    """Python's argparse does not accept overrides on both sides of the flag."""
     assert arrange_arguments(["head=vanilla", "-m", "seed=0,1"]) == ["-m", "head=vanilla", "seed=0,1"]
 
 
 def test_the_home_folder_in_values_and_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which no shell expands in KEY=~, and Hydra cannot read."""
+    """No shell expands ~ in KEY=~, and Hydra cannot parse it."""
     monkeypatch.setenv("HOME", "/home/ann")
     given = ["dataset.root=~/data", "runs=[~/a,~/b]", "paths.log_dir=~", "~callbacks.pictures", "a=b~/c", "a='~/d'"]
     assert arrange_arguments(given) == [
@@ -33,7 +33,7 @@ def test_the_home_folder_in_values_and_lists(monkeypatch: pytest.MonkeyPatch) ->
     ]  # fmt: skip
 
 
-def test_choices_of_a_search_path(tmp_path: Path) -> None:
+def test_a_choice_from_a_search_path(tmp_path: Path) -> None:
     (tmp_path / "head").mkdir()
     (tmp_path / "head" / "mine.yaml").write_text("defaults: [largefov]\nchannels: 16\n")
     path = f"hydra.searchpath=[file://{tmp_path}]"
@@ -71,7 +71,7 @@ def test_lightnings_own_checks_are_one_line() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), ZeroDivisionError("no")])
-def test_what_is_neither_is_a_bug(error: Exception) -> None:
+def test_any_other_error_is_a_bug(error: Exception) -> None:
     assert lines_of(error) == ""
 
 
@@ -87,7 +87,7 @@ def test_a_bug_shows_its_traceback_and_where_to_report_it(tmp_path: Path) -> Non
 
 
 def test_an_error_while_a_signal_stops_the_command_is_the_stop(capsys: pytest.CaptureFixture[str]) -> None:
-    """As in OmegaConf, whose objects are half built where the signal arrives."""
+    """OmegaConf can raise an error because the signal interrupted the construction of an object."""
 
     def half_built() -> None:
         try:
@@ -107,17 +107,15 @@ def test_other_errors_pass() -> None:
 
 
 def test_further_processes_of_a_training_print_one_line_too(tmp_path: Path) -> None:
-    """They inherit HYDRA_FULL_ERROR from the first process, which has set it for Hydra."""
+    """They inherit HYDRA_FULL_ERROR, which the first process has set for Hydra."""
     further = {"LOCAL_RANK": "1", "HYDRA_FULL_ERROR": "1"}
     done = run_command("train", *SMALL, "data.batch_size=0", f"paths.log_dir={tmp_path}", environment=further)
     assert done.returncode == 2
     assert done.stderr.startswith("error: data.batch_size=0")
 
 
-def test_a_reader_that_is_gone_has_one_exit_status_for_rich_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in ``deeplab describe | head -1``: rich replies to the closed pipe with exit status 1."""
+def test_a_closed_pipe_has_the_same_exit_status_with_rich(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ``deeplab describe | head -1``: rich would exit with status 1."""
 
     def print_with_rich() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Every YAML composes, and every ``_target_`` in it is built."""
+"""Every YAML file composes, and every ``_target_`` in it is built."""
 
 import copy
 import functools
@@ -25,7 +25,7 @@ COMMANDS = sorted(path.stem for path in CONF.glob("[!_]*.yaml"))
 
 
 def groups(command: str) -> set[str]:
-    """What a command lets a user choose from."""
+    """Return the groups that a command lets a user choose from."""
     entries = [entry for entry in OmegaConf.load(CONF / f"{command}.yaml").defaults if entry != "_self_"]
     names = {str(group).removeprefix("optional ") for entry in entries for group in entry}
     return names - {"hydra", "paths", "release"}
@@ -35,7 +35,7 @@ RECIPES = {"experiment", "sweep", "debug"}  # their choices set other groups
 
 
 def choices_at_once(command: str) -> list[tuple[str, ...]]:
-    """Return every choice of a command: those of recipes alone, of the other groups one of each at a time."""
+    """Return lists of choices that cover all: each recipe alone, and one choice of every other group at a time."""
     names = sorted(groups(command))
     choices = {name: [f"{name}={path.stem}" for path in sorted((CONF / name).glob("[!_]*.yaml"))] for name in names}
     alone = [(choice,) for name in names if name in RECIPES for choice in choices.pop(name)]
@@ -131,7 +131,7 @@ def test_trainer_is_built(tmp_path):
 
 @pytest.fixture
 def roots(camvid, voc_mini, tmp_path) -> dict[str, Path]:
-    """A folder for every dataset, real or in miniature."""
+    """Return a folder for every data set: real data, or a miniature."""
     for name in ("train", "val"):
         for base, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
             (tmp_path / base / name / "ulm").mkdir(parents=True)
@@ -153,7 +153,7 @@ DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("[!_]*.yaml"))
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_a_dataset_that_is_not_there_names_its_folder(name, tmp_path):
+def test_a_missing_dataset_is_named_with_its_folder(name, tmp_path):
     config = compose(f"dataset={name}")
     if "root" in config.dataset:
         config.dataset.root = str(tmp_path)
@@ -175,7 +175,7 @@ def test_dataset_is_built(name, roots):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "release").glob("[!_]*.yaml")))
 def test_every_release_is_built(name, tmp_path):
-    """And with nothing on the disk and no mirror it says what to do by hand."""
+    """With nothing on the disk and no mirror, the error says what to do by hand."""
     dataset = name.removesuffix("_test")
     config = compose(f"dataset={dataset}", f"release={name}", command="prepare")
     for part in config.release.parts.values():
@@ -198,7 +198,7 @@ def test_every_preset_says_where_its_numbers_come_from():
 
 
 def test_paper_recipe():
-    """Section 5 and the released prototxt, number by number."""
+    """The numbers of section 5 and of the released prototxt."""
     config = compose("experiment=voc12_largefov")
     assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (1e-3, 0.9, 5e-4)
     assert dict(config.optimizer.multipliers) == {
@@ -221,7 +221,7 @@ def test_paper_recipe():
         ["~optimizer.momentum"],
     ],
 )
-def test_values_of_another_kind_that_are_meant(overrides: list[str]) -> None:
+def test_values_of_another_type_that_are_valid(overrides: list[str]) -> None:
     config = compose(*overrides)
     OmegaConf.set_struct(config, False)
     del config["hydra"]

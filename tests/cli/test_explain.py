@@ -1,4 +1,4 @@
-"""Hints that lead to something that works."""
+"""The remedies in error messages work."""
 
 import shlex
 from pathlib import Path
@@ -22,7 +22,7 @@ from src.errors import UserError
         ("input=photos(1)", "photos(1)"),
     ],
 )
-def test_quoted_as_the_hint_says_an_override_means_what_was_meant(override: str, meant: object) -> None:
+def test_the_suggested_quotes_give_the_intended_value(override: str, meant: object) -> None:
     (argument,) = shlex.split(quote_value(override))
     (parsed,) = OverridesParser.create().parse_overrides([argument])
     assert (parsed.key_or_group, parsed.value()) == (override.partition("=")[0], meant)

@@ -1,4 +1,4 @@
-"""Paths with ~ and variables of the environment, wherever a user may give one."""
+"""Paths with ~ and environment variables, in all places where a user may give one."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.commands import run_command
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder that holds data/, an own data set of four images, and net.ckpt."""
+    """Return a home folder with data/, a data set of four images, and net.ckpt."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DATA", str(tmp_path / "data"))
     for sub in ("images", "masks"):
@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("root", ["~/data", "$DATA", "${DATA}"])
-def test_in_programs(home: Path, root: str) -> None:
+def test_paths_given_in_python(home: Path, root: str) -> None:
     splits = {split: Folder(root, split, ["a", "b"], cache=f"{root}/cache") for split in ("train", "val")}
     check_splits(splits, 0)
     splits["val"].open_cache()
@@ -39,7 +39,7 @@ def test_in_programs(home: Path, root: str) -> None:
     assert Predictor("~/net.ckpt", accelerator="cpu").classes
 
 
-def test_in_configs(home: Path) -> None:
+def test_paths_given_in_a_config(home: Path) -> None:
     keys = {
         "train": ("init_from", "backbone.weights", "paths.data_dir", "paths.log_dir", "dataset.root", "dataset.cache"),
         "predict": ("ckpt", "input", "output"),
@@ -54,7 +54,7 @@ def test_in_configs(home: Path) -> None:
             assert (config[group] if group else config)[key] == str(home / "net.ckpt"), name
 
 
-def test_a_whole_command(home: Path) -> None:
+def test_paths_given_to_a_command(home: Path) -> None:
     arguments = ["ckpt=$HOME/net.ckpt", "input=$DATA/images", 'output="~/out"', 'paths.log_dir="~/logs"', "crf=none"]
     done = run_command("predict", *arguments, "accelerator=cpu", folder=home)
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ def camvid_image() -> Tensor:
 
 @pytest.fixture(scope="session")
 def small_image() -> Tensor:
-    """Always there: two textured regions and a gradient, 40 x 52."""
+    """Return an image of 40 x 52 pixels with two textured regions and a gradient; it needs no data."""
     random = torch.Generator().manual_seed(3)
     image = torch.randint(0, 30, (3, 40, 52), generator=random)
     image[:, :, 26:] += 120

@@ -1,4 +1,4 @@
-"""Natural images, and scores such as a network gives: smooth at stride 8, a few classes present, the rest unlikely."""
+"""Natural images, and synthetic scores like those of a network: smooth, at stride 8, with a few probable classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def data_folder() -> Path:
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> Tensor:
-    """uint8, 3 x height x width; size is (height, width)."""
+    """Return an image file as uint8, 3 x height x width; ``size`` is (height, width)."""
     picture = Image.open(path).convert("RGB")
     if size is not None:
         picture = picture.resize(size[::-1])
@@ -27,7 +27,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Tensor:
 
 
 def network_like_scores(size: tuple[int, int], classes: int, seed: int = 0, present: int = 5) -> Tensor:
-    """A float32 score map, classes x rows x columns, that covers an image of `size` at stride 8."""
+    """Return a float32 score map (classes x rows x columns) at stride 8 for an image of ``size``."""
     rows, columns = (-(-(side - 1) // 8) + 1 for side in size)
     random = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, classes, max(2, rows // 8), max(2, columns // 8), generator=random)

@@ -1,4 +1,4 @@
-"""Every engine against pydensecrf and against the O(N^2) oracle."""
+"""Every engine against pydensecrf and against the exact engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def differing(q: Tensor, reference: Tensor) -> int:
 
 @pytest.fixture(scope="session", params=SETTINGS)
 def reference(request, voc_image):
-    """(parameters, image, score map, logits, Q of pydensecrf) on a part of a natural image, 21 classes."""
+    """Return parameters, image, score map, logits and pydensecrf's Q for a part of a natural image (21 classes)."""
     engine_or_skip("pydensecrf")
     voc_image = voc_image[:, :200, 120:370].contiguous()
     size = tuple(voc_image.shape[1:])
@@ -79,8 +79,7 @@ def test_labels_from_a_score_map_are_those_of_the_up_sampled_logits(reference, p
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("w1", [3, 10])
 def test_pixels_that_settle_early_end_with_the_same_labels(w1, threads):
-    """With pruning, labels come from pixels that are left alone once they are nearly certain. The torch engine, exact,
-    leaves none alone."""
+    """With pruning, the native engine stops updating pixels that are nearly certain; the torch engine updates all."""
     image, size = patchwork(150, 170), (150, 170)
     score_map = 2 * network_like_scores(size, 11, seed=1, present=8)
     crf = DenseCRF(w1, 40, 15, prune=0.01, engine=engine_or_skip("native"))
@@ -93,8 +92,8 @@ def test_pixels_that_settle_early_end_with_the_same_labels(w1, threads):
     assert int((crf.refine(image, score_map) != expected).sum()) <= image[0].numel() // 10_000
 
 
-def test_pixels_that_do_not_settle_keep_what_their_pruned_classes_have():
-    """A hundred and twenty classes, each too unlikely to be kept, have up to half of every other band of pixels."""
+def test_unsettled_pixels_keep_the_mass_of_their_pruned_classes():
+    """120 classes, each too improbable to be kept, have up to half of the probability in every other band of pixels."""
     image = patchwork(150, 170)
     kept = 2 * network_like_scores((150, 170), 8, seed=1, present=8)
     level = torch.where(torch.arange(kept.shape[1]) % 4 < 2, -4.9, -14.0)
@@ -105,8 +104,8 @@ def test_pixels_that_do_not_settle_keep_what_their_pruned_classes_have():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (65, 1), (70, 130)])
-def test_an_image_whose_pixels_all_settle_has_the_labels_of_its_scores(size):
-    """No message amounts to a lead of 60, so the largest score decides."""
+def test_if_all_pixels_settle_the_labels_are_those_of_the_scores(size):
+    """No message can outweigh a lead of 60, so the largest score decides."""
     score_map = torch.zeros(12, -(-(size[0] - 1) // 8) + 1, -(-(size[1] - 1) // 8) + 1)
     score_map[3] = 60
     labels = DenseCRF(5, 50, 10, prune=0.01, engine=engine_or_skip("native")).refine(patchwork(*size), score_map)
@@ -114,7 +113,7 @@ def test_an_image_whose_pixels_all_settle_has_the_labels_of_its_scores(size):
 
 
 def patchwork(height: int, width: int) -> Tensor:
-    """Squares of 25 pixels in colours of their own, and some noise."""
+    """Return an image of squares of 25 pixels, each in its own colour, with some noise."""
     random = torch.Generator().manual_seed(5)
     colours = torch.randint(0, 200, (3, -(-height // 25), -(-width // 25)), generator=random)
     image = colours.repeat_interleave(25, 1).repeat_interleave(25, 2)[:, :height, :width]
@@ -176,8 +175,8 @@ def test_the_oracle_is_mean_field_written_out(small_image):
 
 
 @pytest.mark.parametrize("prune", [0.0, 0.01])
-def test_a_batch_at_once_gives_what_its_images_give(small_image, prune):
-    """How a GPU is filled; the arithmetic is the same anywhere."""
+def test_a_batch_gives_the_same_as_its_images_one_by_one(small_image, prune):
+    """A GPU computes images in batches; here the CPU does the same arithmetic."""
     size = tuple(small_image.shape[1:])
     images = torch.stack([small_image, small_image.flip(2), 255 - small_image])
     logits = torch.stack([upsample(network_like_scores(size, 9, seed=i, present=2 + i), size, 8) for i in range(3)])
@@ -187,7 +186,7 @@ def test_a_batch_at_once_gives_what_its_images_give(small_image, prune):
         assert (q - crf(image, logits=scores)).abs().max() < 1e-5
 
 
-def test_auto_says_once_that_scores_elsewhere_go_to_the_torch_engine(caplog):
+def test_auto_logs_once_that_another_device_takes_the_torch_engine(caplog):
     engine_or_skip("native")
     caplog.set_level("INFO", logger="src.crf.dense_crf")
     crf = DenseCRF()
@@ -202,7 +201,7 @@ def test_auto_says_once_that_scores_elsewhere_go_to_the_torch_engine(caplog):
 
 @pytest.mark.parametrize("classes", [3, 5, 6, 11, 21])
 def test_pruning_keeps_classes_that_are_as_likely_as_the_threshold(small_image, classes):
-    """1 / classes here, which rounding may miss."""
+    """Here this is 1 / classes, which rounding may miss."""
     logits = torch.zeros(classes, *small_image.shape[1:])
     logits[0, :9] = 0.5
     exact = DenseCRF(4, 20, 10, engine="torch")(small_image, logits=logits)
@@ -215,7 +214,7 @@ def test_pruning_keeps_classes_that_are_as_likely_as_the_threshold(small_image, 
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
-def test_threads_that_share_an_image_agree(small_image, threads):
+def test_several_threads_on_one_image_give_the_same_labels(small_image, threads):
     engine_or_skip("native")
     size = tuple(small_image.shape[1:])
     logits = upsample(network_like_scores(size, 21), size, 8)
@@ -226,7 +225,7 @@ def test_threads_that_share_an_image_agree(small_image, threads):
 
 
 def test_widths_too_fine_for_64_bit_keys(small_image):
-    """With so fine a colour width only equal colours are connected; lattice keys take more than 64 bits."""
+    """With so small a colour width only equal colours interact, and lattice keys need more than 64 bits."""
     image = small_image // 120 * 120
     image[:, ::7, ::5] = small_image[:, ::7, ::5]
     size = tuple(image.shape[1:])
@@ -238,8 +237,8 @@ def test_widths_too_fine_for_64_bit_keys(small_image):
 
 
 @pytest.mark.parametrize("classes", [1, 2, 8, 9, 17, 25, 40])
-def test_every_number_of_classes(small_image, classes):
-    """Each takes another path through the compiled kernels."""
+def test_any_number_of_classes(small_image, classes):
+    """Each of these numbers takes another path through the compiled kernels."""
     engine_or_skip("native")
     size = tuple(small_image.shape[1:])
     logits = upsample(network_like_scores(size, classes, present=classes), size, 8)

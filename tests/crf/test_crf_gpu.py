@@ -1,4 +1,4 @@
-"""The torch engine on a GPU against itself on the CPU: CUDA_VISIBLE_DEVICES=0 python -m pytest tests/crf"""
+"""The torch engine on a GPU against the CPU: CUDA_VISIBLE_DEVICES=0 python -m pytest tests/crf."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = (97, 130)
 
 @pytest.fixture(scope="module")
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Four images, with noise on flat colours so that some sums are long; score maps; logits."""
+    """Return four images, with noise on flat colours so that some sums are long, their score maps and logits."""
     random = torch.Generator().manual_seed(0)
     images = 30 * torch.randint(8, (4, 3, 5, 7), generator=random)
     images = images.repeat_interleave(20, 2).repeat_interleave(20, 3)[..., : SIZE[0], : SIZE[1]]
@@ -38,7 +38,7 @@ def sums(request, monkeypatch):
 @pytest.mark.usefixtures("sums")
 @pytest.mark.parametrize("prune", [0.0, 0.01])
 @pytest.mark.parametrize("setting", [(4, 67, 3), (4, 80, 10)])
-def test_q_of_a_batch_is_the_cpus(batch, setting, prune):
+def test_q_of_a_batch_is_the_same_as_on_the_cpu(batch, setting, prune):
     images, _, logits = batch
     crf = DenseCRF(*setting, prune=prune, engine="torch")
     expected = crf(images, logits=logits)
@@ -49,7 +49,7 @@ def test_q_of_a_batch_is_the_cpus(batch, setting, prune):
 
 @pytest.mark.usefixtures("sums")
 @pytest.mark.parametrize("prune", [0.0, 0.01])
-def test_labels_of_images_that_threads_refine(batch, prune):
+def test_labels_from_several_threads(batch, prune):
     images, score_maps, _ = batch
     crf = DenseCRF(4, 67, 3, prune=prune, engine="torch")
     with RefinementPool(crf, workers=3) as pool:

@@ -1,4 +1,4 @@
-"""What may be passed in: shapes, types, edge cases; and what is refused, in words that help."""
+"""Inputs of the CRF: shapes, dtypes and edge cases that are accepted, and errors for the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pair(small_image):
         ({"engine": "cuda"}, "engine='cuda' is unknown"),
     ],
 )
-def test_parameters_that_mean_nothing_are_named(parameters, message):
+def test_invalid_parameters_are_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         DenseCRF(**parameters)
 
@@ -66,12 +66,12 @@ def spoil(tensor, value):
         (lambda c, i, s: c.refine(i, s, stride=0), "stride=0"),
     ],
 )
-def test_what_cannot_be_refined_is_named(pair, call, message):
+def test_invalid_inputs_are_named(pair, call, message):
     with pytest.raises(ValueError, match=message):
         call(DenseCRF(), *pair)
 
 
-def test_an_image_scaled_to_one_is_warned_of(pair):
+def test_an_image_in_0_to_1_gives_a_warning(pair):
     with pytest.warns(UserWarning, match=r"0\.\.1"):
         DenseCRF(iterations=1)(pair[0].float() / 255, logits=pair[1])
 
@@ -119,7 +119,7 @@ def test_extreme_logits_and_weights(pair, engine, scale):
     assert torch.allclose(q.sum(0), torch.ones(()), atol=1e-4)
 
 
-def test_shape_type_and_kind_are_given_back(pair):
+def test_the_result_has_the_shape_dtype_and_type_of_the_input(pair):
     image, logits = pair
     crf = DenseCRF(iterations=2)
     expected = crf(image, logits=logits)
@@ -141,14 +141,14 @@ def test_shape_type_and_kind_are_given_back(pair):
     assert some[1].shape == (4, 9, 52)
 
 
-def test_probabilities_of_zero_are_taken(pair):
+def test_zero_probabilities_are_accepted(pair):
     image, logits = pair
     hard = torch.nn.functional.one_hot(logits.argmax(0), 4).permute(2, 0, 1).float()
     q = DenseCRF()(image, hard)
     assert torch.isfinite(q).all()
 
 
-def test_auto_says_what_it_chose(caplog, monkeypatch):
+def test_auto_logs_its_choice(caplog, monkeypatch):
     with caplog.at_level("INFO", "src.crf"):
         assert DenseCRF().engine_name in ("native", "torch")
         monkeypatch.setattr(native_engine, "_native", None)
@@ -166,12 +166,12 @@ def test_pydensecrf_missing_names_the_extra(monkeypatch):
         DenseCRF(engine="pydensecrf")
 
 
-def test_a_module_refuses_other_classes(pair):
+def test_the_module_rejects_another_number_of_classes(pair):
     with pytest.raises(ValueError, match="4 classes, the module was made for 3"):
         DenseCRFModule(3)(pair[0][None], pair[1][None])
 
 
-def test_up_sampling_puts_cells_on_their_pixels():
+def test_up_sampling_keeps_each_cell_on_its_pixel():
     score_map = torch.randn(2, 4, 5)
     full = upsample(score_map, (25, 33), 8)
     assert torch.allclose(full[:, ::8, ::8], score_map, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The CRF as a layer: gradients, and what it computes before anything is learned."""
+"""The CRF as a layer: gradients, and its output before training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_gradients_of_logits_weights_and_compatibility():
     assert torch.autograd.gradcheck(run, inputs)
 
 
-def test_it_begins_as_the_crf(small_image):
+def test_the_initial_module_equals_the_crf(small_image):
     size = tuple(small_image.shape[1:])
     logits = upsample(network_like_scores(size, 4, present=4), size, 8)
     expected = DenseCRF(4, 20, 10, engine="torch")(small_image, logits=logits)
@@ -40,7 +40,7 @@ def test_it_begins_as_the_crf(small_image):
     assert (found - expected).abs().max() < 1e-4
 
 
-def test_it_learns(small_image):
+def test_training_lowers_the_loss(small_image):
     size = tuple(small_image.shape[1:])
     logits = upsample(network_like_scores(size, 3, present=3), size, 8)[None]
     target = (small_image[:1] > 100).long()

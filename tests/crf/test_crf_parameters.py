@@ -1,4 +1,4 @@
-"""A parameter of the CRF is known wherever one can be set or is explained."""
+"""Each parameter of the CRF occurs in all places that must know it."""
 
 import inspect
 import re
@@ -22,8 +22,8 @@ def test_dense_crf_takes_every_parameter() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_arrives_and_tells_two_crfs_apart(name: str) -> None:
-    """``repr`` is part of the key under which a search keeps what it has counted."""
+def test_every_parameter_is_stored_and_part_of_repr(name: str) -> None:
+    """A search uses ``repr`` as part of the key of stored results."""
     value = {"iterations": 7, "prune": 0.25}.get(name, 1.75)
     crf = DenseCRF(**{name: value}, engine="torch")  # type: ignore[arg-type]
     assert getattr(crf.parameters, name) == value
@@ -35,6 +35,6 @@ def test_presets_set_every_parameter() -> None:
     assert set(base) == {"_target_", *NAMES, "engine"}
 
 
-def test_the_page_explains_every_parameter() -> None:
+def test_the_documentation_explains_every_parameter() -> None:
     section = (REPO / "docs" / "crf.md").read_text().partition("## Parameters")[2].partition("\n![")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*NAMES, "engine"]

@@ -1,4 +1,4 @@
-"""Many images at once: the same results, bounded memory, and no child that hangs."""
+"""Many images at once: equal results, bounded memory, and no process that hangs."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def resident_megabytes() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def test_four_threads_give_what_one_gives():
+def test_four_threads_give_the_same_as_one():
     through_threads(60, 200)
 
 
-def test_futures_give_what_calls_give(small_image):
+def test_futures_give_the_same_as_calls(small_image):
     crf = DenseCRF(4, 20, 10)
     size = tuple(small_image.shape[1:])
     score_map = network_like_scores(size, 5)
@@ -95,7 +95,7 @@ def test_submit_waits_when_too_many_are_pending(small_image):
         assert len(done) == 10
 
 
-def test_a_worker_that_hangs_keeps_nobody_waiting(small_image):
+def test_a_hanging_worker_does_not_block_the_caller(small_image):
     class Hanging:
         workers = "threads"
 
@@ -111,8 +111,8 @@ def test_a_worker_that_hangs_keeps_nobody_waiting(small_image):
     assert second.cancelled()
 
 
-def test_the_torch_engine_takes_one_image_after_the_other(small_image, monkeypatch):
-    """It takes all cores, or the GPU, for one."""
+def test_the_torch_engine_refines_one_image_at_a_time(small_image, monkeypatch):
+    """For one image it uses all cores, or the GPU."""
     refine, free, found_free = TorchEngine.refine, threading.Semaphore(1), []
 
     def watched(self, *arguments):

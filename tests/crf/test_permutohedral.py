@@ -1,4 +1,4 @@
-"""The lattice in torch: a linear map with the right transpose, close to the Gaussian it stands for."""
+"""The lattice in torch: a linear map with the correct transpose, close to the Gaussian filter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_second_derivatives():
 
 
 @pytest.mark.parametrize("dimensions", [(5, 2), (2, 5), (2, 2)])
-def test_a_sum_of_lattices_is_the_sum_of_their_maps_there_and_back(dimensions):
+def test_a_sum_of_lattices_is_the_sum_of_their_maps_and_gradients(dimensions):
     one = random_lattice(dimensions=dimensions[0]).normalise(5.0)
     two = random_lattice(dimensions=dimensions[1]).normalise(3.0)
     values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
@@ -51,8 +51,8 @@ def test_a_sum_of_lattices_is_the_sum_of_their_maps_there_and_back(dimensions):
     assert torch.allclose(one.filter(values), apart - two.filter(values))  # neither was changed
 
 
-def test_sums_in_pieces_are_the_same_map_there_and_back(monkeypatch):
-    """How a GPU sums."""
+def test_split_sums_give_the_same_map_and_gradient(monkeypatch):
+    """Long sums are split on a GPU."""
     values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
     other = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
@@ -68,7 +68,7 @@ def test_sums_in_pieces_are_the_same_map_there_and_back(monkeypatch):
         assert torch.allclose(pieces, expected)
 
 
-def test_it_smooths_like_a_gaussian():
+def test_the_filter_is_close_to_a_gaussian():
     features = position_features(40, 40, 4, 4).double()
     kernel = torch.exp(-0.5 * torch.cdist(features, features) ** 2)
     norm = kernel.sum(1).rsqrt()
@@ -90,7 +90,7 @@ def test_keys_too_wide_to_pack_give_the_same_lattice(monkeypatch):
     assert torch.allclose(Lattice(features, torch.float64, image).filter(values), packed_two)
 
 
-def test_points_of_different_images_know_nothing_of_each_other():
+def test_points_of_different_images_do_not_interact():
     features = 2 * torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
     values = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     image = torch.arange(60) % 3

@@ -1,4 +1,4 @@
-"""Weighted sums of rows: a sparse matrix times values."""
+"""Weighted sums of rows, which are the product of a sparse matrix and values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.crf.lattice.row_sums import RowSums
 
 
 def some_sums(dtype: torch.dtype = torch.float64) -> tuple[RowSums, Tensor]:
-    """Empty ones, of one row and of many; and the matrix they stand for, 8 x 13."""
+    """Return sums of no, one and many rows, and the 8 x 13 matrix that they stand for."""
     random = torch.Generator().manual_seed(0)
     ends = [0, 3, 4, 40, 41, 60, 60, 60]
     rows = torch.randint(13, (60,), generator=random, dtype=torch.int32)
@@ -28,13 +28,13 @@ def some_values(channels: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(13, channels, dtype=dtype, generator=torch.Generator().manual_seed(1))
 
 
-def test_of():
+def test_sums_equal_the_matrix_product():
     sums, matrix = some_sums()
     assert torch.allclose(sums.apply(some_values(5)), matrix @ some_values(5))
 
 
 @pytest.mark.parametrize("longest", [1, 4, 100])
-def test_in_pieces(longest):
+def test_split_sums_equal_whole_sums(longest):
     sums, matrix = some_sums()
     pieces, whole = sums.split(longest)
     ends = torch.cat([pieces.begin[1:], torch.tensor([60])])
@@ -44,8 +44,8 @@ def test_in_pieces(longest):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("channels", [0, 1, 21, 24, 600])
-def test_the_kernel(channels, dtype):
-    """On a GPU (CUDA_VISIBLE_DEVICES=0), or interpreted: TRITON_INTERPRET=1."""
+def test_the_triton_kernel(channels, dtype):
+    """Runs on a GPU (CUDA_VISIBLE_DEVICES=0), or interpreted (TRITON_INTERPRET=1)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("needs a GPU, and CUDA_VISIBLE_DEVICES=0; or pip install triton, and TRITON_INTERPRET=1")

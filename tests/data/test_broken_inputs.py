@@ -1,4 +1,4 @@
-"""A folder with one of everything that goes wrong: each gets its line, and the good samples stay good."""
+"""A data set with one bad pair of every kind: each fault is named in a line, and the good samples are kept."""
 
 import io
 import logging
@@ -55,7 +55,7 @@ def cut(path: Path, share: float) -> None:
 
 
 def huge(path: Path) -> None:
-    """A PNG of a few bytes whose header promises 40,000 x 40,000 pixels."""
+    """Write a PNG of a few bytes whose header claims 40,000 x 40,000 pixels."""
     save(path, "RGB", 0, (1, 1), format="PNG")
     content = bytearray(path.read_bytes())
     content[16:24] = (40_000).to_bytes(4, "big") * 2
@@ -113,7 +113,7 @@ STILL_GOOD = {"image in two kinds"}
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five good pairs, and one named bad."""
+    """Return a folder of five good pairs and one named "bad"."""
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     for index, name in enumerate(["a", "b", "bad", "c", "d", "e"]):
@@ -149,7 +149,7 @@ def test_verify_names_the_file_and_counts_the_rest(folder, kind):
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_skip_leaves_it_out_aloud_and_keeps_the_rest(folder, kind, caplog):
+def test_skip_drops_the_bad_sample_with_a_warning(folder, kind, caplog):
     spoil(folder, kind)
     data = dataset(folder, on_error="skip")
     with caplog.at_level(logging.WARNING):
@@ -170,8 +170,8 @@ def test_training_stops_before_it_starts(folder, kind):
         assert re.search(said, str(caught.value))
 
 
-def test_all_faults_at_once_and_over_processes(folder):
-    """Every second kind in a folder of its own name, through two processes: one line each, none lost."""
+def test_all_faults_are_named_with_two_processes(folder):
+    """Half of the kinds of faults, each in a folder of its own, are checked by two processes: one line each."""
     for index, kind in enumerate(BROKEN):
         image, mask = folder / "images" / f"bad{index}.jpg", folder / "masks" / f"bad{index}.png"
         image.write_bytes(jpeg())
@@ -197,15 +197,15 @@ def test_unreadable_file(folder, monkeypatch):
     assert any("bad.jpg: may not be read" in line for line in survey(dataset(folder), 0).lines())
 
 
-def test_nothing_left_is_an_error(folder):
+def test_a_split_without_good_samples_is_an_error(folder):
     for path in (folder / "images").iterdir():
         path.write_text("no")
     with pytest.raises(DatasetError, match=r"no sample is left of 6; the first fault: .*a\.jpg"):
         dataset(folder, on_error="skip").check()
 
 
-def test_what_looks_odd_and_is_good(folder):
-    """Images with an alpha channel, grey, of 16 bits, CMYK; masks of one bit, of 16 bits, with a palette."""
+def test_unusual_but_valid_files_are_accepted(folder):
+    """Images with an alpha channel, in grey, of 16 bits, in CMYK; masks of 1 bit, of 16 bits, with a palette."""
     images, masks = folder / "images", folder / "masks"
     save(images / "a.jpg", "CMYK", (0, 0, 0, 0))
     save(images / "b.jpg", "RGBA", (1, 2, 3, 0), format="PNG")

@@ -1,4 +1,4 @@
-"""Packed samples: what comes out is what went in; stale, damaged and shared files are told apart."""
+"""The cache of decoded samples: it returns equal samples, and is rebuilt when it is stale or damaged."""
 
 import logging
 import multiprocessing
@@ -19,7 +19,7 @@ CLASSES = ["ground", "thing"]
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six pairs of differing sizes."""
+    """Return a folder of six pairs of different sizes."""
     rng = np.random.default_rng(0)
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
@@ -49,7 +49,7 @@ def assert_as_the_files(data, folder):
         assert np.array_equal(sample.label, np.asarray(Image.open(folder / f"masks/{sample.id}.png")))
 
 
-def test_same_samples_without_opening_a_file(folder, monkeypatch):
+def test_cached_samples_are_equal_and_open_no_file(folder, monkeypatch):
     data = dataset(folder)
     assert_as_the_files(data, folder)
     monkeypatch.setattr("src.data.files.read_image", lambda _: pytest.fail("opened a file"))
@@ -62,7 +62,7 @@ def test_same_samples_without_opening_a_file(folder, monkeypatch):
     assert size == sum(4 * (20 + i) * (31 - i) for i in range(6)) + 6 * 32 + pack_module.TRAILER.size
 
 
-def test_a_changed_file_makes_it_stale(folder, caplog):
+def test_a_changed_file_makes_the_cache_stale(folder, caplog):
     dataset(folder)
     Image.fromarray(np.zeros((25, 26, 3), np.uint8)).save(folder / "images/5.png")
     os.utime(folder / "images/5.png", ns=(0, time.time_ns() + 1))
@@ -70,13 +70,13 @@ def test_a_changed_file_makes_it_stale(folder, caplog):
     assert "stale, its files have changed; building it again" in caplog.text
 
 
-def test_another_meaning_of_masks_makes_it_stale(folder):
+def test_other_mask_values_make_the_cache_stale(folder):
     assert dataset(folder)[0].label.max() == 1
     assert dataset(folder, values=[1, 0])[0].label[0, 0] == 1 - dataset(folder)[0].label[0, 0]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.999])
-def test_a_torn_file_is_built_again(folder, keep, caplog):
+def test_a_truncated_cache_is_rebuilt(folder, keep, caplog):
     dataset(folder)
     content = packs(folder)[0].read_bytes()
     packs(folder)[0].write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
@@ -86,7 +86,7 @@ def test_a_torn_file_is_built_again(folder, keep, caplog):
 
 
 @pytest.mark.parametrize("where", [-60, -200])
-def test_a_damaged_index_is_built_again(folder, where, caplog):
+def test_a_damaged_index_is_rebuilt(folder, where, caplog):
     dataset(folder)
     content = bytearray(packs(folder)[0].read_bytes())
     content[where] ^= 1
@@ -137,7 +137,7 @@ def build_in_a_process(folder, barrier, results):
     results.put((len(built), [int(data[i].image.sum()) for i in range(6)]))
 
 
-def test_processes_at_once_build_it_once(folder):
+def test_concurrent_processes_build_the_cache_once(folder):
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(4), context.Queue()
     processes = [context.Process(target=build_in_a_process, args=(folder, barrier, results)) for _ in range(4)]

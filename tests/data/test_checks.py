@@ -1,4 +1,4 @@
-"""What makes figures meaningless: told by ``verify=true``, refused by training where nothing could be learnt."""
+"""Data that makes metrics meaningless: ``verify=true`` warns of it; training refuses data with nothing to learn."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ Write = Callable[..., dict[str, Folder]]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a data set of masks of 2 x 3 pixels; every image has a colour of its own."""
+    """Return a function that writes a data set with masks of 2 x 3 pixels; every image has its own colour."""
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
 
@@ -33,19 +33,19 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def told(datasets: dict[str, Folder]) -> tuple[list[str], list[str]]:
+def faults_and_warnings(datasets: dict[str, Folder]) -> tuple[list[str], list[str]]:
     surveys = {split: survey(dataset, 0) for split, dataset in datasets.items()}
     return find_faults(datasets, surveys), find_doubts(datasets, surveys)
 
 
-def test_nothing_is_told_of_good_data(write: Write) -> None:
+def test_good_data_gives_no_warning(write: Write) -> None:
     datasets = write([[0, 1, 2], [0, 0, 255]], [[2, 1, 0]])
-    assert told(datasets) == ([], [])
+    assert faults_and_warnings(datasets) == ([], [])
     check_splits(datasets, 0)
 
 
-def test_classes_that_do_not_occur(write: Write) -> None:
-    assert told(write([[0, 1, 1]], [[2, 0, 255]])) == (
+def test_absent_classes_give_a_warning(write: Write) -> None:
+    assert faults_and_warnings(write([[0, 1, 1]], [[2, 0, 255]])) == (
         [],
         [
             "train: no pixel of c: a class that does not occur cannot be learnt",
@@ -54,27 +54,27 @@ def test_classes_that_do_not_occur(write: Write) -> None:
     )
 
 
-def test_one_class_in_all_pixels(write: Write) -> None:
-    _, doubts = told(write([[0, 1, 2]], [[1, 1, 255], [1, 1, 1]]))
+def test_a_split_of_one_class_gives_a_warning(write: Write) -> None:
+    _, doubts = faults_and_warnings(write([[0, 1, 2]], [[1, 1, 255], [1, 1, 1]]))
     assert doubts[1] == "val: every pixel that counts is b: any network is right about it"
 
 
-def test_some_masks_without_a_pixel_that_counts(write: Write) -> None:
-    _, doubts = told(write([[0, 1, 2], [255, 255, 255]], [[0, 1, 2]]))
+def test_void_masks_give_a_warning(write: Write) -> None:
+    _, doubts = faults_and_warnings(write([[0, 1, 2], [255, 255, 255]], [[0, 1, 2]]))
     assert doubts == ["train: 1 masks are void in every pixel, such as that of train1"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_split_without_a_pixel_that_counts_is_refused(write: Write, split: str) -> None:
-    """By training at once, and by verify; more samples than are probed make no difference."""
+def test_an_entirely_void_split_is_refused(write: Write, split: str) -> None:
+    """Training and verify refuse it, whether or not it has more samples than the quick check opens."""
     rows = {"train": [[0, 1, 2]], "val": [[0, 1, 2]], split: [[255, 255, 255]] * (PROBES + 3)}
     datasets = write(**rows)
     with pytest.raises(DatasetError, match=rf"{split}0\.png: like all masks of its split, void in every"):
         check_splits(datasets, 0)
-    assert told(datasets)[0] == [f"{split}: {PROBES + 3} masks are void in every pixel"]
+    assert faults_and_warnings(datasets)[0] == [f"{split}: {PROBES + 3} masks are void in every pixel"]
 
 
-def test_a_split_without_a_sample_is_refused() -> None:
+def test_an_empty_split_is_refused() -> None:
     datasets = {split: Shapes(split, {"train": 2, "val": 0}, size=40) for split in ("train", "val")}
     with pytest.raises(DatasetError, match="split val holds no sample"):
         check_splits(datasets, 0)
@@ -84,14 +84,14 @@ def test_a_split_without_a_sample_is_refused() -> None:
 
 
 def test_a_single_labelled_mask_among_many_is_found(write: Write) -> None:
-    """Number 1 of 200 is not among the 64 that are probed first."""
+    """It is number 1 of 200, which is not among the 64 that are opened first."""
     rows = [[255, 255, 255]] * 200
     rows[1] = [0, 1, 2]
     check_splits(write(rows, [[0, 1, 2]]), 0)
 
 
-def test_no_more_are_opened_than_needed(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A set of one class only may be large; 64 samples say as much as all."""
+def test_only_as_many_samples_as_needed_are_opened(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large set with one class only is judged by 64 samples."""
     train = write([[0, 0, 0]] * 200, [[0, 0, 0]], "a")["train"]
     opened = []
     inspect = train.inspect
@@ -101,27 +101,27 @@ def test_no_more_are_opened_than_needed(write: Write, monkeypatch: pytest.Monkey
     assert {0, 199} <= set(opened)
 
 
-def test_masks_of_0_and_255_are_refused_unless_another_split_has_more(write: Write) -> None:
+def test_masks_of_0_and_255_only_are_refused(write: Write) -> None:
     datasets = write([[0, 255, 255]] * 3, [[0, 0, 255]], "ab")
     line = r"train0\.png: the masks hold 0 and 255 only, and 255 does not count; .* 'values=\[0,255\]'"
     with pytest.raises(DatasetError, match=line):
         check_splits(datasets, 0)
-    faults, _ = told(datasets)
+    faults, _ = faults_and_warnings(datasets)
     assert len(faults) == 1
     assert "'values=[0,255]'" in faults[0]
     check_splits(write([[0, 1, 255]], [[0, 0, 255]], "ab"), 0)  # 255 is void indeed
 
 
-def test_the_same_image_in_two_splits_under_another_name(write: Write, tmp_path: Path) -> None:
-    """By its pixels: the copy is another kind of file."""
+def test_a_copied_image_in_another_split_gives_a_warning(write: Write, tmp_path: Path) -> None:
+    """The copy is found by its pixels; its file has another format."""
     datasets = write([[0, 1, 2], [2, 1, 0]], [[0, 1, 2]])
     with Image.open(tmp_path / "images/train1.png") as image:
         image.save(tmp_path / "images/val0.png", "BMP")
-    (doubt,) = told(datasets)[1]
+    (doubt,) = faults_and_warnings(datasets)[1]
     assert doubt.startswith("1 images of val have the pixels of images of train, such as val0 and train1: metrics on")
 
 
-def test_a_split_that_nobody_may_see_is_no_fault(tmp_path: Path) -> None:
+def test_a_hidden_test_split_is_no_fault(tmp_path: Path) -> None:
     """Cityscapes publishes its test masks without labels."""
     for folder, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
         (tmp_path / folder / "test" / "ulm").mkdir(parents=True)
@@ -146,7 +146,7 @@ def test_a_split_that_nobody_may_see_is_no_fault(tmp_path: Path) -> None:
         (["a", "b", "a"], r'name 2 is "a", and so is name 0; every class needs a name of its own'),
     ],
 )
-def test_names_of_classes_are_different_texts(write: Write, tmp_path: Path, classes: object, line: str) -> None:
+def test_class_names_must_be_distinct_texts(write: Write, tmp_path: Path, classes: object, line: str) -> None:
     write([[0, 1, 2]], [[0, 1, 2]])
     with pytest.raises(DatasetError, match=line) as caught:
         Folder(str(tmp_path), "train", classes)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Each dataset against its definition, and every fault named."""
+"""Each data set against its published definition; every fault is named."""
 
 import shutil
 
@@ -41,13 +41,13 @@ def test_shapes_reject_an_unknown_split():
 
 
 def test_voc_palette_is_the_devkits():
-    """First colours of VOClabelcolormap as printed in the devkit's documentation; 255 is void's."""
+    """The first colours of VOClabelcolormap in the devkit's documentation, and void's, 255."""
     assert voc_palette(4).tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
     assert voc_palette(16)[15].tolist() == [192, 128, 128]  # person
     assert voc_palette(256)[255].tolist() == [224, 224, 192]
 
 
-def test_voc_real_masks_use_that_palette(voc_mini):
+def test_real_voc_masks_use_the_voc_palette(voc_mini):
     for path in (voc_mini / "SegmentationClass").glob("*.png"):
         stored = np.array(Image.open(path).getpalette(), np.uint8).reshape(-1, 3)
         assert np.array_equal(stored[:21], voc_palette(21))
@@ -60,8 +60,8 @@ def test_voc_real(voc_mini):
     assert all(set(np.unique(sample.label)) <= {*range(21), 255} for sample in samples)
 
 
-def test_voc_without_lists_is_divided_aloud(voc, caplog):
-    """Those with a mask, one fifth of them for validation; no image is in both splits."""
+def test_voc_without_lists_is_split_with_a_warning(voc, caplog):
+    """One fifth of the images with a mask are for validation; no image is in both splits."""
     shutil.rmtree(voc / "ImageSets")
     for index in range(8):
         Image.new("RGB", (20, 10)).save(voc / "JPEGImages" / f"{index}.jpg")
@@ -87,7 +87,7 @@ def test_camvid_real(camvid):
 
 @pytest.fixture
 def voc(tmp_path):
-    """A devkit of two pairs with lists."""
+    """Return a devkit of two pairs, with lists."""
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (tmp_path / folder).mkdir(parents=True)
     for name in "ab":
@@ -152,7 +152,7 @@ def test_check_names_the_faulty_file(voc, fault, said):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten pairs of an image and a mask."""
+    """Return a folder of ten pairs of an image and a mask."""
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     for index in range(10):
@@ -161,7 +161,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_folder_splits_once_and_for_all(folder):
+def test_folder_splits_are_reproducible(folder):
     def names(split, **options):
         return [id_ for id_, *_ in Folder(str(folder), split, ["ground", "thing"], **options).pairs]
 
@@ -176,7 +176,7 @@ def test_folder_without_lists_has_no_test_split(folder):
         Folder(str(folder), "test", classes=["ground", "thing"])
 
 
-def test_folder_takes_lists(folder):
+def test_folder_reads_lists(folder):
     (folder / "train.txt").write_text("1\n2\n3\n")
     with pytest.raises(DatasetError, match=r"val\.txt: missing"):
         Folder(str(folder), "val", ["ground", "thing"])
@@ -226,7 +226,7 @@ def test_folder_names_the_key(folder, options, said):
 
 
 def test_masks_in_colours(folder):
-    """Pixel by pixel, against a palette written down here; alpha does not count, void has a colour of its own."""
+    """Compared pixel by pixel with a palette written here; alpha is ignored, and void has its own colour."""
     colours = {(0, 0, 0): 0, (200, 30, 7): 1, (7, 30, 200): 2, (255, 255, 255): 255}
     expected = np.array(list(colours.values()), np.uint8)[np.random.default_rng(0).integers(0, 4, (10, 20))]
     pixels = np.zeros((10, 20, 4), np.uint8)
@@ -261,7 +261,7 @@ def write_masks(folder, values, palette=None, mode=None):
         Image.new("RGB", image.size).save(folder / "images" / f"{index}.jpg")
 
 
-def test_masks_with_a_palette_are_read_by_the_colours_that_were_asked_for(folder):
+def test_palette_masks_are_read_by_colour_if_a_palette_is_given(folder):
     def label(**options):
         return Folder(str(folder), "train", ["black", "red", "blue"], **options)[0].label.tolist()
 
@@ -276,7 +276,7 @@ def test_masks_with_a_palette_are_read_by_the_colours_that_were_asked_for(folder
     assert label(palette=PALETTE, void=[255, 255, 255]) == [[1, 0, 2, 255]]
 
 
-def test_grey_masks_are_colours_where_colours_are_asked_for(folder):
+def test_grey_masks_are_read_by_colour_if_a_palette_is_given(folder):
     def label(**options):
         return Folder(str(folder), "train", ["white", "black"], **options)[0].label.tolist()
 
@@ -295,12 +295,12 @@ def test_grey_masks_are_colours_where_colours_are_asked_for(folder):
     assert label(**colours, values=[0, 1]) == [[0, 1, 1]]
 
 
-def test_a_colour_of_void_needs_those_of_the_classes(folder):
+def test_a_void_colour_needs_a_palette(folder):
     with pytest.raises(DatasetError, match=r"^void=\[255, 255, 255\]: is a colour; give the classes' colours too"):
         Folder(str(folder), "train", ["ground", "thing"], void=[255, 255, 255])
 
 
-def test_masks_of_16_bits_say_which_values_they_hold(folder):
+def test_unknown_values_of_16_bit_masks_are_listed(folder):
     for index in range(10):
         Image.fromarray(np.full((10, 20), 65535 * (index % 2), np.uint16)).save(folder / "masks" / f"{index}.png")
     half = np.full((10, 20), 65535, np.uint16)
@@ -315,7 +315,7 @@ def test_masks_of_16_bits_say_which_values_they_hold(folder):
 
 
 def test_masks_of_0_and_255(folder):
-    """Without a word from the user 255 is void, and nothing would be learnt; told so, it is a class."""
+    """By default 255 is void and nothing could be learnt, which is refused; with values=[0,255] it is a class."""
     for index in range(10):
         Image.fromarray(np.repeat(np.uint8([[0, 255]]), 10, 1).repeat(10, 0)).save(folder / "masks" / f"{index}.png")
     splits = {split: Folder(str(folder), split, ["ground", "thing"]) for split in ("train", "val")}
@@ -338,7 +338,7 @@ def test_void_may_have_any_value(folder):
         Folder(str(folder), "train", ["ground", "thing"], void=None).check()
 
 
-def test_camvid_of_the_release_and_its_void(tmp_path):
+def test_camvid_reads_the_release_with_void_11(tmp_path):
     for sub in ("test", "testannot"):
         (tmp_path / sub).mkdir()
     Image.new("RGB", (4, 1)).save(tmp_path / "test/a.png")

@@ -1,4 +1,4 @@
-"""One reader: each kind of file becomes the same pixels, or the same line, wherever an image or a mask is read."""
+"""Each kind of file is decoded to the same pixels, or refused with the same line, in all places that read files."""
 
 import os
 import re
@@ -40,7 +40,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class Pairs(FileDataset):
-    """One image with a mask."""
+    """A data set of one image and one mask."""
 
     classes = ("ground", "thing")
     palette = np.zeros((2, 3), np.uint8)
@@ -63,7 +63,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def save_png(path: Path, bits: int, row: bytes, width: int, transparent: int | None = None) -> None:
-    """A grey PNG of one row, byte for byte: Pillow writes none of 2 and 4 bits."""
+    """Write a grey PNG of one row, byte by byte; Pillow cannot write PNGs of 2 and 4 bits."""
     header = struct.pack(">IIBBBBB", width, 1, bits, 0, 0, 0, 0)
     colour = b"" if transparent is None else chunk(b"tRNS", struct.pack(">H", transparent))
     data = chunk(b"IDAT", zlib.compress(b"\0" + row))
@@ -71,7 +71,7 @@ def save_png(path: Path, bits: int, row: bytes, width: int, transparent: int | N
 
 
 def save_palette(path: Path, **options: Any) -> None:
-    """RGB's six colours at the indices 0 to 5."""
+    """Write the six colours of ``RGB`` as palette entries 0 to 5."""
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     image.putpalette(RGB.tobytes())
     image.save(path, **options)
@@ -88,7 +88,7 @@ def save_mpo(path: Path) -> None:
 
 
 def save_deep(path: Path) -> None:
-    """RGB of 16 bits, which Pillow does not write."""
+    """Write an RGB PNG of 16 bits, which Pillow cannot write."""
     cv2.imwrite(str(path), np.uint16([[[0xFFFF, 0x1FF, 0x200], [0x1034, 0xFF, 0]]]))  # BGR
 
 
@@ -137,7 +137,7 @@ IMAGES: dict[str, tuple[str, Callable[[Path], None], Any]] = {
 
 
 def through_predict(path: Path, folder: Path) -> np.ndarray:
-    """The pixels that the command's loop gives to the network."""
+    """Return the pixels that predict gives to the network."""
     seen = []
     network = SimpleNamespace(scores=lambda pixels: seen.append(pixels), refine=lambda *_, **__: None)
     with pytest.MonkeyPatch.context() as patch:
@@ -197,7 +197,7 @@ def frames(path: Path) -> None:
 
 
 def header_of(path: Path, side: int) -> None:
-    """A PNG of a few bytes whose header promises side x side pixels."""
+    """Write a PNG of a few bytes whose header claims side x side pixels."""
     save(RGB, path)
     content = bytearray(path.read_bytes())
     content[16:24] = side.to_bytes(4, "big") * 2
@@ -341,8 +341,8 @@ def odd(name: str, classes: int = 2, **options: Any) -> Folder:
         ("gray16_images", 2),
     ],
 )
-def test_masks_meet_what_they_were_drawn_on(name: str, classes: int) -> None:
-    """Each class has one colour in these pictures, up to noise and JPEG: other pixels would widen its spread."""
+def test_masks_are_aligned_with_their_images(name: str, classes: int) -> None:
+    """Each class has one colour in these images, up to noise and JPEG; a turned mask would widen its spread."""
     data = odd(name, classes)
     data.check()
     for index, (_, path, _) in enumerate(data.pairs):
@@ -369,6 +369,6 @@ def test_a_hidden_test_split_is_read_as_predict_reads_it() -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), [("multipage", "2 frames or pages"), ("float_tiff", "samples of mode F")])
-def test_odd_folders_are_refused(name: str, line: str) -> None:
+def test_unreadable_files_of_a_data_set_are_named(name: str, line: str) -> None:
     with pytest.raises(DatasetError, match=line):
         odd(name).check()

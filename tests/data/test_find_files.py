@@ -1,4 +1,4 @@
-"""Which files of a folder are samples: what file managers leave behind is not, and what is missing is said."""
+"""Which files of a folder are samples: files of file managers are ignored, and missing files are reported."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path], FileDataset]]] = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_what_file_managers_leave_is_no_sample(name: str, tmp_path: Path) -> None:
+def test_files_of_file_managers_are_ignored(name: str, tmp_path: Path) -> None:
     image, mask, make = LAYOUTS[name]
     for stem in "abcdef":
         write_pair(tmp_path / image.format(stem), tmp_path / mask.format(stem))
@@ -72,7 +72,7 @@ def test_folders_in_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-def test_no_share_leaves_a_split_empty(share: float, tmp_path: Path) -> None:
+def test_no_val_share_leaves_a_split_empty(share: float, tmp_path: Path) -> None:
     for name in "ab":
         write_pair(tmp_path / "images" / f"{name}.png", tmp_path / "masks" / f"{name}.png")
     assert [len(Folder(str(tmp_path), split, CLASSES, val_share=share)) for split in ("train", "val")] == [1, 1]
@@ -108,7 +108,7 @@ LACKING: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", LACKING)
-def test_what_is_lacking_is_said_with_what_is_there(kind: str, tmp_path: Path) -> None:
+def test_missing_files_are_reported_with_what_the_folder_holds(kind: str, tmp_path: Path) -> None:
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     write, line = LACKING[kind]
@@ -119,8 +119,8 @@ def test_what_is_lacking_is_said_with_what_is_there(kind: str, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def test_names_that_cannot_be_printed(tmp_path: Path) -> None:
-    """Bytes of no encoding and line ends: the files are used, and lines that tell of them stay lines."""
+def test_unprintable_names_are_escaped(tmp_path: Path) -> None:
+    """Names with undecodable bytes or line ends can be used; messages show them escaped, in one line."""
     for index, name in enumerate((b"caf\xe9", b"two\nlines", b"plain")):
         write_pair(tmp_path / "images" / f"{index}.png", tmp_path / "masks" / f"{index}.png")
         for folder in ("images", "masks"):
@@ -139,14 +139,14 @@ def test_names_that_cannot_be_printed(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_a_list_that_is_a_folder_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_list_is_refused(tmp_path: Path) -> None:
     write_pair(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png")
     (tmp_path / "train.txt").mkdir()
     with pytest.raises(DatasetError, match=r"train\.txt: cannot be read \(Is a directory\)"):
         Folder(str(tmp_path), "train", CLASSES)
 
 
-def test_folders_of_other_names_are_told(tmp_path: Path) -> None:
+def test_missing_folders_are_reported_with_those_that_exist(tmp_path: Path) -> None:
     for name in ("imgs", "labels", ".git"):
         (tmp_path / name).mkdir()
     with pytest.raises(DatasetError, match=r"no folders images/ and masks/ there; it holds imgs/, labels/; set root="):

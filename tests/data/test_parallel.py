@@ -1,12 +1,12 @@
-"""Work that is shared among processes."""
+"""Work shared among processes."""
 
 import pytest
 
 from src.data.parallel import over_cores
 
 
-def test_loader_workers_start_in_joblibs_processes() -> None:
-    """Their own way of starting processes is none that torch's loader can use."""
+def test_loader_workers_start_within_joblib_processes() -> None:
+    """PyTorch's loader cannot start its workers with joblib's start method."""
     joblib = pytest.importorskip("joblib")
     squares = joblib.Parallel(n_jobs=2)(joblib.delayed(squares_over_cores)(count) for count in (3, 2))
     assert squares == [[0, 1, 4], [0, 1]]

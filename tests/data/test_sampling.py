@@ -1,4 +1,4 @@
-"""Seeds of data: the same run from the same seed, whatever worker draws a sample, and no two draws alike."""
+"""Draws of samples: equal for equal seeds, whichever worker makes them, and different from each other."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from src.training.datamodule import SegmentationDataModule
 
 
 class OneImage(Shapes):
-    """The same picture every time, so that what differs is the augmentation."""
+    """A data set that always returns the same image, so that only the augmentation differs."""
 
     def __getitem__(self, index):
         return super().__getitem__(0)
@@ -23,7 +23,7 @@ def batches(seed: int, workers: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_seed_alone_decides_and_draws_differ(workers):
+def test_draws_depend_on_the_seed_only_and_differ(workers):
     found = batches(seed=0, workers=workers)
     assert all(map(torch.equal, found, batches(seed=0, workers=0)))
     assert not any(map(torch.equal, found, batches(seed=1, workers=0)))

@@ -1,4 +1,4 @@
-"""Lists of a split: what they may hold, in which encoding, and the line that is named where they cannot be read."""
+"""Lists of a split: the forms of a line, encodings, and errors that name the line."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ CLASSES = ["ground", "thing"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images "a", "b.v2" and "two words", and masks of the same names; p_mask.png is a mask of another name."""
+    """Return a data set of the images "a", "b.v2" and "two words" with their masks, and a further mask p_mask.png."""
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     for name in ("a", "b.v2", "two words"):
@@ -47,7 +47,7 @@ def test_ways_to_name_an_image(folder: Path, line: str) -> None:
     assert names(folder, f"b.v2\n{line}\n") == ["b.v2", "two words"]
 
 
-def test_a_name_may_begin_with_the_sign_of_a_comment(folder: Path) -> None:
+def test_a_name_may_begin_with_a_hash(folder: Path) -> None:
     (folder / "images/a.jpg").rename(folder / "images/#1.jpg")
     (folder / "masks/a.png").rename(folder / "masks/#1.png")
     assert names(folder, "#1\n#2\n") == ["#1"]
@@ -78,18 +78,18 @@ def test_pairs(folder: Path, line: str) -> None:
         ("\n# nothing yet\n", r"train\.txt: names no image"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named(folder: Path, content: str | bytes, line: str) -> None:
+def test_an_invalid_line_is_named(folder: Path, content: str | bytes, line: str) -> None:
     with pytest.raises(DatasetError, match=line) as caught:
         names(folder, content)
     assert "\n" not in str(caught.value)
 
 
-def test_images_that_are_not_there_are_skipped_if_told(folder: Path) -> None:
+def test_missing_images_are_skipped_with_on_error_skip(folder: Path) -> None:
     assert names(folder, "a\nc\ntwo words\n", on_error="skip") == ["a", "two words"]
 
 
 def test_names_in_both_forms_of_unicode(folder: Path) -> None:
-    """An image as macOS stores its name, a mask and a list as everybody else does."""
+    """The name of the image is decomposed, as on macOS; those of the mask and in the list are composed."""
     (folder / "images/a.jpg").rename(folder / "images/cafe\u0301.jpg")
     (folder / "masks/a.png").rename(folder / "masks/caf\u00e9.png")
     for name in ("cafe\u0301", "caf\u00e9"):
@@ -109,7 +109,7 @@ def test_names_in_folders(folder: Path) -> None:
 
 
 def test_voc_lists_as_deeplab_has_them(tmp_path: Path) -> None:
-    """Pairs with a slash in front; the masks are those that the list names, whatever the data set's folder of masks."""
+    """Pairs that begin with a slash; the masks are those in the list, not those in the data set's folder of masks."""
     for sub in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
         (tmp_path / sub).mkdir(parents=True)
     for name in "ab":
@@ -126,7 +126,7 @@ def test_voc_lists_as_deeplab_has_them(tmp_path: Path) -> None:
         VOC12(str(tmp_path), "train")
 
 
-def test_images_in_two_lists_are_told(folder: Path) -> None:
+def test_images_in_two_lists_give_a_warning(folder: Path) -> None:
     (folder / "train.txt").write_text("a\ntwo words\n")
     (folder / "val.txt").write_text("b.v2\na.jpg\n")
     splits = {split: Folder(str(folder), split, CLASSES) for split in ("train", "val")}
@@ -134,7 +134,7 @@ def test_images_in_two_lists_are_told(folder: Path) -> None:
     assert line.startswith(f"1 images are in train and in val, such as {folder / 'images' / 'a.jpg'}")
 
 
-def test_names_of_ade20k_in_another_encoding(tmp_path: Path) -> None:
+def test_ade20k_object_names_in_other_encodings(tmp_path: Path) -> None:
     for sub in ("images/training", "annotations/training"):
         (tmp_path / sub).mkdir(parents=True)
         Image.new("L", (4, 2), 1).save(tmp_path / sub / "a.png")

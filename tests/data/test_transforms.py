@@ -1,4 +1,4 @@
-"""Augmentation keeps image and label together, and pads as the paper does."""
+"""Augmentation: image and label stay aligned, and padding is as in the paper."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from src.data.transforms import MEAN_RGB
 
 
 def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image whose pixels say where they are, and a label that says the same."""
+    """Return an image whose pixels hold their coordinates, and a label that holds the same."""
     y, x = np.mgrid[:height, :width]
     return np.stack([y, x, y + x], 2).astype(np.uint8), ((y + x) % 200).astype(np.uint8)
 
@@ -40,8 +40,8 @@ def test_labels_are_not_interpolated():
         assert set(np.unique(transform(image=np.zeros((50, 50, 3), np.uint8), mask=label)["mask"])) <= {0, 7, 255}
 
 
-def test_scale_range_is_reached_and_not_left():
-    """The side of a square in the scaled image tells the factor."""
+def test_scales_fill_the_range_and_stay_within_it():
+    """The factor is measured by the side of a square in the scaled image."""
     label = np.zeros((100, 100), np.uint8)
     label[30:70, 30:70] = 1
     transform = train_transform(crop_size=300, scale=(0.5, 2.0), mirror=False)

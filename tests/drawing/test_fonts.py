@@ -28,13 +28,13 @@ def legend(*names: str) -> np.ndarray:
     return np.asarray(comparison_sheet([("id", {"image": PICTURE})], names, palette))[-28:]
 
 
-def test_names_of_other_alphabets_are_letters_and_no_boxes(caplog: pytest.LogCaptureFixture) -> None:
+def test_names_in_other_scripts_are_drawn(caplog: pytest.LogCaptureFixture) -> None:
     assert not np.array_equal(legend("фон"), legend("дом"))  # two rows of boxes would be the same
     assert not np.array_equal(legend("ζώο"), legend("φως"))
     assert not caplog.records
 
 
-def test_a_letter_that_no_font_has_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_letter_without_a_font_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     legend("猫", "背景")
     legend("猫 2")
     assert [record.getMessage() for record in caplog.records] == [
@@ -42,7 +42,7 @@ def test_a_letter_that_no_font_has_is_told_once(caplog: pytest.LogCaptureFixture
     ]
 
 
-def test_a_font_of_the_machine_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_installed_font_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The letter is one that DejaVu Sans lacks and another font of Matplotlib has."""
     other = Path(get_data_path(), "fonts", "ttf", "STIXGeneral.ttf")
     sans = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -52,7 +52,7 @@ def test_a_font_of_the_machine_is_found(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert fonts.find_font_file(f"a{letter}") == other
 
 
-def test_plots_take_any_name() -> None:
+def test_plots_draw_any_class_name() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of letters that it lacks
         plot_confusion(np.eye(3, dtype=int), ["фон", "$x_{$ and $", "a"]).canvas.draw()

@@ -1,4 +1,4 @@
-"""A web server with the faults that the real ones have."""
+"""A web server that misbehaves as real ones do."""
 
 import threading
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Site:
-    """What is served, how it misbehaves, and what was asked of it.
+    """The files that the server has, its faults, and the requests that it received.
 
     Attributes:
         files: contents by path.
-        breaks: by path, after how many bytes each of the coming requests is cut off.
-        deaf: paths whose Range is ignored.
-        status: by path, an answer other than 200.
+        breaks: by path, the number of bytes after which each of the next requests is cut off.
+        deaf: paths for which the Range header is ignored.
+        status: by path, a status other than 200.
         types: by path, a Content-Type.
         asked: (path, Range header) of every request.
     """
@@ -62,7 +62,7 @@ def serving() -> Iterator[Site]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """Clients that hang up are part of the tests."""
+            """Ignore clients that hang up, as some tests do."""
 
     server = Server(("127.0.0.1", 0), Handler)
     site.url = f"http://127.0.0.1:{server.server_port}"

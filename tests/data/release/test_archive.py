@@ -1,4 +1,4 @@
-"""Archives, good and bad."""
+"""Unpacking archives, valid and damaged ones."""
 
 import io
 import os
@@ -48,7 +48,7 @@ def test_a_folder_of_an_archive(tmp_path, kind):
 @pytest.mark.parametrize(
     "name", ["../evil.txt", "top/in/../../../evil.txt", "/tmp/evil.txt", "..\\evil.txt", "C:/evil.txt", "top/.."]
 )
-def test_a_path_that_climbs_out_stops_everything_before_the_first_file(tmp_path, kind, name):
+def test_a_path_outside_the_folder_stops_before_the_first_file(tmp_path, kind, name):
     archive = make(tmp_path / kind, {**FILES, name: b"evil"})
     with pytest.raises(UserError, match=r"a\.\w+: holds the path .* nothing was unpacked"):
         extract(archive, tmp_path / "deep/down/out", "top/in")
@@ -96,7 +96,7 @@ def test_a_flipped_bit_in_a_zip_leaves_no_torn_file(tmp_path):
     assert not (tmp_path / "out" / "a").exists()
 
 
-def test_a_full_disk_is_said_before(tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_unpacking(tmp_path, monkeypatch):
     monkeypatch.setattr("src.data.release.archive.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5}))
     with pytest.raises(UserError, match="GB are needed"):
         extract(make(tmp_path / "a.zip", FILES), tmp_path / "out", "top")

@@ -1,4 +1,4 @@
-"""Downloads from a server with the faults that the real ones have."""
+"""Downloads from a server that misbehaves as real ones do."""
 
 import hashlib
 import logging
@@ -32,7 +32,7 @@ def get(site, folder, *paths, checksum=CHECKSUM):
     return fetch("a.tar", [f"{site.url}{path}" for path in paths or ("/a.tar",)], checksum, PAGE, folder)
 
 
-def test_file_arrives_and_is_not_fetched_twice(site, tmp_path):
+def test_a_file_is_fetched_once(site, tmp_path):
     path = get(site, tmp_path / "downloads")
     assert path.read_bytes() == CONTENT
     assert get(site, tmp_path / "downloads") == path
@@ -40,7 +40,7 @@ def test_file_arrives_and_is_not_fetched_twice(site, tmp_path):
     assert sorted(p.name for p in path.parent.iterdir() if not p.name.endswith(".lock")) == ["a.tar"]
 
 
-def test_dropped_connections_are_taken_up_where_they_broke(site, tmp_path):
+def test_dropped_connections_are_resumed(site, tmp_path):
     site.breaks["/a.tar"] = [300_000, 300_000, 100_000]
     assert get(site, tmp_path).read_bytes() == CONTENT
     starts = [int(asked.removeprefix("bytes=").rstrip("-")) for _, asked in site.asked[1:]]
@@ -50,31 +50,31 @@ def test_dropped_connections_are_taken_up_where_they_broke(site, tmp_path):
     assert starts[-1] > 500_000
 
 
-def test_a_second_command_goes_on_where_the_first_was_stopped(site, tmp_path):
+def test_a_second_command_resumes_the_download(site, tmp_path):
     (tmp_path / "a.tar.part").write_bytes(CONTENT[:400_000])
     assert get(site, tmp_path).read_bytes() == CONTENT
     assert site.asked == [("/a.tar", "bytes=400000-")]
 
 
-def test_a_whole_part_needs_no_more_bytes(site, tmp_path):
+def test_a_complete_partial_file_is_not_fetched_again(site, tmp_path):
     (tmp_path / "a.tar.part").write_bytes(CONTENT)
     assert get(site, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_sends_all_again(site, tmp_path):
+def test_a_server_without_ranges_sends_the_whole_file(site, tmp_path):
     site.deaf.add("/a.tar")
     (tmp_path / "a.tar.part").write_bytes(CONTENT[:400_000])
     assert get(site, tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("size", [400_000, 1_000_000, 1_200_000])
-def test_a_part_of_another_file_is_started_over(site, tmp_path, size):
+def test_a_partial_file_of_another_version_is_discarded(site, tmp_path, size):
     (tmp_path / "a.tar.part").write_bytes(bytes(size))
     assert get(site, tmp_path).read_bytes() == CONTENT
     assert site.asked[-1] == ("/a.tar", None)
 
 
-def test_dead_and_lying_mirrors_are_passed_over_aloud(site, tmp_path, caplog):
+def test_broken_mirrors_are_skipped_with_a_warning(site, tmp_path, caplog):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/a.tar"
@@ -89,7 +89,7 @@ def test_dead_and_lying_mirrors_are_passed_over_aloud(site, tmp_path, caplog):
     assert urls[-1] in caplog.text
 
 
-def test_all_dead_says_what_each_said_and_what_to_do(site, tmp_path):
+def test_if_all_mirrors_fail_each_reason_and_the_remedy_are_named(site, tmp_path):
     site.files["/other"] = b"something else"
     with pytest.raises(UserError) as caught:
         get(site, tmp_path, "/missing", "/other")
@@ -100,7 +100,7 @@ def test_all_dead_says_what_each_said_and_what_to_do(site, tmp_path):
     assert get(site, tmp_path, "/missing").read_bytes() == CONTENT
 
 
-def test_a_mirror_that_falls_silent_for_good_is_left_with_its_bytes_kept(site, tmp_path):
+def test_a_silent_mirror_is_abandoned_and_its_bytes_are_kept(site, tmp_path):
     site.breaks["/a.tar"] = [300_000, *[0] * download.ATTEMPTS]
     site.files["/b.tar"] = CONTENT
     assert get(site, tmp_path, "/a.tar", "/b.tar").read_bytes() == CONTENT
@@ -109,14 +109,14 @@ def test_a_mirror_that_falls_silent_for_good_is_left_with_its_bytes_kept(site, t
     assert int(asked.removeprefix("bytes=").rstrip("-")) > 200_000
 
 
-def test_wrong_file_put_there_by_hand_is_named_and_kept(site, tmp_path):
+def test_a_wrong_file_placed_by_hand_is_named_and_kept(site, tmp_path):
     (tmp_path / "a.tar").write_bytes(b"half")
     with pytest.raises(UserError, match=r"a\.tar: not the file of .*delete it"):
         get(site, tmp_path)
     assert (tmp_path / "a.tar").read_bytes() == b"half"
 
 
-def test_without_a_checksum_nothing_is_pieced_together(site, tmp_path):
+def test_without_a_checksum_no_partial_file_is_resumed(site, tmp_path):
     (tmp_path / "a.tar.part").write_bytes(bytes(400_000))
     assert get(site, tmp_path, checksum=None).read_bytes() == CONTENT
     (tmp_path / "a.tar").unlink()
@@ -132,8 +132,8 @@ def test_a_file_that_needs_a_login(tmp_path):
         fetch("a.tar", [], None, PAGE, tmp_path)
 
 
-def test_two_commands_at_once_fetch_it_once(site, tmp_path, caplog):
-    """The second comes while the first holds the lock; it waits aloud, and then finds the file."""
+def test_two_commands_at_once_fetch_a_file_once(site, tmp_path, caplog):
+    """The second command waits for the lock of the first, logs that, and then finds the file."""
     caplog.set_level(logging.INFO)
     with ThreadPoolExecutor(1) as second, one_at_a_time(tmp_path / "a.tar"):
         waiting = second.submit(get, site, tmp_path)
@@ -146,7 +146,7 @@ def test_two_commands_at_once_fetch_it_once(site, tmp_path, caplog):
     assert site.asked == []
 
 
-def test_a_full_disk_is_said_before_the_download(site, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_the_download(site, tmp_path, monkeypatch):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 500_000}))
     with pytest.raises(UserError, match=r"1\.0 MB are needed, 0\.5 MB are free"):
         get(site, tmp_path)

@@ -1,4 +1,4 @@
-"""Whole releases in miniature, from a server of our own to what the dataset's class reads."""
+"""Whole releases in miniature, from a local server to the data set class that reads them."""
 
 import hashlib
 import io
@@ -39,7 +39,7 @@ def jpg() -> bytes:
 
 
 def mat(label: np.ndarray) -> bytes:
-    """As SBD's cls/*.mat: a struct GTcls with Boundaries, Segmentation and CategoriesPresent."""
+    """Return a file like SBD's cls/*.mat: a struct GTcls with Boundaries, Segmentation and CategoriesPresent."""
     buffer = io.BytesIO()
     scipy.io.savemat(
         buffer, {"GTcls": {"Boundaries": np.zeros((20, 1), object), "Segmentation": label, "CategoriesPresent": [1]}}
@@ -72,7 +72,7 @@ def archive(site, name, content, **options):
 
 
 def voc_aug(site) -> Release:
-    """VOC: train a b, val c, of six images. SBD: train b d, val c e."""
+    """Write the archives of VOC (train a b, val c, six images) and of SBD (train b d, val c e)."""
     base = "VOCdevkit/VOC2012"
     devkit = {f"{base}/JPEGImages/{name}.jpg": jpg() for name in "abcdef"}
     devkit |= {f"{base}/SegmentationClass/{name}.png": png(value) for name, value in zip("abc", (1, 2, 3), strict=True)}
@@ -116,7 +116,7 @@ def test_voc_with_sbd(site, tmp_path):
     assert Image.open(root / "SegmentationClassAug/d.png").getpalette()[45:48] == [192, 128, 128]  # VOC's person
 
 
-def test_what_is_done_is_not_done_again(site, tmp_path):
+def test_finished_steps_are_not_repeated(site, tmp_path):
     release, root = voc_aug(site), tmp_path / "VOC2012"
     release.prepare(root, tmp_path / "downloads")
     asked = len(site.asked)
@@ -142,7 +142,7 @@ def test_broken_mat_files_are_all_named(site, tmp_path):
     assert "e.mat: cannot be read" in str(caught.value)
 
 
-def test_a_release_with_too_few_names_is_said(site, tmp_path):
+def test_a_release_with_too_few_names_is_reported(site, tmp_path):
     release = voc_aug(site)
     release.parts["devkit"].counts["ImageSets/Segmentation/train.txt"] = 1464
     with pytest.raises(UserError, match=r"not complete after devkit: ImageSets/Segmentation/train\.txt: 2 of 1,464"):
@@ -165,8 +165,8 @@ def test_camvid_is_checked_by_gits_hashes(site, tmp_path):
     assert len(CamVid(str(tmp_path / "b"), "val")) == 2
 
 
-def test_git_tree_is_gits(tmp_path):
-    """git mktree of hello.txt ("hello\\n", blob ce013625...) and z.txt (empty, blob e69de29b...)."""
+def test_tree_hash_equals_git_mktree(tmp_path):
+    """The expected hash is from git mktree, for hello.txt (blob ce013625...) and z.txt (empty, blob e69de29b...)."""
     (tmp_path / "hello.txt").write_bytes(b"hello\n")
     (tmp_path / "z.txt").write_bytes(b"")
     assert git_tree(tmp_path) == "1cdf1f804ab283e8c813b7c705d4f73f98e742b1"
@@ -195,7 +195,7 @@ def test_ade20k(site, tmp_path):
 
 
 def test_cityscapes_by_hand(tmp_path):
-    """Without the files: what to do. With them: unpacked, and read as train ids."""
+    """Without the files, the message says what to do; with them, they are unpacked and read as train ids."""
     zips = {
         "leftImg8bit": {"leftImg8bit/val/bonn/bonn_1_leftImg8bit.png": png((1, 2, 3), "RGB"), "license.txt": b"terms"},
         "gtFine": {},
