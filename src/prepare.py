@@ -1,8 +1,8 @@
-"""Get a data set, or look at every sample of it: python -m src.prepare dataset=CHOICE [verify=true]."""
+"""Get a data set, import labels, or look at every sample: python -m src.prepare dataset=CHOICE or from=PATH."""
 
 from src.cli.command import command
 
-main = command("prepare", "src.data.prepare:main")
+main = command("prepare", "src.preparation.prepare:main")
 
 if __name__ == "__main__":
     main()

@@ -87,6 +87,7 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
 RULES: dict[str, Rule] = {
     # Texts that may look like a number or a list
     **dict.fromkeys(("name", "ckpt", "init_from", "input", "output", "baseline"), or_null(TEXT)),
+    **dict.fromkeys(("from", "images_from", "format", "unlabelled"), or_null(TEXT)),
     **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(TEXT)),
     **dict.fromkeys(("cache", "downloads", "evaluations"), TEXT),
     "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),

@@ -24,8 +24,8 @@ from src.runs.history import find_best_checkpoint
 from src.system.files import expand_path
 
 PATHS = (
-    "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "dataset.root", "dataset.cache",
-    "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
+    "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "from", "images_from",
+    "dataset.root", "dataset.cache", "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
 )  # fmt: skip
 
 NO_PATHS = ("last", "none", "imagenet")  # values of ckpt and backbone.weights

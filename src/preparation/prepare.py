@@ -1,11 +1,10 @@
-"""Download a data set, or check every sample of one: python -m src.prepare dataset=CHOICE [verify=true]."""
+"""Get a data set: python -m src.prepare dataset=CHOICE [verify=true], or from=PATH name=NAME."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -18,16 +17,19 @@ from src.data.dataset import SegmentationDataset
 from src.data.survey import Survey, survey
 from src.errors import UserError, name_settings, printable
 from src.labels import VOID
+from src.preparation.importing import AS_IS, import_labels
 from src.system.processes import cores
 
 log = logging.getLogger(__name__)
 
-AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}  # how the console prints a line
-
 
 def main(config: DictConfig) -> None:
-    """Download a data set, or check it with verify=true."""
-    if config.verify:
+    """Import labels with from=PATH, check a data set with verify=true, or else download one."""
+    if config["from"] is not None:
+        import_labels(config)
+    elif config.name is not None:
+        raise UserError(f"name={config.name}: names a data set that from=PATH makes; give from=PATH too")
+    elif config.verify:
         verify(config)
     else:
         prepare(config)

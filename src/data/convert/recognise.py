@@ -1,0 +1,61 @@
+"""Recognise which tool's labels a source holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from src.data.convert import coco
+from src.data.convert.labels import Labels
+from src.data.convert.source import Source
+from src.data.dataset import DatasetError
+
+
+class Format(NamedTuple):
+    """A format of labels.
+
+    Attributes:
+        title: for messages.
+        signs: what it is recognised by, in words.
+        find: returns the file that shows the format; None if there is none.
+        read: reads all labels; takes the source and what unlabelled pixels are, or None for the format's default.
+        is_last: recognised only if no other format is.
+    """
+
+    title: str
+    signs: str
+    find: Callable[[Source], str | None]
+    read: Callable[[Source, str | None], Labels]
+    is_last: bool = False
+
+
+FORMATS: Mapping[str, Format] = {
+    "coco": Format("COCO JSON", "a JSON file with images, annotations and categories", coco.find, coco.read),
+}
+
+
+def recognise(source: Source, format_: str | None = None) -> tuple[Format, str]:
+    """Return the format of a source's labels, and the file that shows it.
+
+    Args:
+        source: the files.
+        format_: a key of ``FORMATS``, to say which one to read; None to find out.
+
+    Raises:
+        DatasetError: if there is no format, or more than one.
+    """
+    if format_ is not None and format_ not in FORMATS:
+        raise DatasetError(f"format={format_}: must be one of {', '.join(FORMATS)}")
+    asked = {format_: FORMATS[format_]} if format_ else FORMATS
+    found = {key: sign for key, format_ in asked.items() if (sign := format_.find(source)) is not None}
+    if specific := {key: sign for key, sign in found.items() if not FORMATS[key].is_last}:
+        found = specific
+    if not found:
+        place = source.only or source.root
+        signs = "; ".join(f"{format_.signs} ({key})" for key, format_ in asked.items())
+        raise DatasetError(f"{place}: no labels found; looked for {signs}")
+    if len(found) > 1:
+        both = " and ".join(f"{FORMATS[key].title} ({sign})" for key, sign in found.items())
+        raise DatasetError(f"{source.root}: holds {both}; format={next(iter(found))} says which to read")
+    key, sign = next(iter(found.items()))
+    return FORMATS[key], sign

@@ -1,0 +1,191 @@
+"""The files of an export, and the search for the images that it names."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from src.data.convert.labels import Labels, Record
+from src.data.dataset import DatasetError
+from src.data.find_files import files_below, is_image, normalised
+from src.data.release.archive import extract
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2")
+MASK_FOLDER = re.compile(r"mask|label|annot|ground.?truth|segm|\bgts?\b|target", re.IGNORECASE)
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+class Source:
+    """A folder of labels, and perhaps another one of images.
+
+    Args:
+        root: the folder.
+        only: the only file to read labels from; None for all.
+        images: a folder in which images are looked for first.
+    """
+
+    def __init__(self, root: Path, only: Path | None = None, images: Path | None = None) -> None:
+        self.root, self.only, self.images = root, only, images
+
+    @functools.cached_property
+    def files(self) -> list[Path]:
+        """Return all files below the root, sorted."""
+        return sorted(files_below(self.root))
+
+    def label_files(self, *endings: str) -> list[Path]:
+        """Return the files that may hold labels and have one of the endings."""
+        files = self.files if self.only is None else [self.only]
+        return [path for path in files if path.suffix.lower() in endings]
+
+    def relative(self, path: Path) -> str:
+        """Return a path as messages show it: below the root, or whole."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def split_of(self, path: Path) -> str:
+        """Return the split that a path below the root names, as valid/images/x.jpg or instances_train2017.json does."""
+        words = re.split(r"[^a-z]+", self.relative(path).lower())
+        return next((SPLITS[word] for word in reversed(words) if word in SPLITS), "")
+
+    @functools.cached_property
+    def images_by_name(self) -> dict[str, list[Path]]:
+        """Return the images by file name, with and without its ending, in lower case."""
+        found: dict[str, list[Path]] = {}
+        for path in [*(files_below(self.images) if self.images else ()), *self.files]:
+            if is_image(path.name):
+                for name in (path.name, path.stem):
+                    found.setdefault(normalised(name).casefold(), []).append(path)
+        return found
+
+    def find_image(self, reference: str, folder: Path, without: Iterable[Path] = ()) -> Path:
+        """Return the image file that labels refer to.
+
+        The reference may be a name, with or without ending, or a path, also of another machine: of the images with this
+        name, the one whose folders agree most is taken.
+
+        Args:
+            reference: as the labels have it.
+            folder: the folder of the label file.
+            without: folders that hold no images, but masks.
+
+        Raises:
+            DatasetError: if there is no such image, or several that fit equally well.
+        """
+        parts = [part for part in re.split(r"[/\\]+", reference.strip()) if part not in ("", ".", "..")]
+        if not parts:
+            raise DatasetError("names no image")
+        direct = Path(folder, *parts)
+        if self.images is None and is_image(direct.name) and direct.is_file():
+            return direct
+        wanted = [normalised(part).casefold() for part in parts]
+        found = [p for p in self.images_by_name.get(wanted[-1], ()) if not any(p.is_relative_to(w) for w in without)]
+        if not found:
+            remedy = "" if self.images else "; images_from=FOLDER says where images are"
+            raise DatasetError(f"its image {reference} is missing{remedy}")
+        return self.best_match(reference, wanted, list(dict.fromkeys(found)), folder)
+
+    def best_match(self, reference: str, wanted: list[str], found: list[Path], folder: Path) -> Path:
+        """Return the path that agrees most with the wanted parts; of equal ones, the one that is no mask, or is near.
+
+        Raises:
+            DatasetError: if several remain.
+        """
+
+        def rank(path: Path) -> tuple[int, bool, bool, int]:
+            have = [normalised(part).casefold() for part in path.parts]
+            agree = 1
+            while agree < min(len(wanted), len(have)) and wanted[-agree - 1] == have[-agree - 1]:
+                agree += 1
+            in_images = self.images is not None and path.is_relative_to(self.images)
+            is_mask = bool(MASK_FOLDER.search(self.relative(path.parent)))
+            return agree, in_images, not is_mask, len(os.path.commonpath([path, folder]))
+
+        best = max(map(rank, found))
+        equal = [path for path in found if rank(path) == best]
+        if len(equal) > 1:
+            raise DatasetError(f"its image {reference} may be {self.relative(equal[0])} or {self.relative(equal[1])}")
+        return equal[0]
+
+
+@contextmanager
+def open_source(path: Path, scratch: Path, images: Path | None = None) -> Iterator[Source]:
+    """Yield the source at a path: a folder, a file of labels, or an archive, which is unpacked into a scratch folder.
+
+    Args:
+        path: what the user named.
+        scratch: an empty folder, which the caller removes.
+        images: folder or archive of the images, if they are elsewhere.
+
+    Raises:
+        DatasetError: if there is nothing, or an archive is damaged or unsafe.
+    """
+    for place in filter(None, (path, images)):
+        if not place.exists():
+            raise DatasetError(f"{place}: no such file or folder")
+    if images is not None and images.is_file():
+        extract(images, scratch / "images")
+        images = scratch / "images"
+    if path.is_dir():
+        yield Source(path, images=images)
+    elif path.suffix.lower() in ARCHIVES:
+        extract(path, scratch / "labels")
+        yield Source(scratch / "labels", images=images)
+    else:
+        yield Source(path.parent, path, images)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DatasetError: if it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError("is not in UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise DatasetError(f"cannot be read ({error.strerror})") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        DatasetError: if it is no JSON, with the line.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"broken JSON ({error.msg}, line {error.lineno}); export it again") from error
+    except RecursionError as error:
+        raise DatasetError("broken JSON (nested too deeply); export it again") from error
+
+
+def merge_records(records: Iterable[Record], labels: Labels) -> None:
+    """Put records into ``labels``; those of one image become one, with the shapes of all.
+
+    An image that is in two splits is a fault of both.
+    """
+    merged: dict[Path, Record] = {}
+    for record in records:
+        first = merged.setdefault(record.image, record)
+        if first is record:
+            continue
+        first.shapes += record.shapes
+        first.faults += record.faults
+        if first.split != record.split:
+            first.faults.append(
+                f"{record.source}: {record.image.name} is in {first.split or 'no split'} and in "
+                f"{record.split or 'none'}; an image belongs to one split"
+            )
+    labels.records += merged.values()

@@ -1,0 +1,163 @@
+"""Import labels of another tool: make a data set of them, and the YAML with which commands find it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from src.cli.conf_folder import CONF, conf_folders, writable_conf
+from src.data.convert import Conversion, FaultyLabels, convert
+from src.data.convert.source import open_source
+from src.errors import UserError, printable
+from src.runs.folder import exclusive_folder
+from src.system.files import expand_path, replacing
+from src.system.processes import cores
+from src.system.program import as_typed
+
+log = logging.getLogger(__name__)
+
+AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}  # how the console prints a line
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an import makes: a data set's folder, and YAML by group.
+
+    Attributes:
+        name: of the data set and of the YAML.
+        root: the folder.
+        dataset: the file for dataset=NAME.
+    """
+
+    name: str
+    root: Path
+    dataset: Path
+
+    def check_absent(self) -> None:
+        """Raise ``UserError`` if a part exists already, or a file that would be found in its place."""
+        hidden = [folder / "dataset" / f"{self.name}.yaml" for folder in conf_folders()]
+        for path in (self.root, self.dataset, *hidden):
+            if path.exists() or path.is_symlink():
+                raise UserError(f"name={self.name}: {path} exists and stays; choose another name, or remove it")
+
+
+def find_target(config: DictConfig) -> Target:
+    """Return what an import is to make.
+
+    Raises:
+        UserError: if the name is missing or cannot be used, or something of that name exists.
+    """
+    name = config.name
+    if name is None:
+        raise UserError("name: missing; name=NAME names the data set, for dataset=NAME")
+    usable = re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name, re.ASCII) and isinstance(yaml.safe_load(name), str)
+    if not usable or name == "none":
+        raise UserError(f"name={name}: give letters, digits, _ and - for dataset=NAME, a letter first")
+    target = Target(name, Path(config.paths.data_dir) / name, writable_conf() / "dataset" / f"{name}.yaml")
+    target.check_absent()
+    return target
+
+
+def import_labels(config: DictConfig) -> None:
+    """Make a data set of the labels at ``config["from"]``, and conf/dataset/NAME.yaml.
+
+    Everything is made in a hidden folder beside the data set's and moved at the end: an import that fails or is stopped
+    leaves nothing.
+
+    Raises:
+        UserError: if something of that name exists, or the labels cannot be converted.
+    """
+    target = find_target(config)
+    images = expand_path(config.images_from) if config.images_from is not None else None
+    workers = cores() if config.workers == "auto" else int(config.workers)
+    options = {"format_": config.format, **{key: config[key] for key in ("unlabelled", "val_share", "on_error")}}
+    console = Console()
+    with temporary_folder(target.root) as part:
+        data = part / "data"
+        data.mkdir()
+        try:
+            with open_source(expand_path(config["from"]), part / "unpacked", images) as source:
+                conversion = convert(source, data, **options, workers=workers)
+        except FaultyLabels as error:
+            print_faults(console, error.faults)
+            raise
+        print_faults(console, conversion.faults)
+        for line in describe(conversion):
+            console.print(printable(line), **AS_IS)
+        place(target, data, dataset_yaml(conversion, target, config))
+    console.print(f"{target.root}/\n{target.dataset}", **AS_IS)
+    log.info("now: %s dataset=%s", as_typed("train"), target.name)
+
+
+def print_faults(console: Console, faults: Sequence[str]) -> None:
+    """Print the faults, a line each."""
+    for fault in faults:
+        console.print(fault, style="red", **AS_IS)
+
+
+@contextmanager
+def temporary_folder(root: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``root`` that only this process uses, and remove it after the block.
+
+    Raises:
+        UserError: if another process makes the same data set.
+    """
+    part = root.with_name(f".{root.name}.part")
+    with exclusive_folder(part):
+        for left in part.iterdir():  # by a process that was killed
+            if left.name != ".lock":
+                shutil.rmtree(left)
+        try:
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def place(target: Target, data: Path, text: str) -> None:
+    """Move the data to its place and write the YAML: both or neither."""
+    target.check_absent()
+    try:
+        with replacing(target.dataset) as part:
+            part.write_text(text, encoding="utf-8")
+            data.rename(target.root)
+    except BaseException:
+        if target.root.exists() and not data.exists() and not target.dataset.exists():
+            target.root.rename(data)
+        raise
+
+
+def describe(conversion: Conversion) -> Iterator[str]:
+    """Yield lines about a conversion: what was recognised, the classes, the splits, and what the user should know."""
+    yield f"recognised {conversion.title}: {conversion.sign}"
+    yield f"{len(conversion.classes)} classes: {', '.join(conversion.classes)}"
+    yield ", ".join(f"{split}: {len(names):,} images" for split, names in conversion.splits.items())
+    yield from conversion.notes
+
+
+def dataset_yaml(conversion: Conversion, target: Target, config: DictConfig) -> str:
+    """Return the content of conf/dataset/NAME.yaml."""
+    own = OmegaConf.load(CONF / "paths" / "default.yaml").data_dir
+    root = f"${{paths.data_dir}}/{target.name}" if config.paths.data_dir == own else str(target.root.absolute())
+    values: dict[str, Any] = {"root": root, "classes": list(conversion.classes)}
+    if conversion.palette is not None:  # with values, it is for display only
+        values["palette"] = [list(map(int, colour)) for colour in conversion.palette]
+        values["values"] = list(range(len(conversion.classes)))
+    counts = ", ".join(f"{len(names):,} for {split}" for split, names in conversion.splits.items())
+    head = f"# {target.name}: {counts}; imported from {conversion.title}.\ndefaults:\n  - folder\n  - _self_\n\n"
+    return head + "".join(f"{key}: {flow(value)}\n" for key, value in values.items())
+
+
+def flow(value: Any) -> str:
+    """Return a value as YAML in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
