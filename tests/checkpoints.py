@@ -1,4 +1,4 @@
-"""Checkpoints of small networks that nobody trained, for the tests of the commands."""
+"""Checkpoints of small, untrained networks for the tests of the commands."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SHAPES = {"_target_": "src.data.Shapes", "_partial_": True, "samples": {"train":
 
 
 def segmenter(classes: Any = Shapes.classes, palette: Any = Shapes.palette, dataset: Any = None) -> Segmenter:
-    """Random weights, scaled so that every class wins somewhere and a CRF has something to do."""
+    """Return a network with random weights, scaled so that every class wins somewhere and the CRF changes labels."""
     torch.manual_seed(0)
     module = Segmenter(MODEL, LOSS, {}, {}, list(classes), [[int(v) for v in rgb] for rgb in palette], dataset=dataset)
     module.eval()
@@ -36,7 +36,7 @@ def segmenter(classes: Any = Shapes.classes, palette: Any = Shapes.palette, data
 
 
 def write_checkpoint(path: Path, **options: Any) -> Segmenter:
-    """A checkpoint as far as the commands read one; what is in it."""
+    """Write a checkpoint with all that the commands read; return its content."""
     module = segmenter(**options)
     torch.save({"hyper_parameters": dict(module.hparams), "state_dict": module.state_dict()}, path)
     return module

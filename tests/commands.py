@@ -1,7 +1,7 @@
-"""Run the commands as users type them, in processes that are forked with everything imported: seconds saved for each.
+"""Run commands as users do, in processes forked from one that has imported everything, which saves seconds each.
 
-Each command has a process of its own, its arguments, its environment and its exit status. The type checks of the
-tests, which users do not have, are not active in it.
+Each command has its own process, arguments, environment and exit status. The shape checks of the tests are not active
+in it, as for users.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def perform(
     variables: dict[str, str],
     before: Callable[[], None] | None,
 ) -> None:
-    """Run a command in this process, and what Python does at its exit."""
+    """Run a command in this process, with what Python does at its exit."""
     os.setpgid(0, 0)  # a process group of its own, as a shell gives it: a test may send it a signal
     for descriptor, file in enumerate(files, start=1):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -1,4 +1,4 @@
-"""Shapes are types: what models, crf, metrics and losses say of their tensors is checked whenever a test calls them."""
+"""Fixtures for real data, and the import hook that checks shapes in models, crf, metrics and losses."""
 
 import copy
 import functools
@@ -31,7 +31,7 @@ DATA = Path(os.environ.get("DEEPLAB_DATA", REPO.parent / "shared" / "data"))
 
 
 def real_data(name: str) -> Path:
-    """Folder of a real data set; the test is skipped where it is absent."""
+    """Return the folder of a real data set; skip the test if it is absent."""
     if not (DATA / name).is_dir():
         pytest.skip(f"{DATA / name} is absent (set DEEPLAB_DATA to the folder that holds {name}/)")
     return DATA / name
@@ -49,7 +49,7 @@ def voc_mini() -> Path:
 
 @pytest.fixture
 def defaults_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what commands compose without a user's values, to compare these with: half of the time of a slip."""
+    """Cache the default configs that commands compose; this halves the time of a test of a wrong override."""
     import hydra
 
     monkeypatch.setattr(hydra, "compose", functools.partial(keeping, hydra.compose))

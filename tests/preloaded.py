@@ -1,7 +1,7 @@
-"""What commands import, for the process that all commands of the tests are forked from.
+"""Import what commands import, in the process that all commands of the tests are forked from.
 
-Nothing that looks at the working folder on import (src.cli), nor W&B: at its exit, the first command would delete the
-folder that W&B makes on import. Composing once fills the caches of Hydra's parsers.
+Modules that look at the working folder on import (src.cli) are left out, and W&B: on import it makes a folder, which
+the first command would delete at its exit. Composing once fills the caches of Hydra's parsers.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The documentation is true: its commands compose, its links lead somewhere, its names exist."""
+"""The documentation is correct: its commands compose, its links have targets, and its names exist."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CHOICES_OF_YOURS = {"dataset=mine": "dataset=folder", "crf=mine": "crf=deeplab"}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """(page, content) of every fenced block of a language."""
+    """Return (page, content) of every fenced block of a language."""
     return [(page, body) for page, text in PAGES.items() for name, body in FENCE.findall(text) if name == language]
 
 
@@ -69,7 +69,7 @@ def shell_lines() -> list[str]:
 
 
 def words_of(line: str) -> list[str]:
-    """The words of a command without comments, and without what stands before the program."""
+    """Return the words of a command without comments, and without what precedes the program."""
     words = shlex.split(line, comments=True)
     return words[1:] if words[:1] == ["srun"] else words
 
@@ -82,7 +82,7 @@ OURS = {" ".join(words): line for line in shell_lines() if (words := words_of(li
 
 
 def first_job(overrides: list[str]) -> Iterator[str]:
-    """The overrides of a multirun's first job: of several values the first, of an interval its beginning."""
+    """Return the overrides of a multirun's first job: the first of several values, the beginning of an interval."""
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_interval_sweep():
             yield f"{override.key_or_group}={override.value().start}"
@@ -151,7 +151,7 @@ def test_command_runs(tmp_path: Path) -> None:
 
 
 def test_every_choice_is_in_one_table() -> None:
-    """Of a page in docs/, with a row for each choice of a group; where a group has none, in its row of the README."""
+    """The table is on a page in docs/, with a row for each choice; groups without one are in the README's table."""
     rows = [row.split(" | ") for row in ROW.findall(PAGES["README.md"])]
     readme = {row[0].strip("`"): set(CODE_SPAN.findall(row[2])) for row in rows if len(row) == 3 and row[0][0] == "`"}
     tables = tables_of_groups()
@@ -163,7 +163,7 @@ def test_every_choice_is_in_one_table() -> None:
 
 
 def tables_of_groups() -> dict[str, set[str]]:
-    """The first column of every table in docs/ that is headed by a group."""
+    """Return the first column of every table in docs/ whose heading is a group."""
     tables = {}
     for page in PAGES.keys() - {"README.md"}:
         for table in re.findall(r"(?:^\|.*\n)+", PAGES[page], re.MULTILINE):
@@ -199,7 +199,7 @@ def test_links_to_code_name_what_the_file_defines() -> None:
 
 @cache
 def definitions(file: Path) -> set[str]:
-    """Functions, classes, methods (CLASS.METHOD) and variables of a module."""
+    """Return the functions, classes, methods (CLASS.METHOD) and variables that a module defines."""
     names = set()
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -213,7 +213,7 @@ def definitions(file: Path) -> set[str]:
 
 @cache
 def anchors(file: Path) -> set[str]:
-    """Of a page's headings, as GitHub and MyST make them."""
+    """Return the anchors of the headings of a page, as GitHub and MyST make them."""
     headings = HEADING.findall(FENCE.sub("", file.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -242,7 +242,7 @@ def test_reference_names_what_exists(name: str) -> None:
 
 
 def resolved(name: str) -> object:
-    """A module, or what one holds, by its dotted name."""
+    """Return a module or one of its members, by its dotted name."""
     module, _, attribute = name.rpartition(".")
     found = getattr(import_module(module), attribute, None)
     return import_module(name) if found is None else found
@@ -264,7 +264,7 @@ def test_python_imports_and_calls_what_exists(page: str, code: str) -> None:
 
 
 def test_error_lines_are_those_of_the_code() -> None:
-    """Whatever stands between the dots of an error line in docs/troubleshooting.md is in one message of the code."""
+    """The text between the dots of an error line in docs/troubleshooting.md occurs in a message of the code."""
     lines = re.findall(r"^`(.+)`\n: ", PAGES["docs/troubleshooting.md"], re.MULTILINE)
     assert len(lines) > 20
     known = "\n".join(messages())
@@ -302,7 +302,7 @@ def figures() -> dict[str, Callable[[], Figure]]:
 
 
 def check_figures(names: Set[str]) -> None:
-    """Draw figures; each must be in docs/images and have panels."""
+    """Draw figures; each must exist in docs/images and have panels."""
     draw = figures()
     for name in sorted(names):
         assert (REPO / "docs" / "images" / name).is_file()

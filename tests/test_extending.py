@@ -1,4 +1,4 @@
-"""The recipes of docs/extending.md work: they are followed, letter by letter, in a copy of the repository."""
+"""The recipes of docs/extending.md work: they are followed literally in a copy of the repository."""
 
 import json
 import re
@@ -25,7 +25,7 @@ GENERAL = ("one_table", "takes_every_parameter", "presets_set", "page_explains")
 
 
 def follow(kind: str, path: Path, body: str) -> None:
-    """Write a new file, or make a change: each hunk names the lines around it, which must be in the file once."""
+    """Write a new file or apply a change; the lines around each hunk must occur in the file exactly once."""
     if kind == "New file":
         assert not path.exists(), f"{path} is there already"
         path.write_text(body)
@@ -42,7 +42,7 @@ def follow(kind: str, path: Path, body: str) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which every recipe was followed."""
+    """Return a copy of the repository in which every recipe has been followed."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in ("src", "conf", "tests", "docs"):
         shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build", "api"))
@@ -130,7 +130,7 @@ print(json.dumps({
 
 
 def write_pets(root: Path) -> None:
-    """Images of 33x33 pixels of three animals, whose masks have four rows of animal and two of boundary."""
+    """Write images of 33x33 pixels of three animals, whose masks have four rows of animal and two of boundary."""
     rng = np.random.default_rng(0)
     mask = np.full((33, 33), 2, np.uint8)
     mask[:4], mask[4:6] = 1, 3

@@ -1,7 +1,7 @@
-"""A stand-in for torchvision, for timm's sake, where the true one is absent or does not fit the installed torch.
+"""A stand-in for torchvision, for tests of timm where torchvision is absent or does not fit the installed torch.
 
 timm imports torchvision for its image transforms and for the type of one layer (FrozenBatchNorm2d); its networks are
-made and run without it. So these tests need the names and nothing behind them.
+built and run without it. So these tests need the names only.
 """
 
 import enum
@@ -19,7 +19,7 @@ import pytest
 
 
 class InterpolationMode(enum.Enum):
-    """torchvision's, whose members timm looks up by name."""
+    """torchvision's enumeration, whose members timm looks up by name."""
 
     NEAREST = "nearest"
     NEAREST_EXACT = "nearest-exact"
@@ -31,7 +31,7 @@ class InterpolationMode(enum.Enum):
 
 
 class Names(MetaPathFinder, Loader):
-    """Finds every module of torchvision; each of their names is a class without content."""
+    """Finds every module of torchvision; each name in it is an empty class."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self, is_package=True) if fullname.split(".")[0] == "torchvision" else None
@@ -48,7 +48,7 @@ class Names(MetaPathFinder, Loader):
 
 @functools.cache
 def import_timm() -> None:
-    """Import timm, through the stand-in only where torchvision itself cannot be imported; skip where timm is absent."""
+    """Import timm, with the stand-in if torchvision cannot be imported; skip the test if timm is absent."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is an extra")
     try:

@@ -1,4 +1,4 @@
-"""Short trainings by command, on a few small generated images, for the tests of more than one topic."""
+"""Short trainings by command, on a few small generated images, for tests of several topics."""
 
 import csv
 from pathlib import Path

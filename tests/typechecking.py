@@ -1,4 +1,4 @@
-"""What jaxtyping's import hook puts around public functions: beartype, for which an int may stand for a float."""
+"""The type checker of jaxtyping's import hook: beartype, with int accepted for float."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,11 +1,11 @@
-"""Dense CRF engines against pydensecrf, paired in one run.
+"""Dense CRF engines against pydensecrf, in one run: python -m tests.benchmarks.crf.
 
-    python -m tests.benchmarks.crf [--rounds 5] [--checkpoint PATH] [--markdown FILE]
+python -m tests.benchmarks.crf [--rounds 5] [--checkpoint PATH] [--markdown FILE]
 
-Settings A (sxy 67, srgb 3) and B (sxy 80, srgb 10), w1 4, w2 3, sg 3, 10 iterations; VOC images at 500x375 with
-synthetic stride-8 scores of 21 classes, and where a checkpoint is given, camvid images with its network's scores.
-Every round runs every contestant once, one after the other. Ratios are of the best rounds, as timeit's are: what else a
-machine does only ever adds time, and most to what is bound by memory. Medians stand beside them.
+Settings A (sxy 67, srgb 3) and B (sxy 80, srgb 10), both with w1 4, w2 3, sg 3 and 10 iterations. The images are VOC
+images at 500x375 with synthetic stride-8 scores of 21 classes and, with --checkpoint, CamVid images with the scores of
+that network. Every round runs every engine once, one after the other. Ratios compare the best rounds, as timeit does,
+because other work on the machine only ever adds time. Medians are printed beside them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 @dataclass
 class Case:
-    """Images with the network's score maps."""
+    """Images with score maps of a network."""
 
     name: str
     images: list[Tensor]
@@ -48,7 +48,7 @@ class Case:
 
 @dataclass
 class Contestant:
-    """run(images, score maps, logits) gives Q or labels of every image."""
+    """An engine to measure: ``run`` takes images, score maps and logits, and returns Q or labels of every image."""
 
     name: str
     engine: str
@@ -118,7 +118,7 @@ def trained_case(checkpoint: Path, count: int) -> Case:
 
 
 def copy_bandwidth() -> float:
-    """Bytes a second, read and written, of one large copy on all threads."""
+    """Return the bytes per second, read and written, of one large copy with all threads."""
     source, target = torch.zeros(64 << 20), torch.zeros(64 << 20)
     times = []
     for _ in range(5):
@@ -129,8 +129,11 @@ def copy_bandwidth() -> float:
 
 
 def bytes_moved(case: Case, setting: str, classes: int, iterations: int = 10) -> float:
-    """What the fused iterations read and write for one image, were nothing kept in a cache: of every pixel its nine
-    corners and weights and its unary terms; of every vertex six blurs in place, a sum cleared, written and read."""
+    """Return the bytes that the fused iterations read and write for one image if nothing stays in a cache.
+
+    For every pixel these are its nine corners and weights and its unary terms; for every vertex six blurs in place,
+    and a sum that is cleared, written and read.
+    """
     image, lanes = case.images[0], -(-classes // 8) * 8
     bilateral, gaussian = build_kernels(image[None], Contestant("", "torch").crf(setting).parameters, (1, 1))
     pixels = image[0].numel() * (9 * 8 + 4 * lanes + 4)
@@ -139,7 +142,7 @@ def bytes_moved(case: Case, setting: str, classes: int, iterations: int = 10) ->
 
 
 def peak_memory(contestant: Contestant, setting: str, case: Case) -> float:
-    """Megabytes that one image adds to a fresh process."""
+    """Return the megabytes that one image adds to a new process."""
     with multiprocessing.get_context("spawn").Pool(1) as fresh:
         one = Case(case.name, case.images[:1], case.score_maps[:1])
         return fresh.apply(_peak, (contestant, setting, one))
@@ -167,7 +170,7 @@ def _reset_peak() -> float:
 
 
 def _memory(field: str) -> float:
-    """Megabytes, from Linux's account of this process; not a number elsewhere."""
+    """Return megabytes from Linux's account of this process; NaN on other systems."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -232,7 +235,7 @@ def markdown(table: Table) -> str:
 
 
 def report(note: str, tables: Iterable[Table], file: Path | None) -> None:
-    """Prints each table as soon as it is there, and writes all to the file."""
+    """Print each table as soon as it is complete, and write all of them to the file."""
     console = Console(width=140)
     console.print(note)
     parts = [note + "\n"]

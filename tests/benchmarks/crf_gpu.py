@@ -1,10 +1,10 @@
-"""The dense CRF on a GPU against the CPU's engine beside it, in one run.
+"""The dense CRF on a GPU against the native engine on the CPU, in one run: python -m tests.benchmarks.crf_gpu.
 
-    python -m tests.benchmarks.crf_gpu [--images 16] [--rounds 5] [--markdown FILE]
+python -m tests.benchmarks.crf_gpu [--images 16] [--rounds 5] [--markdown FILE]
 
-Images, scores and settings are those of tests.benchmarks.crf; scores lie on the GPU, where a network leaves them.
-Every round runs every contestant once, in turn. Times are of whole calls, the lattice and checks of the input among
-them, the best of the rounds.
+Images, scores and settings are those of tests.benchmarks.crf; scores are on the GPU, as after a network. Every round
+runs every contestant once, in turn. Times are the best of the rounds, and of whole calls: they include building the
+lattice and checking the input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.benchmarks.crf import CORES, SETTINGS, Case, report, synthetic_case
 
 
 def contestants(case: Case, setting: str, crf: DenseCRF, pool: RefinementPool) -> dict[str, Callable[[], Tensor]]:
-    """The first one is crf on the CPU. Each gives Q or labels of all images."""
+    """Return functions that compute Q or labels of all images; the first one uses ``crf`` on the CPU."""
     exact, pruned = (DenseCRF(w1=4, **SETTINGS[setting], engine="torch", prune=prune) for prune in (0.0, 0.01))
     on_cpu = case.logits()
     images, score_maps = torch.stack(case.images).cuda(), torch.stack(case.score_maps).cuda()

@@ -1,7 +1,7 @@
-"""How many images the loader gives a second, and how many a training step takes: python -m tests.benchmarks.loader
+"""Measure the images per second of the loader and of a training step: python -m tests.benchmarks.loader.
 
-CamVid's training images (480x360), crops of 321. All ways of loading take turns, so that a drifting machine slows every
-side of each ratio; medians over the rounds.
+CamVid's training images (480x360), crops of 321. All ways of loading take turns, so that changes in the speed
+affects both sides of each ratio; medians over the rounds.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def module(root: str, cache: str | None, workers: int, scale: tuple[float, float
 
 
 def milliseconds(function: Callable[[int], object]) -> float:
-    """Of processor time for one sample; the first round warms up."""
+    """Return the processor time of one sample in milliseconds; the first round is a warm-up."""
     for index in range(SAMPLES):
         function(index)
     start = time.process_time()
@@ -44,7 +44,7 @@ def milliseconds(function: Callable[[int], object]) -> float:
 
 
 def rate(loader: DataLoader) -> float:
-    """Images a second over an epoch."""
+    """Return the images per second over an epoch."""
     start = time.perf_counter()
     images = sum(len(batch["label"]) for batch in loader)
     return images / (time.perf_counter() - start)

@@ -1,8 +1,8 @@
-"""Training steps in one and in two processes on the CPU: python -m tests.benchmarks.processes
+"""Training steps in one and in two processes on the CPU: python -m tests.benchmarks.processes.
 
-The same global batch: in one process on one thread and on two, and in two processes (DDP over gloo) on a thread each.
-In turn, so that a drifting machine slows all of them. The images are in memory, so that nothing but steps is measured;
-how long these take is taken from their ends, the first ones left out.
+The same global batch is trained in one process with one thread and with two, and in two processes (DDP over gloo) with
+one thread each. They take turns, so that a change in the machine's speed affects all of them. The images are in memory,
+so that only steps are measured, from the end of one to the end of the next, without the first ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ BATCH, CROP, STEPS, WARM_UP, ROUNDS = 8, 225, 10, 3, 2
 
 
 def train(processes: int) -> None:
-    """One short run; its first process prints a line of JSON: images a step, over all processes, and seconds a step."""
+    """Run a short training; its first process prints a line of JSON: images per step, over all processes, and seconds
+    per step.
+    """
     import lightning as L
     import torch
     from omegaconf import OmegaConf
@@ -67,7 +69,7 @@ def train(processes: int) -> None:
 
 
 def measured(processes: int, threads: int) -> dict[str, float]:
-    """``train`` in a process of its own."""
+    """Run ``train`` in a process of its own, and return what it prints."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "tests.benchmarks.processes", "--processes", str(processes)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

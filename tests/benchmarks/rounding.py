@@ -1,6 +1,7 @@
-"""Whose rounding it is where engines differ in Q: python -m tests.benchmarks.rounding CHECKPOINT
+"""Find which engine's rounding makes Q differ between engines: python -m tests.benchmarks.rounding CHECKPOINT.
 
-The largest distance of each engine's Q from that of the lattice in float64, on a network's scores of CamVid images.
+Prints the largest distance of each engine's Q from that of the lattice in float64, on scores of a network for CamVid
+images.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""One training step as we take it, and as others do, paired in one run: python -m tests.benchmarks.training
+"""One training step as this project takes it and as others do, in one run: python -m tests.benchmarks.training.
 
-Ours: loss on the label grid, channels-last, the precision that ``auto`` picks. Theirs: float32, contiguous, loss on
-up-sampled scores. The same network, crop and batch; medians over interleaved steps.
+This project: loss on the label grid, channels-last, the precision that ``auto`` chooses. Others: float32, contiguous,
+loss on up-sampled scores. Network, crop and batch are the same; medians over alternating steps.
 """
 
 import statistics
@@ -20,7 +20,7 @@ CROP, CLASSES, ROUNDS = 321, 21, 5
 
 
 def step(width: float, batch: int, ours: bool) -> Callable[[], None]:
-    """A function that takes one step of SGD."""
+    """Return a function that takes one step of SGD."""
     torch.manual_seed(0)
     head = partial(FCHead, kernel=3, rate=12, channels=1024, width=width, average_pool=True, batch_norm=True)
     model = DeepLab(VGG(width=width, batch_norm=True), head, CLASSES)

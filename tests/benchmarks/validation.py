@@ -1,6 +1,7 @@
-"""What the CRF adds to a validation on CamVid: python -m tests.benchmarks.validation CHECKPOINT
+"""Measure the time that the CRF adds to a validation on CamVid: python -m tests.benchmarks.validation CHECKPOINT.
 
-Whole validations with and without CRF in turn, so that a drifting machine slows both sides of each ratio.
+Whole validations with and without CRF take turns, so that a change in the machine's speed affects both sides of each
+ratio.
 """
 
 import argparse

@@ -15,6 +15,7 @@ from src.cli.command import explain_stop
 from src.cli.run import arrange_arguments, end_on_closed_output, explain_other_error
 from src.system.signals import Stopped
 from tests.commands import run_command
+from tests.faults.accidents import action_at_step
 from tests.trainings import SMALL
 
 
@@ -76,10 +77,10 @@ def test_any_other_error_is_a_bug(error: Exception) -> None:
 
 
 def test_a_bug_shows_its_traceback_and_where_to_report_it(tmp_path: Path) -> None:
-    broken = "+callbacks.broken={_target_:tests.faults.accidents.At,what:divide,step:1,once:/nowhere/x}"
+    broken = "+callbacks.broken={_target_:tests.faults.accidents.ActionAtStep,what:divide,step:1,once:/nowhere/x}"
     done = run_command("train", *SMALL, "crf=none", broken, f"paths.log_dir={tmp_path}")
     assert done.returncode == 2  # an argument that its class does not take is the user's
-    bug = f"+callbacks.bug={{_target_:tests.faults.accidents.At,what:divide_by_zero,step:1,once:{tmp_path}/once}}"
+    bug = action_at_step("divide_by_zero", 1)
     done = run_command("train", *SMALL, "crf=none", bug, f"paths.log_dir={tmp_path}")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr

@@ -1,4 +1,4 @@
-"""Names in any script are drawn, or it is said which letter is not."""
+"""Class names in any script are drawn, or the missing letter is reported."""
 
 import warnings
 from pathlib import Path
@@ -16,7 +16,7 @@ PICTURE = np.full((8, 300, 3), 200, np.uint8)
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without fonts of its own, and nothing remembered."""
+    """Set up a machine without fonts of its own, and clear all caches."""
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda *_: [])
     monkeypatch.setattr(fonts, "warned", set())
     for function in (fonts.load_font, fonts.find_font_file):
@@ -43,7 +43,7 @@ def test_a_letter_without_a_font_is_reported_once(caplog: pytest.LogCaptureFixtu
 
 
 def test_an_installed_font_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The letter is one that DejaVu Sans lacks and another font of Matplotlib has."""
+    """DejaVu Sans lacks the letter, and another font of Matplotlib has it."""
     other = Path(get_data_path(), "fonts", "ttf", "STIXGeneral.ttf")
     sans = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     letter = chr(min(fonts.read_font(other)[1] - fonts.read_font(sans)[1]))

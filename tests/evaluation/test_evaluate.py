@@ -1,4 +1,4 @@
-"""What evaluate writes, against scikit-learn on predictions made one image after the other."""
+"""The files of evaluate, against scikit-learn on predictions of one image at a time."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def run(folder: Path, *overrides: str) -> dict[str, float]:
 
 
 def reference(module: Segmenter, dataset: SegmentationDataset, **crf_options: int) -> tuple[np.ndarray, ...]:
-    """All pixels that count: truth, the network's labels, the CRF's labels."""
+    """Return truth, the network's labels and the CRF's labels of all pixels that count."""
     crf = DenseCRF(**{**CRF, **crf_options})
     parts = []
     for index in range(len(dataset)):
@@ -124,7 +124,7 @@ def test_several_looks_change_the_figures_and_windows_that_cover_do_not(tmp_path
 
 
 def test_server_archive_has_the_devkits_layout(voc_mini: Path, tmp_path: Path) -> None:
-    """A test split without masks: palette PNGs of the images' sizes, and no figure."""
+    """A test split without masks: palette PNGs of the size of the images, and no metrics."""
     (tmp_path / "VOC2012" / "JPEGImages").mkdir(parents=True)
     sizes = {}
     for path in sorted((voc_mini / "JPEGImages").iterdir()):
@@ -174,7 +174,7 @@ def test_a_hundred_generated_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["camvid", "voc12"])
 def test_real_images(name: str, camvid: Path, voc_mini: Path, tmp_path: Path) -> None:
-    """Three frames of CamVid, whose void is 11, and the three images of VOC, of different sizes."""
+    """Three frames of CamVid, where void is 11, and three images of VOC of different sizes."""
     if name == "camvid":
         root = tmp_path / "camvid"
         for folder in ("val", "valannot"):

@@ -1,4 +1,4 @@
-"""make faults: what happens to a training when something breaks, fault by fault.
+"""Interrupt trainings in many ways, resume them, and print a table of what was lost: make faults.
 
 python -m tests.faults [--only NAME] [--quick] [--markdown]
 """
@@ -43,19 +43,22 @@ def main() -> None:
                     new = list(fault(bench))
                 except (RuntimeError, TimeoutError) as error:
                     new = [Outcome(fault.__name__, "?", "", [str(error)])]
-                outcomes += [outcome._replace(said=bench.short(outcome.said)) for outcome in new]
+                outcomes += [outcome._replace(message=bench.mask_paths(outcome.message)) for outcome in new]
                 print(*outcomes[-len(new) :], sep="\n", file=sys.stderr, flush=True)
-    rows = [(fault, lost, said, "no" if wrong or not said else "yes") for fault, lost, said, wrong in outcomes]
+    rows = [
+        (fault, lost, message, "no" if problems or not message else "yes")
+        for fault, lost, message, problems in outcomes
+    ]
     if options.markdown:
         print("| fault | lost | said | ok |\n|---|---|---|---|")
-        print("\n".join(f"| {fault} | {lost} | `{said}` | {ok} |" for fault, lost, said, ok in rows))
+        print("\n".join(f"| {fault} | {lost} | `{message}` | {ok} |" for fault, lost, message, ok in rows))
     else:
         table = Table("fault", "lost", "said", "ok", show_lines=True)
         for row in rows:
             table.add_row(*row)
         Console().print(table, markup=False)
-    for fault, _, _, wrong in outcomes:
-        print("\n".join(f"{fault}: {difference}" for difference in wrong), end="\n" if wrong else "")
+    for fault, _, _, problems in outcomes:
+        print("\n".join(f"{fault}: {difference}" for difference in problems), end="\n" if problems else "")
     print(f"{len(rows)} faults in {(time.monotonic() - start) / 60:.0f} min")
     sys.exit(any(row[-1] == "no" for row in rows))
 

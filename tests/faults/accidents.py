@@ -1,4 +1,4 @@
-"""What happens to trainings: callbacks for the config, functions for the process."""
+"""Faults to inject: callbacks for the config, and functions that run first in a process."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from tests.faults.once import first
+from tests.faults.once import create_marker
 
 ONCE = TemporaryDirectory(prefix="accidents-")  # files that tell which have happened
 
 
-class At(Callback):
-    """Something happens after an iteration, once: a resumed run, which replays the override, is spared.
+class ActionAtStep(Callback):
+    """Performs an action once, after a step. A resumed run, which replays the override, does not repeat it.
 
     Args:
-        what: name of one of the methods below, or "send SIGNAL" with "to group" or "to worker" behind it.
-        step: iterations behind it.
-        once: a file that tells that it has happened.
-        path: a file or pipe for what it has to say.
+        what: name of one of the methods below, or "send SIGNAL", with "to group" or "to worker" behind it.
+        step: number of steps before the action.
+        once: a file that marks that the action has been performed.
+        path: a file or pipe that the action writes to.
     """
 
     def __init__(self, what: str, step: int, once: str, path: str | None = None) -> None:
@@ -41,7 +41,7 @@ class At(Callback):
         self.step, self.once, self.path = step, once, path
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step == self.step and first(f"{self.once}.{trainer.global_rank}"):
+        if trainer.global_step == self.step and create_marker(f"{self.once}.{trainer.global_rank}"):
             self.what(trainer, module)
 
     def send(self, trainer: Trainer, module: LightningModule) -> None:
@@ -76,7 +76,7 @@ class At(Callback):
             torch.nn.init.constant_(parameter, float("nan"))
 
     def wait(self, *_: Any) -> None:
-        """Say so through a pipe, and wait until it is closed at the other end."""
+        """Signal through a pipe that the step is reached, and wait until the other end closes a second pipe."""
         assert self.path is not None
         with open(self.path + ".there", "w"):
             pass
@@ -85,7 +85,7 @@ class At(Callback):
 
 
 class KillLater(Callback):
-    """SIGKILL so many seconds after training began; the file gets the step."""
+    """Sends SIGKILL to this process a number of seconds after training began; the file gets the step."""
 
     def __init__(self, seconds: float, path: str) -> None:
         self.seconds, self.path = seconds, Path(path)
@@ -104,7 +104,7 @@ class KillLater(Callback):
 
 
 class TimeTraining(Callback):
-    """The seconds that training takes, into a file."""
+    """Writes the duration of training in seconds to a file."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
@@ -117,12 +117,12 @@ class TimeTraining(Callback):
 
 
 class KillInWrite:
-    """SIGKILL in the midst of the writing of one of the checkpoints.
+    """Sends SIGKILL to this process while it writes a checkpoint.
 
     Args:
-        number: which, from 1.
-        place: a share of its bytes, or the call before which it happens: "fsync", "replace 1" or "replace 2" (where
-            there is a file before: the old one is put aside, the new one in its place), "flush_folder".
+        number: which checkpoint, from 1.
+        place: share of its bytes, or the call before which the process is killed: "fsync", "replace 1", "replace 2" or
+            "flush_folder". If there is an older file, it is moved by the first replacement.
         path: the file gets the step.
     """
 
@@ -166,14 +166,14 @@ class KillInWrite:
 
 
 class SignalInCall:
-    """A signal arrives in the midst of the work: when a function is called for the nth time.
+    """Sends a signal to this process when a function is called for the nth time.
 
     Args:
         function: "MODULE:NAME" or "MODULE:CLASS.NAME".
-        call: which, from 1.
+        call: which call, from 1.
         kind: the signal.
-        group: whether it goes to the whole process group.
-        twice: whether it comes twice.
+        group: send it to the whole process group.
+        twice: send it twice.
     """
 
     def __init__(self, function: str, call: int, kind: str, group: bool = False, twice: bool = False) -> None:
@@ -197,7 +197,7 @@ class SignalInCall:
 
 
 class SmallFiles:
-    """A full disk for those without root: once so many checkpoints are written, files are that small."""
+    """Limits the size of files after some checkpoints, like a full disk; needs no root."""
 
     def __init__(self, size: int, after: int) -> None:
         self.size, self.after = size, after
@@ -217,17 +217,18 @@ class SmallFiles:
 
 
 def clock_backwards() -> None:
-    """A year back, and running backwards."""
+    """Set the clock a year back, and let it run backwards."""
     now, year = time.time, 365 * 24 * 3600
     began = now()
     time.time = lambda: 2 * began - now() - year  # type: ignore[assignment]
 
 
-def queued_again() -> None:
+def requeue() -> None:
+    """Set what SLURM sets when it has requeued a job."""
     os.environ["SLURM_RESTART_COUNT"] = "1"
 
 
-def happening(what: str, step: int, path: Path | None = None) -> str:
-    """The override that adds ``At``."""
+def action_at_step(what: str, step: int, path: Path | None = None) -> str:
+    """Return the override that adds ``ActionAtStep``."""
     settings = f"what:'{what}',step:{step},once:{ONCE.name}/{uuid.uuid4().hex},path:{path or 'null'}"
-    return f"+callbacks.accident={{_target_:tests.faults.accidents.At,{settings}}}"
+    return f"+callbacks.accident={{_target_:tests.faults.accidents.ActionAtStep,{settings}}}"

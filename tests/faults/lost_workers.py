@@ -1,4 +1,4 @@
-"""CRFs whose workers are lost. Workers import this module: without Lightning, they start in half of the time."""
+"""CRFs whose workers are lost. This module imports no Lightning, so that the workers start fast."""
 
 import os
 import signal
@@ -8,24 +8,24 @@ from typing import Any
 from torch import Tensor
 
 from src.crf import DenseCRF
-from tests.faults.once import first
+from tests.faults.once import create_marker
 
 
 class HangingCRF(DenseCRF):
-    """Never comes back from one image, the first for which the marker is not there."""
+    """Never returns from one image, the first for which the marker does not exist."""
 
     def __init__(self, marker: str, **options: Any) -> None:
         super().__init__(**options)
         self.marker = marker
 
     def refine(self, *arguments: Any, **options: Any) -> Tensor:
-        if first(self.marker):
+        if create_marker(self.marker):
             threading.Event().wait()
         return super().refine(*arguments, **options)
 
 
 class DyingCRF(DenseCRF):
-    """Its worker, a process, is killed at one image, the first for which the marker is not there."""
+    """Kills its process, a worker, at one image, the first for which the marker does not exist."""
 
     workers = "processes"
 
@@ -34,6 +34,6 @@ class DyingCRF(DenseCRF):
         self.marker = marker
 
     def refine(self, *arguments: Any, **options: Any) -> Tensor:
-        if first(self.marker):
+        if create_marker(self.marker):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().refine(*arguments, **options)

@@ -1,10 +1,10 @@
-"""What happens once, over several processes."""
+"""Let something happen once, over several processes."""
 
 import os
 
 
-def first(marker: str) -> bool:
-    """Tell whether the marker, a file, is not there yet, and make it."""
+def create_marker(marker: str) -> bool:
+    """Create a marker file; return False if it exists already."""
     try:
         os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Faults of helpers: data workers, CRF workers, the cache of decoded samples."""
+"""Faults of data workers, of CRF workers and of the cache of decoded samples."""
 
 from __future__ import annotations
 
@@ -8,57 +8,67 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.faults.accidents import happening
+from tests.faults.accidents import action_at_step
 from tests.faults.bench import Bench, Outcome
-from tests.faults.commands import VALIDATION, content, curve, differences, runs, same, trained
+from tests.faults.commands import (
+    VALIDATE_EVERY,
+    differences,
+    is_equal,
+    logged_values,
+    read_checkpoint,
+    run_folders,
+    start_training,
+)
 
 
 def data_worker(bench: Bench) -> Iterator[Outcome]:
-    command = bench.stopped("worker", happening("kill_data_worker", 9), "data.num_workers=2", status=2)
-    lost = len({step for step, *_ in curve(runs(bench.folder / "worker"))}) - bench.step("worker")
-    _, wrong = bench.gone_on("worker", "data.num_workers=2")
-    yield Outcome("data worker killed", f"{lost} iterations", command.line("error:"), wrong)
+    command = bench.run_until_exit("worker", action_at_step("kill_data_worker", 9), "data.num_workers=2", status=2)
+    lost = len({step for step, *_ in logged_values(run_folders(bench.folder / "worker"))}) - bench.step("worker")
+    _, problems = bench.resume("worker", "data.num_workers=2")
+    yield Outcome("data worker killed", f"{lost} iterations", command.line("error:"), problems)
 
 
 def crf_worker(bench: Bench) -> Iterator[Outcome]:
-    """Training goes on, to the same weights; of the figures one validation's with CRF are missing."""
+    """Training continues to the same weights; only the metrics with CRF of one validation are missing."""
     for fault, target, limit in (("CRF worker hangs", "HangingCRF", 20), ("CRF worker killed", "DyingCRF", 600)):
         crf = (f"crf._target_=tests.faults.lost_workers.{target}", f"+crf.marker={bench.folder / target}.once")
-        command = bench.stopped(target, *crf, f"callbacks.crf.time_limit={limit}", status=0)
-        (run,) = runs(bench.folder / target)
-        differing = curve([bench.reference]) ^ curve([run])
+        command = bench.run_until_exit(target, *crf, f"callbacks.crf.time_limit={limit}", status=0)
+        (run,) = run_folders(bench.folder / target)
+        differing = logged_values([bench.reference]) ^ logged_values([run])
         missing = {(step, "_crf" in name) for step, name, _ in differing if not name.startswith("best/")}
-        wrong = [] if missing == {(str(VALIDATION - 1), True)} else [f"figures: {missing}"]
-        one, other = (content(folder / "checkpoints" / "last.ckpt") for folder in (bench.reference, run))
-        wrong += [] if same(one["state_dict"], other["state_dict"]) else ["weights"]
-        yield Outcome(fault, "the CRF's metrics of that validation", command.line("without the CRF's metrics"), wrong)
+        problems = [] if missing == {(str(VALIDATE_EVERY - 1), True)} else [f"figures: {missing}"]
+        one, other = (read_checkpoint(folder / "checkpoints" / "last.ckpt") for folder in (bench.reference, run))
+        problems += [] if is_equal(one["state_dict"], other["state_dict"]) else ["weights"]
+        yield Outcome(
+            fault, "the CRF's metrics of that validation", command.line("without the CRF's metrics"), problems
+        )
 
 
 def damaged_cache(bench: Bench) -> Iterator[Outcome]:
-    """On a data set of files; trained without a cache first."""
+    """On a data set of files, which is trained on without a cache first."""
     write_pairs(bench.folder / "pairs")
     settings = (f"dataset.root={bench.folder}/pairs", "dataset.classes=[ground,thing]", "augmentation.crop_size=65")
     data = ("dataset=folder", *settings)
     cache = f"dataset.cache={bench.folder}/cache"
     for name, *overrides in (("files",), ("cached", cache)):
-        command = trained(bench.folder / name, *overrides, data=data)
+        command = start_training(bench.folder / name, *overrides, data=data)
         if command.wait():
             raise RuntimeError(command.text)
-    (reference,) = runs(bench.folder / "files")
+    (reference,) = run_folders(bench.folder / "files")
     for damage in ("bytes flipped", "cut short"):
         for pack in (bench.folder / "cache").glob("*.pack"):
             packed = bytearray(pack.read_bytes())
             packed[100] ^= 255
             pack.write_bytes(packed if damage == "bytes flipped" else packed[: len(packed) // 2])
         name = f"cache_{damage.replace(' ', '_')}"
-        command = trained(bench.folder / name, cache, data=data)
-        wrong = [command.text] if command.wait() else differences(reference, runs(bench.folder / name))
-        said = command.line("is damaged") or command.line("building it again")
-        yield Outcome(f"cache damaged: {damage}", "nothing", said, wrong)
+        command = start_training(bench.folder / name, cache, data=data)
+        problems = [command.text] if command.wait() else differences(reference, run_folders(bench.folder / name))
+        message = command.line("is damaged") or command.line("building it again")
+        yield Outcome(f"cache damaged: {damage}", "nothing", message, problems)
 
 
 def write_pairs(root: Path) -> None:
-    """Ten images of noise with a square of another, to learn from."""
+    """Write ten images of noise, each with a square of another noise to learn."""
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (root / kind).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What every command must make of any overrides: finite figures, or one line that names the cause."""
+"""What every command must do with any overrides: give finite metrics, or one line that names the cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEMORY = 12 << 30  # bytes of addresses: what a slip asks for must not take the 
 
 
 def limit_and_shorten() -> None:
-    """Limit the memory of this process, and let a training end with its first step."""
+    """Limit the memory of this process, and end a training after its first step."""
     from lightning import Callback
 
     import src.training.fit
@@ -36,7 +36,7 @@ def limit_and_shorten() -> None:
 
 
 def outcome(command: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Run a command; return its exit status (code), out, error, and the metrics that it wrote."""
+    """Run a command; return its exit status, output, errors, and the metrics that it wrote."""
     with TemporaryDirectory() as logs:
         done = run_command(command, *overrides, f"paths.log_dir={logs}", before=limit_and_shorten, timeout=300)
         written = [json.loads(path.read_text()) for path in Path(logs).rglob("metrics.json")]
@@ -46,10 +46,10 @@ def outcome(command: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def check(answer: dict[str, Any], odd: Sequence[str]) -> None:
-    """An outcome that a user can live with.
+    """Check that an outcome is acceptable.
 
     Args:
-        odd: the overrides that are not the test's own; a refusal names one of them, by key or by value.
+        odd: the overrides that were drawn; an error must name one of them, by key or by value.
     """
     assert "Traceback" not in answer["error"], f"{odd}\n{answer['error'][-3000:]}"
     assert answer["code"] in (0, 2), (odd, answer["code"], answer["error"])
@@ -64,7 +64,7 @@ def check(answer: dict[str, Any], odd: Sequence[str]) -> None:
 
 
 def words(override: str) -> list[str]:
-    """What an error may name: the key, its last part, its group, the value."""
+    """Return what an error may name: the key, its last part, its group, the value."""
     key, _, value = override.lstrip("+~").partition("=")
     parts = key.split(".")
     text = value.strip("'\"")

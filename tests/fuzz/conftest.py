@@ -1,4 +1,4 @@
-"""What the fuzz tests share. How many examples there are, tests/conftest.py says."""
+"""Fixtures of the fuzz tests; tests/conftest.py sets the number of examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Any value for any key, misspelt keys, other choices: finite figures, or one line that names the cause."""
+"""Any value for any key, misspelt keys and any choices: finite metrics, or one line that names the cause."""
 
 import functools
 import string
@@ -47,7 +47,7 @@ LARGE = ("size", "samples", "crop_size", "channels", "width", "kernel", "rate", 
 
 
 def keys(node: DictConfig, prefix: str = "") -> list[str]:
-    """All of a config, those of mappings included, but for what is kept."""
+    """Return all keys of a config, those of mappings included, except those that are kept."""
     found = []
     for name in map(str, node):
         key = f"{prefix}{name}"
@@ -60,7 +60,7 @@ def keys(node: DictConfig, prefix: str = "") -> list[str]:
 
 @functools.cache
 def all_keys(command: str) -> list[str]:
-    """The keys of a command's config that may be drawn."""
+    """Return the keys of a command's config that may be drawn."""
     return sorted(keys(composed(name=command)))
 
 
@@ -99,7 +99,7 @@ def overrides(draw: st.DrawFn, command: str) -> str:
 
 
 def own(command: str, folder: Path, odd: Sequence[str]) -> list[str]:
-    """What makes a command small and finds its files, but for the keys that are drawn."""
+    """Return the overrides that make a command small and name its files, except for the keys that are drawn."""
     files = [f"ckpt={folder / 'net.ckpt'}"] if command in ("evaluate", "predict", "tune_crf", "export") else []
     files += [f"runs={folder / 'runs'}"] if command == "report" else []
     files += [f"input={folder / 'photo.png'}"] if command == "predict" else []
@@ -109,7 +109,7 @@ def own(command: str, folder: Path, odd: Sequence[str]) -> list[str]:
 
 
 def write_files(folder: Path) -> None:
-    """A checkpoint, an image, two runs."""
+    """Write a checkpoint, an image and two runs."""
     write_run(folder / "runs" / "0", "vanilla", 0, 0.5, 0.6)
     write_run(folder / "runs" / "1", "largefov", 0, 0.6, None)
     write_checkpoint(folder / "net.ckpt", dataset={**SHAPES, "samples": {"train": 2, "val": 2, "test": 2}, "size": 33})

@@ -1,4 +1,4 @@
-"""Any parameters, sizes and scores through every engine: a distribution at every pixel, or the parameter's name."""
+"""Any parameters, sizes and scores with every engine: a distribution at every pixel, or an error naming the cause."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ shapes = st.tuples(st.integers(1, 8) | st.sampled_from([21, 256]), st.integers(1
 
 
 def sample(shape: tuple[int, int, int], seed: int, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """An image of blobs with noise, and logits."""
+    """Return an image of blobs with noise, and logits."""
     rng = np.random.default_rng(seed)
     _, height, width = shape
     image = np.clip(rng.integers(0, 200, (3, 1, 1)) + rng.normal(0, 20 * (seed % 3), (3, height, width)), 0, 255)
@@ -72,7 +72,7 @@ def test_any_parameters_give_a_distribution_or_are_named(
 
 @given(parameters=sane, shape=shapes, seed=st.integers(0, 20))
 def test_engines_agree(parameters: dict[str, Any], shape: tuple[int, int, int], seed: int) -> None:
-    """The native and the torch engine share a lattice; sums in another order may tip a pixel that is undecided."""
+    """The native and the torch engine use the same lattice; another order of sums may change undecided pixels."""
     engine_or_skip("native")
     image, logits = sample((min(shape[0], 21), *shape[1:]), seed)
     found = [DenseCRF(**parameters, engine=engine)(image, logits=logits) for engine in ("native", "torch")]

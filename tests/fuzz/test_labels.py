@@ -1,4 +1,4 @@
-"""Masks of any values, kinds and sizes: the labels that they mean, or a line that names the file."""
+"""Masks with any values, of any kind and size: the correct labels, or a line that names the file."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ MODES = {"L": (np.uint8, 0), "P": (np.uint8, 0), "1": (bool, 0), "I;16": (np.uin
 
 @st.composite
 def masks(draw: st.DrawFn) -> tuple[str, np.ndarray]:
-    """Few values, as masks have them, of the whole range of their kind."""
+    """Draw masks with a few values from the whole range of their dtype."""
     mode = draw(st.sampled_from(sorted(MODES)))
     kind, channels = MODES[mode]
     top = {np.uint8: 255, bool: 1, np.uint16: 65535}[kind]
@@ -43,7 +43,7 @@ settings = st.fixed_dictionaries(
 def expected(
     mode: str, mask: np.ndarray, own: list[list[int]], classes: int, options: dict[str, Any]
 ) -> np.ndarray | None:
-    """Pixel by pixel, by the tables in docs/your_data.md; None where a value means nothing.
+    """Return the labels, pixel by pixel, by the tables in docs/your_data.md; None if a value has no meaning.
 
     Args:
         own: the palette of the file, if its mode is P.

@@ -1,4 +1,4 @@
-"""Images of any size through training and inference: shapes fit, figures are finite, labels are of the classes."""
+"""Images of any size in training and inference: shapes fit, metrics are finite, and labels are classes."""
 
 from typing import Any
 

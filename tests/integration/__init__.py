@@ -1,1 +1,1 @@
-"""Whole commands, from their arguments to the files they leave; all other folders of tests mirror src/."""
+"""Whole commands, from their arguments to the files they write; all other folders of tests mirror src/."""

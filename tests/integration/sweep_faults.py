@@ -10,11 +10,13 @@ from lightning import Callback, Trainer
 
 
 class KillOnce(Callback):
-    """SIGKILL to this process at a step of one job's training, the first time that it is reached.
+    """Sends SIGKILL to this process at a step of one job's training, once.
 
     Args:
-        folder: of the job; others, whose folders' names do not begin with ``job``, live on.
-        marker: file that says it has happened.
+        folder: of the job.
+        marker: file that marks that it has happened.
+        job: beginning of the name of the folder of the job to kill.
+        step: at which the job is killed.
     """
 
     def __init__(self, folder: str, job: str, step: int, marker: str) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import REPO
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_lists_the_commands_own_keys_groups_and_choices(command):
+def test_help_lists_keys_groups_and_choices(command):
     done = run_command(command, "--help")
     page = done.stdout
     assert done.stderr == ""
@@ -101,7 +101,7 @@ def test_help_and_config_errors_load_nothing_heavy():
     ],
 )
 @pytest.mark.usefixtures("defaults_composed_once")
-def test_slips_of_the_hand_are_named(command, override, said, tmp_path):
+def test_typing_errors_are_named(command, override, said, tmp_path):
     with pytest.raises(UserError) as refusal:
         compose(command, override, f"paths.log_dir={tmp_path}", output_dir=tmp_path / "run")
     assert said in str(refusal.value)
@@ -147,7 +147,7 @@ def test_slips_of_the_hand_are_named(command, override, said, tmp_path):
         ("train", "trainer.accelerator=abacus", "`trainer.accelerator='abacus'`"),
     ],
 )
-def test_a_command_ends_in_one_line(command, override, said, tmp_path):
+def test_every_command_reports_errors_in_one_line(command, override, said, tmp_path):
     done = run_command(command, override, f"paths.log_dir={tmp_path}", environment={"DEEPLAB_DATA": "data"})
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if "Warning" not in line]
@@ -167,13 +167,13 @@ def test_a_command_ends_in_one_line(command, override, said, tmp_path):
                                              "cache, lists, masks, on_error, root"),
     ],
 )  # fmt: skip
-def test_the_keys_that_are_offered_are_those_of_what_was_chosen(overrides, said, tmp_path):
+def test_suggested_keys_belong_to_the_chosen_groups(overrides, said, tmp_path):
     with pytest.raises(UserError) as refusal:
         compose("train", *overrides, output_dir=tmp_path / "run")
     assert said in str(refusal.value)
 
 
-def test_a_launcher_that_refuses_its_settings_says_why(tmp_path):
+def test_invalid_launcher_settings_are_explained(tmp_path):
     sweep = ("-m", "head=vanilla,largefov", "sweep=joblib", "hydra.launcher.n_jobs=0")
     done = run_command("train", *sweep, f"paths.log_dir={tmp_path}")
     assert done.returncode == 2
@@ -181,7 +181,7 @@ def test_a_launcher_that_refuses_its_settings_says_why(tmp_path):
     assert "error: ValueError: n_jobs == 0 in Parallel has no meaning" in done.stderr
 
 
-def test_full_traceback_for_the_asking(tmp_path):
+def test_hydra_full_error_prints_the_traceback(tmp_path):
     overrides = ("data.batch_size=0", f"paths.log_dir={tmp_path}")
     done = run_command("train", *overrides, environment={"HYDRA_FULL_ERROR": "1"})
     assert "Traceback" in done.stderr
@@ -196,8 +196,8 @@ def test_runs_from_any_folder_once_installed(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
-def test_a_reader_that_goes_away_is_no_error(option):
-    """As in ``python -m src.train --help | head``: 141 is the status of a program that SIGPIPE ends."""
+def test_a_closed_pipe_is_no_error(option):
+    """As in ``python -m src.train --help | head``: 141 is the exit status after SIGPIPE."""
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -1,4 +1,4 @@
-"""How a training ends: early, out of time, by a signal; and what it refuses to begin with."""
+"""The ends of trainings: early, out of time, by a signal; and settings that are refused at the start."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run_command
-from tests.faults.accidents import happening
-from tests.faults.commands import curve, runs
+from tests.faults.accidents import action_at_step
+from tests.faults.commands import logged_values, run_folders
 from tests.trainings import SMALL
 
 EVERY_STEP = "trainer.val_check_interval=1"
@@ -17,7 +17,7 @@ LONG = ("crf=none", "trainer.max_steps=5000", "trainer.val_check_interval=5000")
 
 
 def train(folder: Path, *overrides: str, status: int = 0) -> str:
-    """Return what a training printed."""
+    """Run a training and return what it printed."""
     done = run_command("train", *SMALL, f"paths.log_dir={folder}", *overrides)
     output = done.stdout + done.stderr
     assert done.returncode == status, output
@@ -25,8 +25,8 @@ def train(folder: Path, *overrides: str, status: int = 0) -> str:
     return output
 
 
-def test_early_stopping_says_when_and_why(tmp_path: Path) -> None:
-    """Without learning rate and with a margin no validation can reach, patience is over after the third."""
+def test_early_stopping_logs_step_and_reason(tmp_path: Path) -> None:
+    """Without a learning rate, and with a margin that no validation reaches, patience ends after the third."""
     stopping = (
         "callbacks=early_stopping",
         "callbacks.early_stopping.patience=2",
@@ -36,31 +36,31 @@ def test_early_stopping_says_when_and_why(tmp_path: Path) -> None:
     assert re.search(r"stopped early at step 6: val/miou has not been better than 0\.\d+ for 2 validations", output)
 
 
-def test_early_stopping_names_any_reason(tmp_path: Path) -> None:
-    """No validation image holds a ring, so its IoU is not a number, and Lightning stops."""
+def test_early_stopping_logs_a_metric_that_is_nan(tmp_path: Path) -> None:
+    """No validation image contains a ring, so its IoU is NaN, and Lightning stops."""
     stopping = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/iou/ring")
     output = train(tmp_path, *stopping, "crf=none", "dataset.samples.val=3", "trainer.max_steps=2", EVERY_STEP)
     assert "stopped early at step 1: Monitored metric val/iou/ring = nan is not finite." in output
 
 
-def test_time_is_that_of_one_process(tmp_path: Path) -> None:
-    """A job that is short of time goes on with the same command, and gets somewhere."""
+def test_max_time_counts_one_process(tmp_path: Path) -> None:
+    """A run that is out of time continues with the same command."""
     limit = "trainer.max_time={seconds: 0.001}"
     assert "trainer.max_time is over at step 1 of 5000" in train(tmp_path, *LONG, limit)
     assert "trainer.max_time is over at step 2 of 5000" in train(tmp_path, *LONG, limit, "ckpt=last")
 
 
-def test_a_finished_run_says_that_nothing_is_left(tmp_path: Path) -> None:
+def test_resuming_a_finished_run_logs_that_nothing_is_left(tmp_path: Path) -> None:
     train(tmp_path, "crf=none", "trainer.max_steps=1")
     assert "all of its 1 steps are done; nothing is left to train" in train(
         tmp_path, "crf=none", "trainer.max_steps=1", "ckpt=last"
     )
 
 
-def test_only_every_second_validation_has_the_crf_and_the_best_is_of_those(tmp_path: Path) -> None:
+def test_the_crf_runs_in_every_second_validation_and_the_best_is_one_of_them(tmp_path: Path) -> None:
     every = ("callbacks.crf.every_n_validations=2", "callbacks.best.monitor=val/miou_crf")
     train(tmp_path, *every, "trainer.max_steps=3", "trainer.val_check_interval=1", "logger=csv")
-    figures = curve(runs(tmp_path))
+    figures = logged_values(run_folders(tmp_path))
     assert {step for step, name, _ in figures if name == "val/miou"} == {
         "0",
         "1",
@@ -73,13 +73,13 @@ def test_only_every_second_validation_has_the_crf_and_the_best_is_of_those(tmp_p
 @pytest.mark.parametrize("kind", ["INT", "HUP", "USR1"])  # TERM: tests/integration/test_faults.py
 def test_a_signal_ends_the_step_and_leaves_a_checkpoint(tmp_path: Path, kind: str) -> None:
     numbers = {"INT": 2, "HUP": 1, "USR1": 10}
-    output = train(tmp_path, *LONG, happening(f"send SIG{kind}", 2), status=128 + numbers[kind])
+    output = train(tmp_path, *LONG, action_at_step(f"send SIG{kind}", 2), status=128 + numbers[kind])
     (last,) = tmp_path.rglob("last.ckpt")
     assert f"SIG{kind} at step 2; resume with ckpt={last}" in output
 
 
-def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
-    output = train(tmp_path, *LONG, "data.num_workers=2", happening("send SIGTERM to group", 2), status=143)
+def test_a_signal_to_the_process_group_does_not_end_the_workers(tmp_path: Path) -> None:
+    output = train(tmp_path, *LONG, "data.num_workers=2", action_at_step("send SIGTERM to group", 2), status=143)
     assert "SIGTERM at step 2; resume with" in output
 
 
@@ -121,7 +121,7 @@ def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path: Path) -> None:
         (("trainer.logger=false",), "Did you mean the group logger=csv|"),
     ],
 )
-def test_what_cannot_be_meant_is_told_before_training(tmp_path: Path, overrides: tuple[str, ...], line: str) -> None:
+def test_wrong_settings_are_refused_before_training(tmp_path: Path, overrides: tuple[str, ...], line: str) -> None:
     output = train(tmp_path, *overrides, status=2)
     assert line in output
     assert "Parameter groups" not in output

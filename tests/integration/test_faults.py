@@ -1,6 +1,6 @@
-"""Trainings that are stopped, starved or disturbed: what is kept, and the one line that says what to do.
+"""Trainings that are stopped, starved or disturbed: what is saved, and the line that names the remedy.
 
-``make faults`` goes on from each, and compares with a run that was never disturbed.
+``make faults`` also resumes each of them, and compares it with an uninterrupted run.
 """
 
 import os
@@ -12,20 +12,20 @@ import pytest
 import torch
 
 from src.training.segmenter import Segmenter
-from tests.faults.accidents import SmallFiles, happening, queued_again
+from tests.faults.accidents import SmallFiles, action_at_step, requeue
 from tests.faults.bench import small_disk
-from tests.faults.commands import Logged, curve, runs, trained
+from tests.faults.commands import LoggedCommand, logged_values, run_folders, start_training
 
 SHORT = ("trainer.max_steps=4", "trainer.val_check_interval=2", "head.channels=64")
 
 
-def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, Logged]:
-    command = trained(folder, *SHORT, *overrides, **options)  # type: ignore[arg-type]
+def disturbed(folder: Path, *overrides: str, **options: object) -> tuple[int, LoggedCommand]:
+    command = start_training(folder, *SHORT, *overrides, **options)  # type: ignore[arg-type]
     return command.wait(), command
 
 
 def last(folder: Path) -> Path:
-    (run,) = runs(folder)
+    (run,) = run_folders(folder)
     return run / "checkpoints" / "last.ckpt"
 
 
@@ -33,18 +33,18 @@ def step(checkpoint: Path) -> int:
     return torch.load(checkpoint, weights_only=True)["global_step"]
 
 
-def assert_one_line(command: Logged, *parts: str) -> None:
+def assert_one_line(command: LoggedCommand, *parts: str) -> None:
     errors = [line for line in command.text.splitlines() if line.startswith("error:")]
     assert len(errors) == 1, command.text
     assert "Traceback" not in command.text
     assert all(part in errors[0] for part in parts), errors[0]
 
 
-def test_what_made_the_loss_nan_is_kept_to_be_looked_at(tmp_path: Path) -> None:
-    status, command = disturbed(tmp_path / "logs", happening("spoil_weights", 3))
+def test_the_batch_that_made_the_loss_nan_is_saved(tmp_path: Path) -> None:
+    status, command = disturbed(tmp_path / "logs", action_at_step("spoil_weights", 3))
     assert status == 2, command.text
     assert_one_line(command, "the loss is nan at step 3, images ", "nonfinite.pt")
-    (run,) = runs(tmp_path / "logs")
+    (run,) = run_folders(tmp_path / "logs")
     kept = torch.load(run / "nonfinite.pt", weights_only=True)
     segmenter = Segmenter(**kept["hyper_parameters"])
     segmenter.load_state_dict(kept["state_dict"])
@@ -53,14 +53,14 @@ def test_what_made_the_loss_nan_is_kept_to_be_looked_at(tmp_path: Path) -> None:
     assert step(last(tmp_path / "logs")) == 2
 
 
-def test_out_of_memory_says_what_to_turn(tmp_path: Path) -> None:
-    status, command = disturbed(tmp_path / "logs", happening("want_memory", 3))
+def test_out_of_memory_names_the_settings_to_change(tmp_path: Path) -> None:
+    status, command = disturbed(tmp_path / "logs", action_at_step("want_memory", 3))
     assert status == 2, command.text
     assert_one_line(command, "out of memory: lower data.batch_size", f"resume with ckpt={last(tmp_path / 'logs')}")
 
 
 def test_sigterm_leaves_a_checkpoint_and_143(tmp_path: Path) -> None:
-    status, command = disturbed(tmp_path / "logs", happening("terminate", 3))
+    status, command = disturbed(tmp_path / "logs", action_at_step("terminate", 3))
     assert status == 143
     assert command.line(f"SIGTERM at step 3; resume with ckpt={last(tmp_path / 'logs')}")
     assert step(last(tmp_path / "logs")) == 3
@@ -68,28 +68,28 @@ def test_sigterm_leaves_a_checkpoint_and_143(tmp_path: Path) -> None:
 
 def test_a_dead_data_worker_is_named(tmp_path: Path) -> None:
     long = ("trainer.max_steps=24", "trainer.val_check_interval=24")  # beyond what is fetched ahead
-    status, command = disturbed(tmp_path / "logs", happening("kill_data_worker", 3), "data.num_workers=2", *long)
+    status, command = disturbed(tmp_path / "logs", action_at_step("kill_data_worker", 3), "data.num_workers=2", *long)
     assert status == 2, command.text
     assert_one_line(command, "lower num_workers", "resume with ckpt=")
     assert re.search(r"data worker 0 of training \(process \d+, SIGKILL\) died", command.line("error:")), command.text
 
 
 def test_a_crf_worker_that_hangs_does_not_stop_training(tmp_path: Path) -> None:
-    """The first validation goes without it; the second has new workers; the program comes to its end."""
+    """The first validation has no CRF, the second has new workers, and the process ends."""
     hanging = "crf._target_=tests.faults.lost_workers.HangingCRF", f"+crf.marker={tmp_path}/hung"
     status, command = disturbed(tmp_path / "logs", *hanging, "callbacks.crf.time_limit=1")
     assert status == 0, command.text
     assert command.line("validation after 2 steps: the CRF took more than 1 s", "training continues")
     assert "miou_crf" not in command.line("step      2")
     assert "miou_crf" in command.line("step      4")
-    assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "val/miou_crf"} == {"3", "4"}
+    assert {at for at, name, _ in logged_values(run_folders(tmp_path / "logs")) if name == "val/miou_crf"} == {"3", "4"}
 
 
 def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     pipe, here = tmp_path / "pipe", f"hydra.run.dir={tmp_path}/logs/run"
     for path in (pipe, tmp_path / "pipe.there"):
         os.mkfifo(path)
-    one = trained(tmp_path / "logs", *SHORT, here, happening("wait", 3, pipe))
+    one = start_training(tmp_path / "logs", *SHORT, here, action_at_step("wait", 3, pipe))
     (tmp_path / "pipe.there").read_text()  # until it has come there
     status, other = disturbed(tmp_path / "logs", here)
     assert status == 2, other.text
@@ -98,29 +98,39 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     assert one.wait() == 0, one.text
 
 
-def test_a_killed_runs_folder_is_free_at_once_but_its_checkpoints_are_not(tmp_path: Path) -> None:
+def test_a_killed_runs_folder_is_unlocked_but_its_checkpoints_are_protected(tmp_path: Path) -> None:
     here = f"hydra.run.dir={tmp_path}/logs/run"
-    assert disturbed(tmp_path / "logs", here, happening("kill", 3), "data.num_workers=2")[0] == -signal.SIGKILL
+    assert disturbed(tmp_path / "logs", here, action_at_step("kill", 3), "data.num_workers=2")[0] == -signal.SIGKILL
     status, anew = disturbed(tmp_path / "logs", here)
     assert status == 2, anew.text
     assert_one_line(anew, "already holds a training run: resume it with ckpt=")
     assert step(last(tmp_path / "logs")) == 2
     status, again = disturbed(tmp_path / "logs", here, f"ckpt={last(tmp_path / 'logs')}")
     assert status == 0, again.text
-    assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "train/loss"} == {"0", "1", "2", "3"}
+    assert {at for at, name, _ in logged_values(run_folders(tmp_path / "logs")) if name == "train/loss"} == {
+        "0",
+        "1",
+        "2",
+        "3",
+    }
 
 
-def test_a_job_that_slurm_queues_again_goes_on(tmp_path: Path) -> None:
+def test_a_requeued_slurm_job_resumes(tmp_path: Path) -> None:
     here = f"hydra.run.dir={tmp_path}/logs/slurm-1"
-    assert disturbed(tmp_path / "logs", here, happening("terminate", 3))[0] == 143
-    status, again = disturbed(tmp_path / "logs", here, before=queued_again)
+    assert disturbed(tmp_path / "logs", here, action_at_step("terminate", 3))[0] == 143
+    status, again = disturbed(tmp_path / "logs", here, before=requeue)
     assert status == 0, again.text
     assert again.line("SLURM requeued this job", str(last(tmp_path / "logs")))
-    assert {at for at, name, _ in curve(runs(tmp_path / "logs")) if name == "train/loss"} == {"0", "1", "2", "3"}
+    assert {at for at, name, _ in logged_values(run_folders(tmp_path / "logs")) if name == "train/loss"} == {
+        "0",
+        "1",
+        "2",
+        "3",
+    }
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
-    """Files may grow to 40 kB: after the first checkpoint, as a disk would fill up."""
+    """Files may grow to 40 kB after the first checkpoint, as on a full disk."""
     full = SmallFiles(40_000, after=1)
     status, command = disturbed(tmp_path / "logs", "callbacks.resume.every_n_steps=1", before=full)
     assert status == 2, command.text
@@ -134,7 +144,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     assert step(good) == 1
 
 
-def test_a_folder_that_takes_nothing_is_named_before_training(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_named_before_training(tmp_path: Path) -> None:
     try:
         with small_disk(tmp_path / "logs", 10**6) as remount:
             remount("ro")
@@ -150,7 +160,7 @@ def test_a_folder_that_takes_nothing_is_named_before_training(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere", "/dev/null/logs"])
-def test_a_place_that_is_no_folder_is_named(tmp_path: Path, where: str) -> None:
+def test_a_file_in_place_of_the_log_folder_is_named(tmp_path: Path, where: str) -> None:
     status, command = disturbed(tmp_path / "logs", f"hydra.run.dir={where}")
     assert status == 2, command.text
     assert_one_line(command, where, "choose another paths.log_dir")

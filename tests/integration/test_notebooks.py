@@ -1,4 +1,4 @@
-"""The notebooks, executed on small settings; and what of them is committed."""
+"""The notebooks: executed with small settings, and as they are committed."""
 
 import base64
 import json
@@ -21,13 +21,13 @@ SMALL += ["trainer.log_every_n_steps=1"]
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels inherit it; and a REPO that need not be installed."""
+    """Set the environment of the kernels: one core, and REPO, so that the package need not be installed."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(REPO))
 
 
 def executed(name: str, parameters: dict[str, Any], more: str = "", folder: Path = REPO / "notebooks") -> NotebookNode:
-    """The notebook after a run from its own folder, its parameters replaced, with a cell more at its end."""
+    """Run a notebook in its own folder with other parameters and one more cell at its end, and return it."""
     notebook = nbformat.read(REPO / "notebooks" / f"{name}.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     names: dict[str, Any] = {}
@@ -72,8 +72,8 @@ print("SLIDERS", json.dumps([names, as_it_comes, float((panel.result == unrefine
 
 
 @pytest.mark.slow
-def test_sliders_of_the_crf_redraw() -> None:
-    """As they stand at first, they are the preset; without iterations the CRF is the network, but for rounding."""
+def test_crf_sliders_redraw_the_labels() -> None:
+    """At first they show the preset. Without iterations, the labels are those of the network, up to rounding."""
     notebook = executed("crf_parameters", {"STEPS": 1}, SLIDE)
     assert pictures(notebook) >= 2
     line = next(line for line in text(notebook).splitlines() if line.startswith("SLIDERS"))
@@ -86,7 +86,7 @@ def test_sliders_of_the_crf_redraw() -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_is_read(tmp_path: Path) -> None:
+def test_the_sweep_notebook_reads_a_sweep(tmp_path: Path) -> None:
     jobs = ["head=vanilla,largefov", "seed=0,1", *SMALL]
     notebook = executed("reading_a_sweep", {"JOBS": jobs, "OUTPUT": str(tmp_path)})
     assert pictures(notebook) == 1
@@ -99,7 +99,7 @@ def test_a_sweep_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_is_committed_is_small_and_whole(path: Path) -> None:
+def test_committed_notebooks_are_small_and_have_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert path.stat().st_size < 300_000

@@ -1,6 +1,6 @@
-"""Every kind of image and mask, through every command: the same pixels, labels and predictions, to the bit.
+"""Every kind of image and mask through every command: equal pixels, labels and predictions.
 
-The kinds, what writes them, and the pixels and values that they must become are in tests/data/test_decode.py.
+The kinds, their writers and the expected pixels and values are in tests/data/test_decode.py.
 """
 
 from functools import partial
@@ -33,7 +33,7 @@ Arrays = dict[str, tuple[np.ndarray, np.ndarray]]  # image and label by id
 
 
 class Case(NamedTuple):
-    """A data set that holds a sample of every kind, and what its samples must be."""
+    """A data set with a sample of every kind, and its expected samples."""
 
     root: Path
     ckpt: Path
@@ -80,7 +80,7 @@ def batches(loader: Any) -> Arrays:
     return {batch["id"][0]: (batch["image"][0].permute(1, 2, 0).numpy(), batch["label"][0].numpy()) for batch in loader}
 
 
-def test_training_gets_them_from_files_and_from_the_cache(case: Case, tmp_path: Path) -> None:
+def test_training_reads_files_and_cache_alike(case: Case, tmp_path: Path) -> None:
     for cache in (None, str(tmp_path)):
         data = SegmentationDataModule(partial(Folder, **case.options, cache=cache), None, batch_size=1, num_workers=0)
         data.check()
@@ -89,9 +89,7 @@ def test_training_gets_them_from_files_and_from_the_cache(case: Case, tmp_path: 
         assert_same(batches(data.val_dataloader()), case.expected)
 
 
-def test_evaluation_and_its_archive_predict_and_export_agree(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluate_archive_predict_and_export_agree(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # sizes are symbols while a graph is drawn
     evaluated: Arrays = {}
     save_in_archive = ServerArchive.save

@@ -1,4 +1,4 @@
-"""The package as pip installs it: conf/ inside, the deeplab command, and YAML of the user's own in ./conf."""
+"""The package as pip installs it: with conf/, the deeplab command, and YAML files of the user in ./conf."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ NO_COMPILER = dict.fromkeys(("CC", "CXX", "LDCXXSHARED"), "no-such-compiler")
 
 
 def python(*arguments: str, cwd: Path, package: Path = REPO) -> subprocess.CompletedProcess[str]:
-    """Run Python in a folder, where ``src`` is the one of a checkout or of an unpacked wheel."""
+    """Run Python in a folder in which ``src`` is that of a checkout or of an unpacked wheel."""
     environment = {**os.environ, "PYTHONPATH": str(package)}
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, env=environment, timeout=300
@@ -33,7 +33,7 @@ def python(*arguments: str, cwd: Path, package: Path = REPO) -> subprocess.Compl
 
 
 def deeplab(*arguments: str, cwd: Path, package: Path = REPO) -> subprocess.CompletedProcess[str]:
-    """Run the script that pip makes of the entry point, from a folder of its own."""
+    """Run the script that pip makes from the entry point, from a folder of its own."""
     script = cwd / "bin" / "deeplab"
     script.parent.mkdir(exist_ok=True)
     script.write_text("import sys\nfrom src.cli.deeplab import main\nsys.exit(main())\n")
@@ -49,7 +49,7 @@ CONF_FILES = {str(path.relative_to(REPO / "conf")) for path in (REPO / "conf").r
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, built from an sdist, which is built from a copy of the checkout; without the compiled engine."""
+    """Return a wheel built from an sdist of a copy of the checkout, without the compiled engine."""
     folder = tmp_path_factory.mktemp("build")
     unwanted = shutil.ignore_patterns("__pycache__", "*.so")
     for name in ("src", "conf"):
@@ -70,7 +70,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that holds the package, as site-packages would."""
+    """Return a folder that holds the package as site-packages would."""
     folder = tmp_path_factory.mktemp("site-packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -89,7 +89,7 @@ def test_the_wheel_holds_every_yaml_and_the_command(wheel: Path) -> None:
 
 
 def test_an_installed_package_runs_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
-    """And finds classes in the working folder, as python -m does."""
+    """It also finds classes in the working folder, as python -m does."""
     (tmp_path / "mine.py").write_text("from src.models import FCHead as Mine\n")
     arguments = ["describe", "head=vanilla", "head._target_=mine.Mine", "measure=false"]
     done = deeplab(*arguments, cwd=tmp_path, package=installed)
@@ -104,7 +104,7 @@ def test_an_installed_package_writes_presets_to_the_working_folder(installed: Pa
 
 
 def test_an_installed_package_keeps_the_names_of_its_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be found before a preset of that name in ./conf."""
+    """A preset of the user with the same name would never be found, because the package's comes first."""
     monkeypatch.setattr("src.tuning.tune.INSTALLED", True)
     folder = tmp_path / "conf" / "crf"
     assert preset_path("mine", folder) == folder / "mine.yaml"
@@ -115,7 +115,7 @@ def test_an_installed_package_keeps_the_names_of_its_presets(tmp_path: Path, mon
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with two presets in ./conf, one of which has the name of the package's."""
+    """Return a folder with two presets in ./conf, one of which has the name of one of the package's."""
     folder = tmp_path / "conf" / "crf"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("defaults: [deeplab]\nsxy: 33\n")
@@ -141,7 +141,7 @@ def test_the_packages_yaml_comes_first(project: Path) -> None:
 
 
 def test_yaml_in_the_working_folder_is_checked_as_the_packages_is(project: Path) -> None:
-    """In a job, where the config is composed again, and with a working folder that Hydra changes."""
+    """Also in a job, where the config is composed again, and if Hydra changes the working folder."""
     done = python("-m", "src.train", "crf=mine", "crf.sxy=wide", "hydra.job.chdir=true", cwd=project)
     assert done.stderr == "error: crf.sxy=wide: crf.sxy takes a number, such as crf.sxy=33\n"
 
@@ -179,13 +179,13 @@ def test_deeplab_names_the_closest_command(tmp_path: Path) -> None:
     assert deeplab(cwd=tmp_path).stdout == deeplab("--help", cwd=tmp_path).stdout
 
 
-def test_every_entry_says_its_version(tmp_path: Path) -> None:
+def test_every_command_prints_its_version(tmp_path: Path) -> None:
     for module in ("src.cli.deeplab", "src.train", "src.predict"):
         assert python("-m", module, "--version", cwd=tmp_path).stdout == f"deeplab {src.__version__}\n"
 
 
 @pytest.mark.slow
-def test_deeplab_starts_the_other_processes_of_a_training(tmp_path: Path) -> None:
+def test_deeplab_starts_all_processes_of_a_training(tmp_path: Path) -> None:
     """Lightning starts them by the name of the main module."""
     options = ["trainer=ddp_cpu", "debug=fast", "crf=none", "logger=none", "dataset.size=48"]
     done = deeplab("train", *options, "augmentation.crop_size=33", cwd=tmp_path)
@@ -194,13 +194,13 @@ def test_deeplab_starts_the_other_processes_of_a_training(tmp_path: Path) -> Non
 
 
 def pinned(name: str) -> dict[str, str]:
-    """The versions of a constraints file."""
+    """Return the versions in a constraints file."""
     lines = (line.partition(";")[0].partition("#")[0].strip() for line in (REPO / name).read_text().splitlines())
     return {canonicalize_name(package): version for package, _, version in (line.partition("==") for line in lines)}
 
 
 def test_the_lowest_constraints_are_the_bounds_of_pyproject() -> None:
-    """But for torch; and no release that is kept out for its faults is in either file."""
+    """Except for torch. Neither file holds a release that pyproject.toml excludes."""
     tomllib = pytest.importorskip("tomllib")  # of Python 3.11
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()

@@ -18,7 +18,7 @@ def run(folder: Path, *arguments: str, command: str = "prepare") -> subprocess.C
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten pairs: class 0 on the left half, class 1 on the right, a void pixel in the corner."""
+    """Return ten pairs: class 0 on the left half, class 1 on the right, one void pixel in the corner."""
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     label = np.zeros((10, 20), np.uint8)
@@ -34,7 +34,7 @@ def options(folder: Path) -> list[str]:
     return ["dataset=folder", f"dataset.root={folder}", "dataset.classes=[ground,thing]"]
 
 
-def test_verify_counts_by_hand(folder):
+def test_verify_counts_pixels(folder):
     done = run(folder, *options(folder), "verify=true")
     assert done.returncode == 0, done.stderr
     rows = [" ".join(line.replace("│", " ").split()) for line in done.stdout.splitlines()]
@@ -63,8 +63,8 @@ def test_verify_lists_every_fault_and_exits_with_an_error(folder):
     assert "Traceback" not in done.stderr
 
 
-def test_verify_says_what_training_would_refuse(folder):
-    """Masks of 0 and 255, as most programs write binary ones."""
+def test_verify_reports_what_training_would_refuse(folder):
+    """Masks of 0 and 255, as most programs write binary masks."""
     for index in range(10):
         Image.fromarray(np.uint8([[0, 255]]).repeat(10, 0).repeat(10, 1)).save(folder / "masks" / f"{index}.png")
     done = run(folder, *options(folder), "verify=true")
@@ -78,7 +78,7 @@ def test_verify_says_what_training_would_refuse(folder):
     assert run(folder, *options(folder), "verify=true", "dataset.values=[0,255]").returncode == 0
 
 
-def test_training_says_where_to_see_all_and_skips_if_told(folder):
+def test_training_refers_to_verify_and_skips_with_on_error_skip(folder):
     for index in range(5):
         Image.new("L", (20, 10), 70 + index).save(folder / "masks" / f"{index}.png")
     small = ["backbone.width=0.0625", "debug=fast", "logger=none", "data.batch_size=2", "trainer.accelerator=cpu"]
@@ -92,8 +92,8 @@ def test_training_says_where_to_see_all_and_skips_if_told(folder):
     assert "skipped" in done.stdout
 
 
-def test_a_mirror_of_ones_own(tmp_path):
-    """A release in a folder of the user's, fetched, cut off once, unpacked, checked; then nothing is left to do."""
+def test_a_mirror_in_a_local_folder(tmp_path):
+    """A release is fetched from it, with one interruption, unpacked and checked; a second call has nothing to do."""
     names = ("train", "trainannot", "val", "valannot")
     files = {
         f"top/{name}/{i}.png": png(i, "RGB" if name in ("train", "val") else "L") for name in names for i in (0, 1)
@@ -127,7 +127,7 @@ def test_a_mirror_of_ones_own(tmp_path):
     assert run(tmp_path, "dataset=camvid", f"dataset.root={tmp_path / 'camvid'}", "verify=true").returncode == 0
 
 
-def test_nothing_to_fetch_is_said(tmp_path):
+def test_a_data_set_without_release_is_reported(tmp_path):
     done = run(tmp_path, "dataset=folder")
     assert done.returncode == 2
     assert done.stderr.startswith(

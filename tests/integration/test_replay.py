@@ -1,4 +1,4 @@
-"""A resumed run is the run that was stopped: its overrides are replayed, differences are named or refused."""
+"""A resumed run replays the overrides of the stopped run; differences are logged or refused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from src.cli.replay import is_replaced
 from tests.commands import run_command
-from tests.faults.accidents import happening
-from tests.faults.commands import curve, runs
+from tests.faults.accidents import action_at_step
+from tests.faults.commands import logged_values, run_folders
 from tests.trainings import SMALL
 
 RUN = (*SMALL, "crf=none", "head=kernel4x4", "augmentation=scale_jitter", "logger=csv")
@@ -18,9 +18,9 @@ RUN = (*SMALL, "crf=none", "head=kernel4x4", "augmentation=scale_jitter", "logge
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The log folder of a run that SIGTERM stopped after one of its four steps."""
+    """Return the log folder of a run that SIGTERM stopped after one of its four steps."""
     folder = tmp_path_factory.mktemp("stopped")
-    stopped = run_command("train", *RUN, happening("terminate", 1), f"paths.log_dir={folder}")
+    stopped = run_command("train", *RUN, action_at_step("terminate", 1), f"paths.log_dir={folder}")
     assert stopped.returncode == 143, stopped.stderr
     return folder
 
@@ -32,20 +32,20 @@ def resume(logs: Path, *overrides: str, status: int = 0) -> str:
     return output
 
 
-def test_ckpt_last_alone_goes_on_with_the_run(logs: Path, tmp_path: Path) -> None:
-    """And the next ckpt=last goes on from that one, with the same overrides."""
+def test_ckpt_last_alone_resumes_the_run(logs: Path, tmp_path: Path) -> None:
+    """The next ckpt=last resumes the resumed run, with the same overrides."""
     whole = run_command("train", *RUN, f"paths.log_dir={tmp_path}")
     assert whole.returncode == 0, whole.stderr
     output = resume(logs, "ckpt=last")
     assert "resuming with the overrides of the run: dataset.size=65" in output
     assert "not as in the resumed run" not in output
-    resumed = runs(logs)
-    assert curve(resumed) == curve(runs(tmp_path))
+    resumed = run_folders(logs)
+    assert logged_values(resumed) == logged_values(run_folders(tmp_path))
     record = json.loads((resumed[-1] / "environment.json").read_text())
     assert {*RUN, "ckpt=last"} <= set(record["command"])
 
 
-def test_differences_that_do_no_harm_are_named(logs: Path) -> None:
+def test_harmless_differences_are_logged(logs: Path) -> None:
     output = resume(
         logs,
         f"ckpt={first(logs)}",
@@ -72,13 +72,13 @@ def test_differences_that_do_no_harm_are_named(logs: Path) -> None:
         ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=1 (now 2)"),
     ],
 )
-def test_what_would_make_it_another_run_is_refused(logs: Path, override: str, line: str) -> None:
+def test_differences_that_change_the_run_are_refused(logs: Path, override: str, line: str) -> None:
     output = resume(logs, f"ckpt={first(logs)}", override, status=2)
     assert line in output
     assert "init_from=" in output
 
 
-def test_a_checkpoint_that_has_left_its_folder_goes_on_with_what_is_given(logs: Path, tmp_path: Path) -> None:
+def test_a_moved_checkpoint_resumes_with_the_given_overrides(logs: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved.ckpt"
     moved.write_bytes(first(logs).read_bytes())
     done = run_command("train", *RUN, f"ckpt={moved}", f"paths.log_dir={tmp_path}")
@@ -86,8 +86,8 @@ def test_a_checkpoint_that_has_left_its_folder_goes_on_with_what_is_given(logs: 
     assert "overrides of the run" not in done.stdout + done.stderr
 
 
-def test_a_run_can_change_its_working_folder(tmp_path: Path) -> None:
-    """hydra.job.chdir=true: relative paths still begin where the command was started, and ckpt=last finds the run."""
+def test_a_run_with_hydra_job_chdir_is_resumed(tmp_path: Path) -> None:
+    """Relative paths begin where the command was started, and ckpt=last finds the run."""
     run = (*RUN, "hydra.job.chdir=true", "trainer.max_steps=1", "paths.log_dir=logs")
     for overrides in ((), ("ckpt=last",)):
         done = run_command("train", *run, *overrides, folder=tmp_path)
@@ -96,10 +96,10 @@ def test_a_run_can_change_its_working_folder(tmp_path: Path) -> None:
 
 
 def first(logs: Path) -> Path:
-    return next(path for run in runs(logs) if (path := run / "checkpoints" / "last.ckpt").is_file())
+    return next(path for run in run_folders(logs) if (path := run / "checkpoints" / "last.ckpt").is_file())
 
 
-def test_a_choice_replaces_what_was_set_within_the_old_one() -> None:
+def test_a_new_choice_discards_overrides_within_the_old_one() -> None:
     before = ["head=vanilla", "head.rate=4", "dataset.size=65", "trainer=cpu", "trainer.max_steps=3", "ckpt=last"]
     kept = {
         given: [o for o in before if not is_replaced(o, [given], before)] for given in ("head=largefov", "trainer=gpu")

@@ -1,4 +1,4 @@
-"""Multiruns whose jobs fail or are killed, and the same multirun again."""
+"""Multiruns with failed or killed jobs, and the same multirun repeated."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from src.cli.sweep import use_last_checkpoint
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
-from tests.faults.accidents import happening
+from tests.faults.accidents import action_at_step
 from tests.models.networks import composed
 from tests.trainings import SMALL, losses
 
@@ -46,8 +46,8 @@ def test_a_failed_job_is_marked_and_the_others_run(tmp_path: Path) -> None:
     assert [row["status"] for row in rows(tmp_path)] == ["done", "failed", "done"]
 
 
-def test_killed_sweep_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
-    """Job 0 is done, job 1 is killed at step 3 after a checkpoint at step 2, job 2 has not begun."""
+def test_a_killed_sweep_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
+    """Job 0 is done, job 1 is killed at step 3 after a checkpoint at step 2, and job 2 has not begun."""
     kill = f"folder:${{paths.output_dir}},job:1_,step:3,marker:{tmp_path / 'killed'}"
     jobs = [
         *SMALL,
@@ -71,15 +71,15 @@ def test_killed_sweep_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
         assert float(row["miou"]) == figures["val/miou"]
 
 
-def test_numbers_that_are_none_and_other_errors_do_not_stop_the_sweep(tmp_path: Path) -> None:
-    """A rate at which the loss becomes nan, which debug=find_nan makes an error that is not one of the user's."""
+def test_nan_and_other_errors_do_not_stop_the_sweep(tmp_path: Path) -> None:
+    """With debug=find_nan, the learning rate that makes the loss NaN causes an error that is no UserError."""
     done = multirun(tmp_path, *SMALL, "crf=none", "logger=csv", "debug=find_nan", "optimizer.lr=1e38,0.01")
     assert done.returncode == 1
     assert [row["status"] for row in rows(tmp_path)] == ["failed", "done"]
     assert "nan" in rows(tmp_path)[0]["error"].lower()
 
 
-def test_jobs_that_run_out_of_memory_say_what_to_turn_and_the_next_ones_run(tmp_path: Path) -> None:
+def test_jobs_out_of_memory_name_the_settings_and_the_next_ones_run(tmp_path: Path) -> None:
     kinds = ["gpu", "cpu", "python", "validation", "none"]
     fault = [
         "+callbacks.fault._target_=tests.integration.sweep_faults.OutOfMemory",
@@ -109,7 +109,7 @@ def test_jobs_that_run_out_of_memory_say_what_to_turn_and_the_next_ones_run(tmp_
         ("cut", None, None),
     ],
 )
-def test_a_job_goes_on_from_the_newest_checkpoint_that_is_whole(
+def test_a_job_resumes_from_the_newest_intact_checkpoint(
     tmp_path: Path, last: str | None, before: str | None, found: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A kill between two renames leaves last.ckpt.previous only."""
@@ -136,13 +136,13 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_signal_stops_the_sweep(tmp_path: Path) -> None:
-    """The job under way counts as unfinished, the later ones do not begin."""
-    done = multirun(tmp_path, *SMALL, "crf=none", "seed=0,1", happening("terminate", 1))
+    """The current job counts as unfinished, and the later ones do not begin."""
+    done = multirun(tmp_path, *SMALL, "crf=none", "seed=0,1", action_at_step("terminate", 1))
     assert done.returncode == 143, done.stderr
     assert [row["status"] for row in rows(tmp_path)] == ["unfinished"]
 
 
-def test_ablation_has_every_head_of_the_tables() -> None:
+def test_the_ablation_has_every_head_of_the_paper() -> None:
     sweeper = compose("experiment=ablation").hydra
     assert sweeper.mode.name == "MULTIRUN"
     heads = sweeper.sweeper.params.head.split(",")
@@ -161,7 +161,7 @@ def test_ablation_has_every_head_of_the_tables() -> None:
     ],
 )
 def test_other_launchers(tmp_path: Path, launcher: str, jobs: list[str]) -> None:
-    """The same status, table and exit status as with Hydra's own."""
+    """The status, the table and the exit status are the same as with Hydra's own launcher."""
     done = multirun(tmp_path, *SMALL, "data.num_workers=1", "crf=none", "logger=csv", f"sweep={launcher}", *jobs)
     assert sorted(row["status"] for row in rows(tmp_path)) == (
         ["done", "done"] if launcher == "optuna" else ["done", "failed"]

@@ -1,4 +1,4 @@
-"""What the loggers are told: everything, under the same names, and nothing of the user's machine."""
+"""Loggers: all of them get the same metrics under the same names, and nothing about the user's machine."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ SECRET, DATA_FOLDER = "s3cr3t-0123456789", "/mnt/h1dden"
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two jobs under all loggers, the second of which diverges; the folder of the multirun."""
+    """Return the folder of a multirun of two jobs with all loggers, the second of which diverges."""
     folder = tmp_path_factory.mktemp("tracking")
     home = folder / "home" / "alice"
     home.mkdir(parents=True)
@@ -64,12 +64,12 @@ def offline(jobs: list[Path]) -> list[OfflineRun]:
 
 
 def scalars(run: OfflineRun) -> set[str]:
-    """W&B's own aside."""
+    """Return the scalars of a run, without W&B's own."""
     names = {name for row in run.history for name, value in row.items() if not isinstance(value, (dict, list, str))}
     return {name for name in names if not name.startswith("_")} - {"trainer/global_step"}
 
 
-def test_runs_are_grouped_tagged_and_end_as_they_ended(jobs: list[Path], offline: list[OfflineRun]) -> None:
+def test_runs_have_group_tags_and_exit_code(jobs: list[Path], offline: list[OfflineRun]) -> None:
     for job, run in zip(jobs, offline, strict=True):
         assert (run.run.project, run.run.run_group, run.run.job_type) == ("deeplab-v1", "sweep", "train")
         assert run.run.display_name == job.name
@@ -92,8 +92,8 @@ def test_config_is_resolved_nested_and_names_the_commit(offline: list[OfflineRun
     assert "optimizer.lr=0.05" in config["provenance"]["command"]
 
 
-def test_nothing_tells_of_the_users_machine(offline: list[OfflineRun]) -> None:
-    """Neither what is uploaded nor what stands beside it; logs/ is W&B's own diary, which stays here."""
+def test_nothing_identifies_the_users_machine(offline: list[OfflineRun]) -> None:
+    """Neither in what is uploaded nor beside it; logs/ is W&B's own log, which stays on the machine."""
     config = offline[0].config
     assert config["note"] == "~/notes"
     assert config["paths"]["data_dir"] == "$DEEPLAB_DATA"
@@ -141,7 +141,7 @@ def test_summary_has_the_best_figures(jobs: list[Path], offline: list[OfflineRun
     assert summary["best/step"] == 2 * (1 + int(np.argmax(during)))
 
 
-def test_pictures_have_their_labels_as_masks(offline: list[OfflineRun]) -> None:
+def test_pictures_have_label_maps_as_masks(offline: list[OfflineRun]) -> None:
     logged = [row["val/pictures"] for row in offline[0].history if "val/pictures" in row]
     assert len(logged) == 3  # two validations, and the best checkpoint's
     for pictures in logged:
@@ -177,7 +177,7 @@ def test_tables_and_charts_of_the_best_checkpoint(jobs: list[Path], offline: lis
 
 
 def test_trimap_curves_are_those_of_the_pictures(offline: list[OfflineRun]) -> None:
-    """All validation images are among the pictures; a band is what a square dilates void by (scipy)."""
+    """All validation images are among the pictures; a band is void dilated by a square (scipy)."""
     run = offline[0]
     masks = [row for row in run.history if "val/pictures" in row][-1]["val/pictures"]["all_masks"]
     files = run.folder / "files"
@@ -193,7 +193,7 @@ def test_trimap_curves_are_those_of_the_pictures(offline: list[OfflineRun]) -> N
     assert len(run.table("val/trimap_miou_table")) == 80
 
 
-def test_all_files_that_the_upload_wants_lie_in_the_runs_folder(jobs: list[Path], offline: list[OfflineRun]) -> None:
+def test_all_files_to_upload_lie_in_the_runs_folder(jobs: list[Path], offline: list[OfflineRun]) -> None:
     for job, run in zip(jobs, offline, strict=True):
         for path in run.artifacts:
             assert path.is_file()
@@ -201,7 +201,7 @@ def test_all_files_that_the_upload_wants_lie_in_the_runs_folder(jobs: list[Path]
     assert len(offline[0].artifacts) == 5
 
 
-def test_a_resumed_run_goes_on_as_the_same(
+def test_a_resumed_run_keeps_its_wandb_id(
     jobs: list[Path], offline: list[OfflineRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = jobs[0] / "checkpoints" / "last.ckpt"
@@ -215,7 +215,7 @@ def test_a_resumed_run_goes_on_as_the_same(
     assert torch.load(last, weights_only=True)["callbacks"]["BestFigures"]["best/miou"] > 0
 
 
-def test_what_sigterm_stops_is_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_by_sigterm_is_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Mock()
     monkeypatch.setattr("wandb.run", run)
 
@@ -250,7 +250,7 @@ def test_folders_are_not_named_after_the_home_folder() -> None:
 
 
 def test_throughput_counts_waiting_but_not_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps of 2 s after 1 s of waiting, 4 images on each of two devices; 100 s of validation after the second."""
+    """Steps of 2 s after 1 s of waiting, 4 images on each of two devices; a validation of 100 s after step 2."""
     now = 0.0
     monkeypatch.setattr(rates, "perf_counter", lambda: now)
     logged: dict[str, list[float]] = {}
@@ -280,7 +280,7 @@ def test_throughput_counts_waiting_but_not_validation(monkeypatch: pytest.Monkey
     assert logged["lr/weight"] == pytest.approx([1e-1, 1e-2, 1e-3, 1e-4])
 
 
-def test_the_search_of_wandb_overrides_what_there_is() -> None:
+def test_the_wandb_sweep_overrides_existing_keys() -> None:
     search = yaml.safe_load((REPO / "docs" / "wandb_sweep.yaml").read_text())
     assert (REPO / search["program"]).is_file()
     fixed = [part for part in search["command"] if "=" in part]
@@ -295,7 +295,7 @@ def test_the_search_of_wandb_overrides_what_there_is() -> None:
         composed("optimizer.nothing=1")
 
 
-def test_mlflow_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_mlflow_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def absent(**_: Any) -> None:
         raise ModuleNotFoundError("mlflow")
 

@@ -1,4 +1,4 @@
-"""The main job from end to end, on a few small images."""
+"""The train command from end to end, on a few small images."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import yaml
 
 from src.training.segmenter import Segmenter
 from tests.commands import run_command
-from tests.faults.accidents import happening
+from tests.faults.accidents import action_at_step
 from tests.trainings import SMALL, losses, train
 
 
@@ -20,7 +20,7 @@ def run(tmp_path_factory) -> Path:
     return train(tmp_path_factory.mktemp("logs"), "scheduler=step")[0]  # whose rate knows of no end
 
 
-def test_run_folder_holds_what_the_readme_says(run):
+def test_the_run_folder_holds_the_documented_files(run):
     files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     assert {
         "metrics.json", "config.yaml", "environment.json", "train.log", "csv/metrics.csv", "checkpoints/best.ckpt",
@@ -42,7 +42,7 @@ def test_table_and_metrics_json_hold_the_same_figures(run):
     assert f"{100 * metrics['val/miou_crf']:.1f}" in row
 
 
-def test_record_makes_the_run_again(run):
+def test_the_record_reproduces_the_run(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["dataset"]["size"] == 65
     assert config["model"]["backbone"]["width"] == 0.0625  # references are resolved
@@ -60,7 +60,7 @@ def test_checkpoint_rebuilds_the_network_with_weights_only(run):
     assert segmenter(torch.zeros(1, 3, 65, 65, dtype=torch.uint8)).shape == (1, 7, 9, 9)
 
 
-def test_resume_goes_on_where_the_checkpoint_stopped(run, tmp_path):
+def test_a_resumed_run_continues_after_the_checkpoint(run, tmp_path):
     resumed = train(tmp_path, f"ckpt={run / 'checkpoints' / 'last.ckpt'}", "trainer.max_steps=6", "scheduler=step")[0]
     assert len(losses(resumed)) == 2
     assert torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
@@ -68,7 +68,7 @@ def test_resume_goes_on_where_the_checkpoint_stopped(run, tmp_path):
 
 @pytest.mark.slow
 def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
-    """Real code generation, as users get it; both ways, to resume and to begin with."""
+    """With real code generation; checkpoints are resumed and used as initial weights, in both directions."""
     (compiled,) = train(tmp_path / "compiled", "compile=true", "crf=none", "scheduler=step")
     plain, built = (torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (run, compiled))
     assert list(built["state_dict"]) == list(plain["state_dict"])
@@ -92,8 +92,8 @@ SAME_ON_MORE_PROCESSES = ["head.dropout=0", "model.frozen_norm=true", "trainer.p
 
 
 def test_two_processes_stopped_and_resumed_train_as_one(tmp_path):
-    """On the same global batches; SIGTERM to both leaves one checkpoint, from where both go on, each step once."""
-    stop = ["trainer=ddp_cpu", happening("terminate", 3), f"hydra.run.dir={tmp_path}/stopped"]
+    """On the same global batches; SIGTERM to both leaves one checkpoint, from which both resume."""
+    stop = ["trainer=ddp_cpu", action_at_step("terminate", 3), f"hydra.run.dir={tmp_path}/stopped"]
     done = run_command("train", *SMALL, *stop, *SAME_ON_MORE_PROCESSES)
     assert done.returncode == 143, done.stderr
     last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
@@ -110,13 +110,13 @@ def test_two_processes_stopped_and_resumed_train_as_one(tmp_path):
 
 
 @pytest.mark.slow  # tests/training/test_datamodule.py has the refusal itself
-def test_a_batch_that_does_not_divide_ends_both_processes(tmp_path):
+def test_an_indivisible_batch_ends_both_processes(tmp_path):
     done = run_command("train", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", "data.batch_size=3")
     assert done.returncode != 0
     assert "data.batch_size=3: cannot be divided among 2 devices" in done.stderr
 
 
-def test_a_grid_on_several_devices_is_refused(tmp_path):
+def test_a_multirun_on_several_devices_is_refused(tmp_path):
     done = run_command("train", "-m", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", "seed=0,1")
     assert done.returncode != 0
     assert "several devices train one run at a time" in done.stdout + done.stderr  # a sweep says it in its table
@@ -145,8 +145,8 @@ def test_multirun_over_heads_with_all_loggers_and_no_crf(tmp_path):
 
 
 @pytest.mark.parametrize(("steps", "validated"), [(3, [2, 3]), (1, [1])])
-def test_the_last_iterations_are_validated_and_kept(tmp_path, steps, validated):
-    """Although validation comes every second iteration."""
+def test_the_last_steps_are_validated_and_saved(tmp_path, steps, validated):
+    """Also if the number of steps is no multiple of the validation interval."""
     (run,) = train(tmp_path, f"trainer.max_steps={steps}", "crf=none")
     rows = csv.DictReader((run / "csv" / "metrics.csv").open())
     steps_of = [int(row["step"]) + 1 for row in rows if row.get("val/miou")]
@@ -156,7 +156,7 @@ def test_the_last_iterations_are_validated_and_kept(tmp_path, steps, validated):
     assert (run / "checkpoints" / "best.ckpt").exists()
 
 
-def test_training_that_diverges_says_so(tmp_path):
+def test_diverging_training_is_reported(tmp_path):
     done = run_command("train", *SMALL, "optimizer.lr=1e30", f"paths.log_dir={tmp_path}")
     assert done.returncode == 2
     error = done.stderr.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""An offline run of W&B read back, as ``wandb sync`` reads it before it uploads."""
+"""Read an offline run of W&B, as ``wandb sync`` does before it uploads."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ FULL, LAST = 1, 4
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The protobuf messages of a .wandb file, in order."""
+    """Yield the protobuf messages of a .wandb file in order."""
     data, place, parts = path.read_bytes(), FILE_HEADER, b""
     assert data.startswith(b":W&B")
     while place + HEADER.size <= len(data):
@@ -36,9 +36,10 @@ class OfflineRun:
 
     Attributes:
         run: the first message: id, group, job type, tags, host.
-        config, summary: nested; history: rows of dotless keys.
+        config, summary: nested.
+        history: rows of dotless keys.
         artifacts: files of tables on this machine.
-        exit_code: how it ended.
+        exit_code: of the run.
     """
 
     def __init__(self, folder: Path) -> None:

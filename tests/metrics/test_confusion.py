@@ -9,7 +9,7 @@ from src.metrics import SegmentationMetrics
 
 
 def test_hand_arithmetic():
-    """Truth 0 0 0 1 1 void, prediction 0 0 1 1 0 1: IoU 2/4 and 1/3, 3 of 5 pixels right; class 2 does not exist."""
+    """Truth 0 0 0 1 1 void, prediction 0 0 1 1 0 1: IoU 2/4 and 1/3, 3 of 5 pixels correct; class 2 does not occur."""
     metrics = SegmentationMetrics(3)
     metrics.update(torch.tensor([[0, 0, 1, 1, 0, 1]]), torch.tensor([[0, 0, 0, 1, 1, 255]]))
     result = metrics.compute()
@@ -21,7 +21,7 @@ def test_hand_arithmetic():
     assert result["mean_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
-def test_a_class_that_is_only_predicted_counts_as_zero():
+def test_a_class_that_is_only_predicted_has_iou_0():
     metrics = SegmentationMetrics(3)
     metrics.update(torch.tensor([0, 2]), torch.tensor([0, 0]))
     result = metrics.compute()
@@ -43,7 +43,7 @@ def test_scikit_learn(dtype):
     np.testing.assert_allclose(metrics.compute()["iou"].numpy(), expected)
 
 
-def test_nothing_but_void_gives_nan_and_no_error():
+def test_void_only_gives_nan():
     metrics = SegmentationMetrics(2)
     metrics.update(torch.zeros(3, 3, dtype=torch.int64), torch.full((3, 3), 255))
     assert metrics.compute()["miou"].isnan()
@@ -55,8 +55,8 @@ def test_unknown_label_is_named(label):
         SegmentationMetrics(2).update(torch.zeros(2, dtype=torch.int64), torch.tensor([0, label]))
 
 
-def test_the_most_classes_a_byte_can_hold_beside_void():
-    """Class 254 counts, 255 is void, and a class 255 there cannot be."""
+def test_255_classes_fit_beside_void():
+    """Class 254 counts, 255 is void, and there can be no class 255."""
     metrics = SegmentationMetrics(255)
     metrics.update(torch.tensor([254, 254, 254]), torch.tensor([254, 253, 255]))
     assert metrics.confusion.nonzero().tolist() == [[253, 254], [254, 254]]

@@ -1,4 +1,4 @@
-"""The trimap curve against its definition, by loops over pixels."""
+"""The trimap curve against its definition, computed with loops over pixels."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CLASSES, WIDTHS = 4, 6
 
 
 def band(truth: np.ndarray, width: int) -> np.ndarray:
-    """Void dilated by a square of 2 w + 1 pixels, without void itself."""
+    """Return void dilated by a square of 2 w + 1 pixels, without void itself."""
     inside = np.zeros(truth.shape, bool)
     for y, x in zip(*np.nonzero(truth == 255), strict=True):
         inside[max(0, y - width) : y + width + 1, max(0, x - width) : x + width + 1] = True
@@ -20,7 +20,7 @@ def band(truth: np.ndarray, width: int) -> np.ndarray:
 
 
 def images(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Predictions and truths of several sizes, with lines and specks of void; the first truth has none."""
+    """Return predictions and truths of several sizes, with lines and specks of void; the first truth has no void."""
     rng = np.random.default_rng(seed)
     pairs = []
     for index in range(count):
@@ -65,7 +65,7 @@ def test_whole_image_figures_are_those_without_trimap() -> None:
         torch.testing.assert_close(trimap.compute()[name], value, equal_nan=True)
 
 
-def test_without_void_there_is_no_band() -> None:
+def test_without_void_every_band_is_empty() -> None:
     metrics = TrimapMetrics(CLASSES, WIDTHS)
     metrics.update(torch.zeros(20, 30, dtype=torch.uint8), torch.zeros(20, 30, dtype=torch.uint8))
     assert metrics.compute()["trimap_miou"].isnan().all()
@@ -73,7 +73,7 @@ def test_without_void_there_is_no_band() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
-def test_smallest_images(size: tuple[int, int]) -> None:
+def test_images_smaller_than_the_band(size: tuple[int, int]) -> None:
     truth = torch.zeros(size, dtype=torch.uint8)
     truth[0, 0] = 255
     metrics = TrimapMetrics(2, 3)

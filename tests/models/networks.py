@@ -1,4 +1,4 @@
-"""Networks of the configurations, for the tests of this folder."""
+"""Networks built from conf/, for the tests of this folder."""
 
 import copy
 import functools
@@ -47,6 +47,6 @@ def composed_once(name: str, overrides: tuple[str, ...]) -> DictConfig:
 
 
 def network(device: str, *overrides: str, classes: int = 21) -> DeepLab:
-    """The configured network; on "meta" it has shapes and no memory."""
+    """Return the configured network; on "meta" it has shapes, but no memory."""
     with torch.device(device):
         return instantiate(composed(*overrides).model, num_classes=classes)

@@ -21,7 +21,7 @@ FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 def caffe_messages(packed: bool) -> dict[str, Any]:
-    """Classes of the part of caffe.proto that matters, and of some of what the reader must skip."""
+    """Return message classes for the part of caffe.proto that is read, and for fields that the reader must skip."""
     schema = {
         "BlobShape": [("dim", 1, FIELD.TYPE_INT64, True)],
         "BlobProto": [
@@ -121,7 +121,7 @@ def slim(path: Path, head: str = "largefov") -> DeepLab:
 
 
 def layers_of(model: DeepLab, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
-    """Random weights for every layer of the network, under the names of the released prototxt."""
+    """Return random weights for every layer of a network, under the names of the released prototxt."""
     trunk = getattr(model.head, "trunk", model.head)
     convs = {**model.backbone.convs_by_name(), "fc6": trunk.fc6, "fc7": trunk.fc7, "fc8_voc12": trunk.fc8}
     for index, branch in enumerate(model.head.branches):
@@ -162,7 +162,7 @@ def test_a_missing_layer_is_named(tmp_path: Path, blobs: int) -> None:
 
 
 def test_a_released_network_is_evaluated_as_it_is(tmp_path: Path) -> None:
-    """One command makes it a checkpoint for evaluate, predict and export, and prints its figures."""
+    """One command turns it into a checkpoint for evaluate, predict and export, and prints its metrics."""
     released, classes = tmp_path / "train2_iter_8000.caffemodel", 7
     model = instantiate(composed("backbone=vgg16", "head=largefov", "backbone.width=0.0625").model, num_classes=classes)
     layers = layers_of(model, np.random.default_rng(1))

@@ -1,4 +1,4 @@
-"""The describe command prints what Table 2 says."""
+"""The describe command prints the numbers of Table 2."""
 
 import re
 
@@ -29,7 +29,7 @@ def test_docs_say_what_describe_prints(head: str, capsys: pytest.CaptureFixture[
 
 
 def test_flops_by_hand() -> None:
-    """2 x rows x columns x weights, convolution by convolution; Table 2's widths over VGG-16's."""
+    """2 x rows x columns x weights for each convolution, with Table 2's widths on VGG-16."""
     vgg = [(321, 3, 64), (321, 64, 64), (161, 64, 128), (161, 128, 128), (81, 128, 256), (81, 256, 256), (81, 256, 256)]
     vgg += [(41, 256, 512)] + [(41, 512, 512)] * 5
     trunk = sum(side**2 * 9 * before * after for side, before, after in vgg)

@@ -1,7 +1,7 @@
-"""What every network keeps, whatever its backbone and head: all configurations of both groups, slim.
+"""Properties of every network: all choices of backbone and head, in slim versions.
 
-Every backbone meets one head and every head one backbone, a few of these pairs are compiled and exported; all others
-take minutes and run with ``pytest -m slow``.
+Every backbone is tested with one head, and every head with one backbone; a few of these pairs are also compiled and
+exported. All other pairs take minutes: ``pytest -m slow`` runs them.
 """
 
 import copy
@@ -43,7 +43,7 @@ every_network, every_network_slowly = all_but_slow(QUICK), all_but_slow(FEW)
 
 @functools.cache
 def group(name: str, choice: str) -> DictConfig:
-    """One configuration of a group, interpolations unresolved; CHOICE:NAME sets its ``name``."""
+    """Return all choices of a group, with unresolved references; CHOICE:NAME sets ``name``."""
     choice, _, model = choice.partition(":")
     return composed(f"{name}={choice}", *([f"{name}.name={model}"] if model else []), resolve=False)[name]
 
@@ -67,7 +67,7 @@ def built(backbone: str, head: str) -> DeepLab:
 
 
 def network(backbone: str, head: str) -> DeepLab:
-    """A fresh copy, ready for testing; what begins at zero or near it gets weights large enough to be seen."""
+    """Return a new copy in evaluation mode; weights that begin near zero are enlarged so that their effect is seen."""
     model = copy.deepcopy(built(backbone, head)).eval()
     torch.manual_seed(1)
     for module in model.modules():
@@ -85,7 +85,7 @@ def images(batch: int, height: int = 33, width: int = 33) -> Tensor:
 
 
 def assert_close(scores: Tensor, expected: Tensor, tolerance: float) -> None:
-    """As a share of the largest score: untrained ones lie between 0.01 (timm) and 5000 (resnet101)."""
+    """Compare relative to the largest score, which lies between 0.01 (timm) and 5000 (resnet101) before training."""
     assert scores.shape == expected.shape
     assert (scores - expected).abs().max() < tolerance * expected.abs().max()
 
@@ -105,8 +105,8 @@ def test_any_size_gives_a_score_map_of_the_grid(backbone: str, head: str) -> Non
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_branches_meet_on_the_grid(backbone: str) -> None:
-    """MSc on any backbone: scores of training are those of the test at every eighth pixel."""
+def test_branch_scores_are_aligned_in_training_and_test(backbone: str) -> None:
+    """MSc on any backbone: the scores in training equal every eighth score at test."""
     model = network(backbone, "msc_largefov").double()
     with torch.no_grad():
         full = model(images(1, 40, 21))
@@ -128,7 +128,7 @@ def test_backward_reaches_every_parameter(backbone: str, head: str) -> None:
 
 @every_network
 def test_every_parameter_has_the_rate_and_decay_of_the_paper(backbone: str, head: str) -> None:
-    """x1 and decay for weights, x2 and none for biases, x10 and x20 for the classifier; BatchNorm x1 and none."""
+    """Weights x1 with decay, biases x2 without; the classifier x10 and x20; BatchNorm x1 without decay."""
     model = network(backbone, head)
     optimizer = grouped_optimizer(model, "SGD", lr=1.0, weight_decay=1.0)
     found = {p: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
@@ -141,7 +141,7 @@ def test_every_parameter_has_the_rate_and_decay_of_the_paper(backbone: str, head
 
 
 @every_network
-def test_images_of_a_batch_do_not_meet(backbone: str, head: str) -> None:
+def test_images_of_a_batch_do_not_interact(backbone: str, head: str) -> None:
     model = network(backbone, head)
     batch = images(3).float().requires_grad_()
     model(batch)[1].square().sum().backward()
@@ -187,7 +187,7 @@ def test_bfloat16(backbone: str, head: str) -> None:
 
 @every_network_slowly
 def test_compiles(backbone: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place, so that parameters keep their names; for training too; the whole network as one graph."""
+    """In place, so that parameters keep their names; for training too; as one graph."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of shapes are no part of the graph
     torch.compiler.reset()
     model, plain = network(backbone, head), network(backbone, head)

@@ -1,4 +1,4 @@
-"""Scores, labels and pixels aligned to the pixel."""
+"""Scores, labels and pixels are aligned to the pixel."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_sides_are_eight_k_plus_one(pixels, padded, scores):
 
 
 def test_paper_label_grid():
-    """The paper's 321 crop: label[::8, ::8], first and last pixel included."""
+    """The paper's crop of 321: label[::8, ::8], with the first and the last pixel."""
     label = torch.arange(321 * 321).reshape(1, 321, 321)
     small = shrink_label(label)
     assert small.shape == (1, 41, 41)
@@ -39,7 +39,7 @@ def test_label_positions_in_the_padding_are_void():
 
 
 def test_scores_lie_on_every_eighth_pixel():
-    """Bilinear with aligned corners goes through its nodes, and is linear in between."""
+    """Bilinear interpolation with aligned corners keeps the given values, and is linear between them."""
     scores = torch.randn(2, 3, 6, 5)
     large = upsample_scores(scores, (41, 33))
     torch.testing.assert_close(large[:, :, ::8, ::8], scores)

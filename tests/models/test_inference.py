@@ -1,4 +1,4 @@
-"""Several looks at an image against averaging by hand; windows against the whole image and against loops."""
+"""Several views of an image against averages by hand; windows against the whole image and against loops."""
 
 import pytest
 import torch
@@ -26,12 +26,12 @@ def random_image(height: int, width: int) -> Tensor:
 
 
 def result(inference: Inference, model: DeepLab, image: Tensor) -> Tensor:
-    """Probabilities of every pixel, the way validation takes them from the scores."""
+    """Return the probabilities of every pixel, computed from the scores as validation does."""
     return upsample_scores(inference(model, image), image.shape[-2:]).softmax(dim=1)
 
 
 @pytest.mark.parametrize("size", [(33, 41), (30, 47), (1, 1), (2, 9)])
-def test_one_look_is_the_network_itself(model: DeepLab, size: tuple[int, int]) -> None:
+def test_one_view_is_the_network_itself(model: DeepLab, size: tuple[int, int]) -> None:
     image = random_image(*size)
     torch.testing.assert_close(Inference()(model, image), model(image))
     torch.testing.assert_close(result(Inference(), model, image), model.predict(image))
@@ -44,7 +44,7 @@ def test_mirror_is_averaged(model: DeepLab) -> None:
 
 
 def test_scales_are_averaged(model: DeepLab) -> None:
-    """By hand: sides of 33 and 41 at 0.5 are 17 and 21, at 1.5 they are 49 and 61; corners stay on corners."""
+    """By hand: sides of 33 and 41 become 17 and 21 at 0.5, and 49 and 61 at 1.5; corners stay on corners."""
     image = random_image(33, 41)
 
     def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -64,7 +64,7 @@ def test_scales_are_averaged(model: DeepLab) -> None:
 
 
 @pytest.mark.parametrize("window", [47, 49, 1000])
-def test_a_window_that_covers_the_image_is_the_whole(model: DeepLab, window: int) -> None:
+def test_a_window_that_covers_the_image_changes_nothing(model: DeepLab, window: int) -> None:
     image = random_image(30, 47)
     assert torch.equal(Inference(window=window)(model, image), Inference()(model, image))
     torch.testing.assert_close(
@@ -74,7 +74,7 @@ def test_a_window_that_covers_the_image_is_the_whole(model: DeepLab, window: int
 
 
 @pytest.mark.parametrize(("height", "width", "window", "step"), [(30, 47, 17, 8), (41, 20, 25, None), (17, 60, 17, 17)])
-def test_windows_are_averaged_pixel_by_pixel(
+def test_overlapping_windows_are_averaged(
     model: DeepLab, height: int, width: int, window: int, step: int | None
 ) -> None:
     image = random_image(height, width)
@@ -95,7 +95,7 @@ def test_windows_are_averaged_pixel_by_pixel(
     torch.testing.assert_close(result(Inference(window=window, step=step), model, image), sums / counts)
 
 
-def test_the_crf_takes_what_several_looks_give(model: DeepLab) -> None:
+def test_the_crf_accepts_averaged_scores(model: DeepLab) -> None:
     image = random_image(30, 47)
     scores = Inference(flip=True)(model, image)[0]
     crf = DenseCRF(w1=3, sxy=20, srgb=10, iterations=3)

@@ -1,4 +1,4 @@
-"""MSc: every branch sits on the trunk's grid to the pixel, and a sum of scores is one classifier on everything."""
+"""MSc: every branch is aligned with the trunk's scores, and the sum of scores is one classifier on all features."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SIZES = [(65, 65), (64, 57), (41, 90), (9, 1), (1, 1)]
 
 @pytest.fixture(params=["msc", "msc_largefov"])
 def model(request: pytest.FixtureRequest) -> DeepLab:
-    """A slim network in float64 whose branches have weights large enough to be seen in the sum."""
+    """Return a slim network in float64 whose branches have weights large enough to matter in the sum."""
     torch.manual_seed(0)
     model = network("cpu", "backbone=vgg11", "backbone.width=0.0625", f"head={request.param}", classes=4).double()
     for branch in model.head.branches:
@@ -29,7 +29,7 @@ def random_image(height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_each_branch_meets_the_trunk_on_the_grid(model: DeepLab, size: tuple[int, int]) -> None:
-    """The scores of training are those of the test at every eighth pixel: for the sum, and branch by branch."""
+    """The scores in training equal every eighth score at test, for the sum and for each branch."""
     assert isinstance(model.head, MSc)
     features = model.backbone(random_image(*size))
     full = model.head(features)
@@ -42,7 +42,7 @@ def test_each_branch_meets_the_trunk_on_the_grid(model: DeepLab, size: tuple[int
 
 
 def test_on_a_head_that_scores_every_pixel() -> None:
-    """Training is as the test: the branches have stride 1 and grow to the image, as the trunk does itself."""
+    """Training is as at test: branches have stride 1 and are up-sampled to the image's size, as the trunk is."""
     torch.manual_seed(0)
     overrides = ("backbone=vgg11", "backbone.width=0.0625", "head=msc", "head@head.trunk=tutorial", "head.dropout=0")
     model = network("cpu", *overrides, "model.frozen_norm=true", classes=4).double()
@@ -60,8 +60,8 @@ def test_training_scores_have_an_eighth_of_the_size(model: DeepLab) -> None:
     assert model.train()(random_image(65, 65)).shape == (1, 4, 9, 9)
 
 
-def test_a_branch_looks_at_the_pixel_of_its_score(model: DeepLab) -> None:
-    """Light one pixel: the image's branch answers where it is, within its 3x3 window, and nowhere else."""
+def test_a_branch_sees_the_pixels_around_its_score(model: DeepLab) -> None:
+    """A single bright pixel changes the scores of the image branch within its 3x3 window and nowhere else."""
     image = torch.zeros(1, 3, 65, 65, dtype=torch.float64)
     branch = model.head.branches[0]
     dark = branch(image, stride=8)
@@ -71,7 +71,7 @@ def test_a_branch_looks_at_the_pixel_of_its_score(model: DeepLab) -> None:
 
 
 def test_sum_of_scores_is_the_classifier_on_the_concatenation(model: DeepLab) -> None:
-    """One 1x1 convolution over the trunk's and the branches' channels, with the sum of all biases."""
+    """One 1x1 convolution over the channels of the trunk and the branches, with the sum of all biases."""
     head = model.head.train()
     for module in head.modules():
         if isinstance(module, nn.Dropout):
@@ -89,7 +89,7 @@ def test_sum_of_scores_is_the_classifier_on_the_concatenation(model: DeepLab) ->
 
 
 def test_at_test_every_branch_is_upsampled_by_its_stride(model: DeepLab) -> None:
-    """The definition, spelled out: x1, x2, x4, x8, x8, corners aligned, then the sum with the trunk's scores."""
+    """By definition: x1, x2, x4, x8, x8 with aligned corners, then the sum with the trunk's scores."""
     head = model.head
     features = model.backbone(random_image(33, 41))
     parts = [branch(finer, stride=1) for branch, finer in zip(head.branches, features, strict=False)]
@@ -108,7 +108,7 @@ def test_at_full_resolution_the_grid_is_known_from_the_sizes() -> None:
         score_stride((9, 8), (58, 42))
 
 
-def test_starts_from_the_released_gaussians() -> None:
+def test_initial_weights_have_the_released_deviations() -> None:
     branches = network("cpu", "backbone=vgg11", "backbone.width=0.5", "head=msc").head.branches
     for branch, std in zip(branches, (0.001, 0.001, 0.001, 0.001, 0.005), strict=True):
         for layer, expected in ((branch.conv1, std), (branch.conv2, std), (branch.score, 0.01)):

@@ -1,4 +1,4 @@
-"""LargeFOV once more, in NumPy from the definitions of its layers: a second opinion on the whole forward pass."""
+"""The forward pass of LargeFOV, computed a second time in NumPy from the definitions of its layers."""
 
 import numpy as np
 import pytest
@@ -23,9 +23,9 @@ def convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: int, h
 
 
 def caffe_pool(x: np.ndarray, kernel: int, stride: int, pad: int, average: bool = False) -> np.ndarray:
-    """Caffe's pooling layer: sizes round up, no window starts in the padding behind the image.
+    """Return the output of Caffe's pooling layer: sizes are rounded up, and no window starts in the padding at the end.
 
-    The maximum looks at pixels only; the average counts padding as zeros, up to the padded border.
+    The maximum is over pixels only; the average counts padding as zeros, up to the padded border.
     """
     channels, height, width = x.shape
     sides = []
@@ -46,7 +46,7 @@ def caffe_pool(x: np.ndarray, kernel: int, stride: int, pad: int, average: bool 
 
 
 def largefov(model: DeepLab, image: np.ndarray) -> np.ndarray:
-    """Scores of one RGB image, with the network's weights and none of its code."""
+    """Return the scores of one RGB image, with the network's weights and none of its code."""
     bgr = image[::-1].astype(np.float64) - np.array([104.008, 116.669, 122.675])[:, None, None]
     height, width = image.shape[1:]
     x = np.pad(bgr, ((0, 0), (0, -(height - 1) % 8), (0, -(width - 1) % 8)))
@@ -68,7 +68,7 @@ def largefov(model: DeepLab, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(65, 65), (50, 71), (12, 33)])
-def test_forward_agrees(size: tuple[int, int]) -> None:
+def test_scores_equal_those_of_numpy(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = network("cpu", "backbone=vgg16", "head=largefov", "backbone.width=0.0625", classes=5).double().eval()
     for name, p in model.named_parameters():
@@ -87,7 +87,7 @@ def test_forward_agrees(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [9, 10, 11, 16])
 def test_pools_round_up_as_in_caffe(kernel: int, stride: int, side: int) -> None:
-    """Also on sizes that are not 8 k + 1. The 2x2 pool starts at the corner and keeps it when its stride is 1."""
+    """Also for sizes that are not 8k + 1. The 2x2 pool begins at the corner, and with stride 1 keeps the size."""
     from src.models.backbones.vgg import pool
 
     x = np.random.default_rng(side).random((2, side, side))

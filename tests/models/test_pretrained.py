@@ -1,4 +1,4 @@
-"""Weights from files: decimation by hand-written indices, torchvision's names, download and its failures."""
+"""Weights from files: decimation against indices written by hand, torchvision's names, downloads and their failures."""
 
 import hashlib
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_wrong_shape_is_named() -> None:
 
 
 def torchvision_vgg(model: VGG, fc: tuple[int, int]) -> nn.Module:
-    """A VGG laid out as torchvision does, with random weights: features in a row, classifier after it."""
+    """Return a VGG laid out as in torchvision, with random weights: numbered features, then the classifier."""
     features: list[nn.Module] = []
     before = 3
     for count, channels in zip(model.convs, model.channels[1:], strict=True):
@@ -70,7 +70,7 @@ def torchvision_vgg(model: VGG, fc: tuple[int, int]) -> nn.Module:
 
 @pytest.fixture
 def small_fc(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """VGG's fully connected layers, a sixteenth as wide."""
+    """Return VGG's fully connected layers at a sixteenth of their width."""
     monkeypatch.setattr(decimation, "FC_INPUT", (32, 7, 7))
     monkeypatch.setattr(decimation, "FC_CHANNELS", 256)
     return 32, 256
@@ -103,7 +103,7 @@ def test_torchvision_weights(tmp_path: Path, small_fc: tuple[int, int], backbone
 
 
 def test_features_without_fully_connected_layers(tmp_path: Path, small_fc: tuple[int, int]) -> None:
-    """torchvision's IMAGENET1K_FEATURES has nan for them and Caffe's normalisation."""
+    """torchvision's IMAGENET1K_FEATURES has NaN for these layers, and Caffe's normalisation."""
     path = tmp_path / "vgg16_features-local.pth"
     model = configured("backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={path}")
     theirs = torchvision_vgg(model.backbone, small_fc)
@@ -126,7 +126,7 @@ def test_features_without_fully_connected_layers(tmp_path: Path, small_fc: tuple
         ),
     ],
 )
-def test_what_cannot_be_loaded(overrides: list[str], message: str) -> None:
+def test_unloadable_files_are_named(overrides: list[str], message: str) -> None:
     with torch.device("meta"):
         model = configured("backbone=vgg16", *overrides)
     with pytest.raises(UserError, match=message):
@@ -142,7 +142,7 @@ def test_another_vgg_is_refused(tmp_path: Path, small_fc: tuple[int, int]) -> No
 
 
 def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> str:
-    """A file under a name that begins its checksum, where the server would be; the cache is empty."""
+    """Put a file where the server would have it, under a name that begins its checksum, with an empty cache."""
     name = f"vgg16-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     (folder / "server").mkdir()
     (folder / "server" / name).write_bytes(content)
@@ -151,7 +151,7 @@ def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> str:
     return name
 
 
-def test_download_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = serve(tmp_path, monkeypatch, b"weights")
     path = pretrained.torchvision_file(name)
     assert path.read_bytes() == b"weights"
@@ -193,7 +193,7 @@ def test_msc_starts_from_a_first_stage(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], p) for name, p in model.head.scales.named_parameters())
 
 
-def test_a_second_stage_goes_on(tmp_path: Path) -> None:
+def test_a_second_stage_keeps_its_branches(tmp_path: Path) -> None:
     saved = save_checkpoint(configured(*SLIM, "head=msc_largefov"), tmp_path / "second.ckpt")
     model = configured(*SLIM, "head=msc_largefov")
     load_trained(model, str(tmp_path / "second.ckpt"))

@@ -1,4 +1,4 @@
-"""Receptive fields by hand and by gradient; FLOPs and sizes of the table."""
+"""Receptive fields by hand and by gradient; FLOPs and sizes of layers."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_flops_and_parameters_by_hand() -> None:
     assert round(sum(layer.parameters for layer in layers) / 1e6, 2) == 20.51
 
 
-def test_the_field_follows_short_cuts_and_branches() -> None:
+def test_the_field_covers_shortcuts_and_branches() -> None:
     resnet = {layer.name: layer for layer in layers_of(network("meta", "backbone=resnet50", "head=largefov"), 65, 65)}
     assert resnet["backbone.conv1"].field == 7
     assert resnet["backbone.maxpool"].field == 11
@@ -49,7 +49,7 @@ def test_the_field_follows_short_cuts_and_branches() -> None:
 
 @pytest.mark.parametrize("backbone", ["vgg11", "resnet50"])
 def test_gradient_fills_the_theoretical_field(backbone: str) -> None:
-    """With positive weights, and means where maxima would pick, nothing cancels: extent and theory are equal."""
+    """With positive weights, and average pools in place of maximum pools, nothing cancels: both fields are equal."""
     torch.manual_seed(0)
     model = network("cpu", f"backbone={backbone}", "backbone.width=0.015625", "head=largefov_r4", classes=2).double()
     for module in list(model.modules()):
@@ -67,7 +67,7 @@ def test_gradient_fills_the_theoretical_field(backbone: str) -> None:
     assert 0 < measured.core <= field
 
 
-def test_random_weights_see_no_more_than_the_theory() -> None:
+def test_the_measured_field_lies_within_the_theoretical_one() -> None:
     torch.manual_seed(0)
     model = network("cpu", "backbone=vgg11", "backbone.width=0.0625", "head=largefov", classes=3)
     field = layers_of(model, 65, 65)[-1].field

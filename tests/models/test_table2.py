@@ -1,4 +1,4 @@
-"""Table 2 of the paper: parameters, fields of view and sizes of every row, from the configurations as they are."""
+"""Table 2 of the paper: parameters, fields of view and sizes of every row, from the files in conf/."""
 
 import functools
 
@@ -51,8 +51,9 @@ def test_msc_wraps_any_head(head: str) -> None:
 
 
 def test_tutorial_by_configuration_alone() -> None:
-    """Reference of the tutorial: 3x3 convolutions with BatchNorm and 2x2 pools, the fourth pool of stride 1, conv5 with
-    dilation 2; 512 channels, dilation 4, two 1x1; bilinear x8; a 3x3 classifier on every pixel."""
+    """The network of the tutorial: 3x3 convolutions with BatchNorm and 2x2 pools, the fourth pool with stride 1, conv5
+    with dilation 2; 512 channels with dilation 4, two 1x1 convolutions; bilinear x8; a 3x3 classifier on every pixel.
+    """
     model = network("meta", "experiment=tutorial", "backbone.weights=none").train()
     sizes = [tuple(f.shape[1:]) for f in model.backbone(torch.empty(1, 3, 321, 321, device="meta"))]
     assert sizes == [(3, 321, 321), (64, 161, 161), (128, 81, 81), (256, 41, 41), (512, 41, 41), (512, 41, 41)]

@@ -1,4 +1,4 @@
-"""Backbones of timm: which are taken, which are refused by name, what their cards and their weights say."""
+"""Backbones of timm: which models are accepted, their normalisation and their weights."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def _timm() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100", "efficientnet_b0", "regnety_002"])
-def test_these_keep_the_grid(name: str) -> None:
+def test_these_models_keep_the_grid(name: str) -> None:
     with torch.device("meta"):
         backbone = Timm(name)
     features = backbone(torch.empty(1, 3, 321, 321, device="meta"))
@@ -32,8 +32,8 @@ def test_these_keep_the_grid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100"])
-def test_a_score_sits_on_its_pixel(name: str) -> None:
-    """Turn an image around, and the weights with it: the maps turn around. Their ends are on the image's ends."""
+def test_scores_are_aligned_with_pixels(name: str) -> None:
+    """Turning an image and the weights by 180 degrees turns the maps; the ends of maps and image coincide."""
     torch.manual_seed(0)
     backbone = Timm(name).double().eval()
     for module in backbone.modules():
@@ -53,13 +53,13 @@ def test_a_score_sits_on_its_pixel(name: str) -> None:
         ("resnett18", "timm has no such model; did you mean resnet18"),
     ],
 )
-def test_others_are_refused_by_name(name: str, reason: str) -> None:
+def test_unsuitable_models_are_refused(name: str, reason: str) -> None:
     with torch.device("meta"), pytest.raises(UserError, match=f"^name={name}: {reason}"):
         Timm(name)
 
 
 def test_normalisation_follows_the_card() -> None:
-    """RGB in 0..255; Google's networks took images from -1 to 1."""
+    """RGB in 0..255; Google's networks expect images in -1..1."""
     imagenet, google = Timm("mobilenetv2_100.ra_in1k"), Timm("tf_mobilenetv3_small_minimal_100")
     torch.testing.assert_close(imagenet.mean.flatten(), torch.tensor([123.675, 116.28, 103.53]))
     torch.testing.assert_close(imagenet.std.flatten(), torch.tensor([58.395, 57.12, 57.375]))
@@ -72,7 +72,7 @@ def offline(*_: Any, **__: Any) -> None:
     raise OSError("no route to host\nand much more")
 
 
-def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.device("meta"):
         model = network("meta", "backbone=timm", "backbone.weights=imagenet")
     monkeypatch.setattr("timm.models._builder._resolve_pretrained_source", offline)
@@ -99,8 +99,8 @@ def test_weights_are_those_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet50", pytest.param("resnet101", marks=pytest.mark.slow)])
-def test_our_resnet_is_theirs(name: str, tmp_path: Path) -> None:
-    """timm's ResNets have torchvision's names: a file of their weights gives the same maps in both."""
+def test_resnet_equals_timms_resnet(name: str, tmp_path: Path) -> None:
+    """timm's ResNets use torchvision's names: both give the same maps with the same weights."""
     import timm
 
     torch.manual_seed(0)

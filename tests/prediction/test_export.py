@@ -1,4 +1,4 @@
-"""Exported files give PyTorch's scores at sizes that the export itself did not try."""
+"""Exported files give PyTorch's scores, at sizes that the export itself did not try."""
 
 import json
 import zipfile
@@ -27,7 +27,7 @@ TUTORIAL = {"_target_": "src.models.FullResolutionHead", "_partial_": True, "wid
 
 @pytest.fixture(autouse=True)
 def no_checks_of_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are no part of the graph, and sizes are symbols while it is drawn."""
+    """Disable shape checks: they would become part of the graph, in which sizes are symbols."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -41,7 +41,7 @@ def scores(module: Segmenter, image: torch.Tensor) -> np.ndarray:
 
 
 def loaded(path: Path):
-    """The file as its users open it, without our code."""
+    """Load a file as its users do, without code of this project."""
     if path.suffix == ".onnx":
         onnxruntime = pytest.importorskip("onnxruntime")
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -51,7 +51,7 @@ def loaded(path: Path):
 
 
 def class_names(path: Path) -> dict[str, list]:
-    """Return what a file says of its classes, as its users read it."""
+    """Return the class names stored in a file."""
     found = {"classes": "", "palette": ""}
     if path.suffix == ".onnx":
         found = {entry.key: entry.value for entry in pytest.importorskip("onnx").load(path).metadata_props}
@@ -103,7 +103,7 @@ def test_heads_at_full_resolution(format_: str, head: dict, tmp_path: Path, monk
         np.testing.assert_allclose(network(image), scores(module, image), rtol=1e-3, atol=1e-3)
 
 
-def test_a_file_with_other_scores_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_different_scores_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_checkpoint(tmp_path / "net.ckpt")
     torchscript = FORMATS["torchscript"]
 
@@ -116,7 +116,7 @@ def test_a_file_with_other_scores_is_not_kept(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.iterdir()] == ["net.ckpt"]
 
 
-def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
+def test_files_are_overwritten_only_with_overwrite(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "net.ckpt")
     target = tmp_path / "mine.pt"
     target.write_bytes(b"mine")
@@ -135,7 +135,7 @@ def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
         (["output=/tmp"], "output=/tmp: is a folder"),
     ],
 )
-def test_slips_of_the_hand(overrides: list[str], said: str, tmp_path: Path) -> None:
+def test_wrong_arguments_are_named(overrides: list[str], said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         run(tmp_path / "net.ckpt", tmp_path, *overrides)
 
@@ -147,8 +147,8 @@ def hide_onnx() -> None:
     module.find_spec = lambda name: None if name.startswith("onnx") else find(name)
 
 
-def test_missing_extra_is_named(tmp_path: Path) -> None:
-    """As a user meets it who installed the project without extras."""
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    """As for a user who installed the project without extras."""
     (tmp_path / "some.ckpt").touch()  # is looked for first
     done = run_command("export", f"ckpt={tmp_path / 'some.ckpt'}", f"paths.log_dir={tmp_path}", before=hide_onnx)
     assert done.returncode == 2

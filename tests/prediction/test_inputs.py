@@ -1,4 +1,4 @@
-"""Which images a file, a folder or a pattern means, and what their results are called."""
+"""The images that a file, a folder or a pattern names, and the names of their results."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from src.errors import UserError
 from src.prediction.inputs import find_images, result_names
 
 
-def test_names_keep_folders_and_lose_endings_unless_two_would_meet() -> None:
+def test_names_keep_folders_and_drop_endings_unless_two_collide() -> None:
     def names(*files: str) -> list[str]:
         return result_names([Path("in", file) for file in files], Path("in"))
 
@@ -18,7 +18,7 @@ def test_names_keep_folders_and_lose_endings_unless_two_would_meet() -> None:
     assert names("a.jpg", "a.png", "a.jpg.png") == ["a.jpg", "a.png", "a.jpg.png"]  # all keep theirs
 
 
-def test_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.jpg", "b.PNG", "notes.txt", "sub/c.webp", "sub/deep/d.tif", "out/masks/a.png"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).touch()
@@ -42,7 +42,7 @@ def test_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             find_images(given)
 
 
-def test_what_a_folder_holds_instead_of_images_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_described(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("a.heic", "sub/b.HEIC", "c.txt", ".DS_Store", "._a.jpg"):
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Labels for images: the files that predict writes, what it leaves alone, and what it says of images it cannot read."""
+"""The predict command: the files that it writes, those that it keeps, and images that it cannot read."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def module(ckpt: Path) -> Segmenter:
 
 
 def pictures(folder: Path, *names: str) -> list[np.ndarray]:
-    """Files of several sizes, without loss; their pixels."""
+    """Write lossless images of several sizes; return their pixels."""
     arrays = [Shapes("val", {"val": 50}, size=33 + 8 * index)[index].image for index in range(len(names))]
     for array, name in zip(arrays, names, strict=True):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("crf", ["deeplab", "none"])
-def test_masks_are_the_networks_labels(ckpt: Path, module: Segmenter, crf: str, tmp_path: Path) -> None:
+def test_masks_hold_the_labels_of_the_network(ckpt: Path, module: Segmenter, crf: str, tmp_path: Path) -> None:
     arrays = pictures(tmp_path / "in", "a.png", "b.bmp", "sub/c.png")
     assert run(ckpt, tmp_path / "in", tmp_path / "out", f"crf={crf}", "probabilities=true") == []
     assert {str(path) for path in map(Path, stamps(tmp_path / "out"))} == {
@@ -97,7 +97,7 @@ def test_masks_are_the_networks_labels(ckpt: Path, module: Segmenter, crf: str, 
         assert blend.shape == array.shape
 
 
-def test_what_is_done_is_left_alone_and_what_is_missing_is_made(ckpt: Path, tmp_path: Path) -> None:
+def test_existing_results_are_kept_and_missing_ones_are_written(ckpt: Path, tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png", "b.png", "c.png")
     run(ckpt, tmp_path / "in", tmp_path / "out")
     before = stamps(tmp_path / "out")
@@ -111,7 +111,7 @@ def test_what_is_done_is_left_alone_and_what_is_missing_is_made(ckpt: Path, tmp_
     assert all(stamps(tmp_path / "out")[name] != after[name] for name in after)
 
 
-def test_results_of_other_settings_do_not_mix(ckpt: Path, tmp_path: Path) -> None:
+def test_results_of_other_settings_are_refused(ckpt: Path, tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png")
     run(ckpt, tmp_path / "in", tmp_path / "out")
     with pytest.raises(UserError, match="results of another crf"):
@@ -126,8 +126,8 @@ def test_results_of_other_settings_do_not_mix(ckpt: Path, tmp_path: Path) -> Non
     assert json.loads((tmp_path / "out" / "predict.json").read_text())["crf"] is None
 
 
-def test_somebodys_masks_are_safe(ckpt: Path, tmp_path: Path) -> None:
-    """A data set's own folder as output: its masks have the names of the results."""
+def test_other_masks_are_not_overwritten(ckpt: Path, tmp_path: Path) -> None:
+    """The output folder is that of a data set, whose masks have the names of the results."""
     pictures(tmp_path / "data" / "images", "a.png")
     (tmp_path / "data" / "masks").mkdir()
     (tmp_path / "data" / "masks" / "a.png").write_bytes(b"annotation")
@@ -136,7 +136,7 @@ def test_somebodys_masks_are_safe(ckpt: Path, tmp_path: Path) -> None:
     assert (tmp_path / "data" / "masks" / "a.png").read_bytes() == b"annotation"
 
 
-def test_results_below_the_input_are_no_input(ckpt: Path, tmp_path: Path) -> None:
+def test_results_within_the_input_folder_are_not_read(ckpt: Path, tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png")
     for _ in range(2):
         run(ckpt, tmp_path / "in", tmp_path / "in")
@@ -145,7 +145,7 @@ def test_results_below_the_input_are_no_input(ckpt: Path, tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
-def test_two_files_of_one_name_have_two_masks(ckpt: Path, module: Segmenter, tmp_path: Path) -> None:
+def test_two_images_of_one_name_have_two_masks(ckpt: Path, module: Segmenter, tmp_path: Path) -> None:
     first, second = pictures(tmp_path / "in", "a.png", "a.bmp")
     run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none", "overlays=false")
     for name, array in (("a.png", first), ("a.bmp", second)):
@@ -154,7 +154,7 @@ def test_two_files_of_one_name_have_two_masks(ckpt: Path, module: Segmenter, tmp
 
 
 def broken_and_odd(folder: Path) -> dict[str, str]:
-    """Files that cannot be used, and what must be said of each; good.png is fine."""
+    """Write files that cannot be used, and return the message for each; good.png is valid."""
     folder.mkdir(parents=True, exist_ok=True)
     good = Image.new("RGB", (24, 16), "red")
     good.save(folder / "good.png")
@@ -193,7 +193,7 @@ def broken_and_odd(folder: Path) -> dict[str, str]:
 
 
 def test_bad_files_do_not_stop_the_rest(ckpt: Path, tmp_path: Path) -> None:
-    """As a user meets it: a line for each at the end, exit status 1, and the rest is done."""
+    """There is a line for each bad file at the end, the exit status is 1, and the other files are done."""
     expected = broken_and_odd(tmp_path / "in")
     Image.new("RGB", (1, 1), "red").save(tmp_path / "in" / "pixel.png")
     files = (f"ckpt={ckpt}", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}")
@@ -210,7 +210,7 @@ def test_bad_files_do_not_stop_the_rest(ckpt: Path, tmp_path: Path) -> None:
     assert f"2 of {len(lines) + 2} images labelled, {len(lines)} failed: {tmp_path / 'out'}/" in done.stdout
 
 
-def test_a_full_disk_stops_at_once_and_leaves_no_half_file(
+def test_a_full_disk_stops_at_once_and_leaves_no_partial_file(
     ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures(tmp_path / "in", *(f"{index}.png" for index in range(8)))
@@ -245,14 +245,14 @@ def test_real_photographs(ckpt: Path, module: Segmenter, voc_mini: Path, camvid:
         (["ckpt=null"], "ckpt=CHECKPOINT is needed"),
     ],
 )
-def test_slips_of_the_hand(ckpt: Path, overrides: list[str], said: str, tmp_path: Path) -> None:
+def test_wrong_arguments_are_named(ckpt: Path, overrides: list[str], said: str, tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png")
     with pytest.raises(UserError, match=said):
         run(ckpt, tmp_path / "in", tmp_path / "out", *overrides)
     assert not (tmp_path / "out").exists()
 
 
-def test_predictor_for_programs(ckpt: Path, module: Segmenter, tmp_path: Path) -> None:
+def test_the_predictor_in_python(ckpt: Path, module: Segmenter, tmp_path: Path) -> None:
     (array,) = pictures(tmp_path, "a.png")
     predictor = Predictor(ckpt, accelerator="cpu", precision="32-true")
     assert predictor.classes == list(Shapes.classes)

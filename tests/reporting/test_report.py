@@ -1,4 +1,4 @@
-"""The report's figures against hand arithmetic, its page as a browser reads it, and folders that are broken."""
+"""The report: its metrics against hand arithmetic, its page as a browser reads it, and broken folders."""
 
 import base64
 import csv
@@ -25,7 +25,7 @@ PAGE_TAGS_WITHOUT_END = {"meta", "img", "br"}
 
 
 def write_run(folder: Path, head: str, seed: int, miou: float, refined: float | None, **config: Any) -> Path:
-    """A training's folder, as far as the report reads it; figures as fractions."""
+    """Write the files of a training that the report reads; metrics are fractions."""
     (folder / "csv").mkdir(parents=True)
     kernel, rate, channels = HEADS[head]
     settings: dict[str, Any] = {
@@ -66,7 +66,7 @@ def table(page: Path) -> dict[str, dict[str, str]]:
 
 
 class Reader(HTMLParser):
-    """Every tag closed in order, every address, the text."""
+    """Checks that every tag is closed in order, and collects addresses and text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ def test_the_page_refers_to_nothing_outside_and_escapes_what_it_shows(sweep: Pat
 
 
 def test_curves_end_with_the_run(sweep: Path, tmp_path: Path) -> None:
-    """Iterations 10 and 20 of 20; what is logged after the last is the best checkpoint's, and no part of a curve."""
+    """Steps 10 and 20 of 20. What is logged after the last step is of the best checkpoint, and not part of a curve."""
     source = run(tmp_path, str(sweep / "0"), "images=0").read_text()
     points = re.findall(r'points="([^"]+)"', source)
     assert len(points) == 2  # loss and mean IoU
@@ -273,7 +273,7 @@ def test_mean_iou_of_an_image_by_hand() -> None:
 
 
 def test_configs_as_they_are_composed_differ_in_nothing_but_the_seed() -> None:
-    """Whatever in a config is a copy of the seed must not split a row."""
+    """Copies of the seed in a config must not put runs in different rows."""
     first, second, other = (
         Run(Path("run"), OmegaConf.to_container(composed(*overrides)))
         for overrides in (["seed=0"], ["seed=1"], ["seed=0", "optimizer.lr=0.5"])

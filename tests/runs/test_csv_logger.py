@@ -1,4 +1,4 @@
-"""A curve survives what happens while it is written."""
+"""The CSV file of a run stays complete, whatever happens while it is written."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A file is there whole, or as it was before."""
+"""Files are written whole or not at all."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Results of background work are taken in order, early, and within a limit."""
+"""Results of background work are taken in order, as soon as possible, and within a limit."""
 
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDone
@@ -10,7 +10,7 @@ from src.system.futures import OrderedFutures
 
 
 def pending(count: int, limit: int | None = None) -> tuple[OrderedFutures, list[Future], list[tuple[Any, int]]]:
-    """The queue with ``count`` futures in it, the futures, and the list of what is taken: (result, context)."""
+    """Return a queue with ``count`` futures, the futures, and the list of (result, context) taken so far."""
     taken: list[tuple[Any, int]] = []
     queue: OrderedFutures = OrderedFutures(lambda future, context: taken.append((future.result(0), context)), limit)
     futures: list[Future] = [Future() for _ in range(count)]

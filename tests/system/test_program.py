@@ -1,3 +1,5 @@
+"""Commands are named in messages as the user types them."""
+
 import sys
 
 import pytest

@@ -1,4 +1,4 @@
-"""Signs of life in logs: often enough, not too often, and with the right time left."""
+"""Progress in logs: a line every half minute, with the correct time left."""
 
 import logging
 

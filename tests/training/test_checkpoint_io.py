@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not there, damage found, the one before used and named."""
+"""Checkpoint files: written whole or not at all; a damaged one is noticed, and the previous one is used."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ from src.training.checkpoint_io import SafeCheckpointIO
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A run's last checkpoint, of step 2, and the one before it, of step 1."""
+    """Return a run's last checkpoint, of step 2, with the previous one, of step 1, beside it."""
     path = tmp_path / "run/checkpoints/last.ckpt"
     for step in (1, 2):
         SafeCheckpointIO().save_checkpoint({"step": step, "weight": torch.arange(1000.0)}, path)

@@ -1,3 +1,5 @@
+"""The loaders: batches, skipped samples, and checks of the data."""
+
 import logging
 from functools import partial
 from types import SimpleNamespace
@@ -38,7 +40,7 @@ def test_validation_gives_every_image_once_and_untouched():
 
 
 def test_training_samples_stay_uint8_through_workers():
-    """Bytes on the way to the device: three an image pixel and one a label, never four times as many."""
+    """Three bytes for each pixel of the image and one for its label; floats would take four times as many."""
     batch = next(iter(module(8, 4, workers=1).train_dataloader()))
     assert batch["image"].numel() * batch["image"].element_size() == 4 * 33 * 33 * 3
     assert batch["label"].numel() * batch["label"].element_size() == 4 * 33 * 33

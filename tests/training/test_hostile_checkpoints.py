@@ -1,4 +1,4 @@
-"""A checkpoint from a stranger: whatever is in it, no command calls it, looks up the environment or deletes a file."""
+"""Checkpoints from strangers: no command calls what they name, reads the environment for them, or deletes a file."""
 
 import ast
 import functools
@@ -60,13 +60,13 @@ CALLS = [
 
 @pytest.fixture
 def trap(tmp_path: Path) -> dict[str, Any]:
-    """Makes a folder when it is instantiated."""
+    """A class that creates a folder when it is instantiated."""
     return {"_target_": "os.mkdir", "_args_": [str(tmp_path / "owned")]}
 
 
 @pytest.fixture
 def hostile(tmp_path: Path, trap: dict[str, Any]) -> Callable[..., Path]:
-    """A checkpoint that can be used but for what is changed in it."""
+    """Return a function that writes a valid checkpoint with some changes."""
 
     def write(**changes: Any) -> Path:
         module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
@@ -78,7 +78,7 @@ def hostile(tmp_path: Path, trap: dict[str, Any]) -> Callable[..., Path]:
 
 
 def hidden(trap: dict[str, Any]) -> dict[str, Any]:
-    """Places within a config; OmegaConf makes lists of tuples."""
+    """Return nested places within a config; OmegaConf turns tuples into lists."""
     return {
         "itself": trap,
         "value": {"a": trap},
@@ -117,7 +117,7 @@ def test_a_target_that_is_no_text_is_refused(target: object) -> None:
 
 
 def test_what_our_checkpoints_name_is_ours() -> None:
-    """Every choice of network, loss and data set."""
+    """For every choice of network, loss and data set."""
     groups = ("backbone", "head", "loss", "dataset")
     choices = [sorted(path.stem for path in (REPO / "conf" / group).glob("[!_]*.yaml")) for group in groups]
     for chosen in zip_longest(*choices):
@@ -189,7 +189,7 @@ def test_other_weights_are_said(tmp_path: Path, name: str) -> None:
 
 
 def commands(path: Path, folder: Path) -> dict[str, Callable[[], Any]]:
-    """All that rebuild a network."""
+    """Return all commands that rebuild a network."""
     given, here = f"ckpt={path}", f"paths.output_dir={folder}"
     run = Run(folder, {"command": "evaluate", "ckpt": str(path)})
     return {
@@ -213,13 +213,13 @@ def test_every_command_refuses(
 
 
 def test_what_trained_it_is_not_called_either(hostile: Callable[..., Path], trap: dict[str, Any]) -> None:
-    """A user's own optimiser may stand there; evaluation has no use for it."""
+    """A user's own optimiser may be named there; evaluation does not need it."""
     loaded = load_segmenter(hostile(optimizer=trap, scheduler={"a": (trap,)}))
     assert (loaded.optimizer_config, loaded.scheduler_config) == ({}, {})
 
 
 def test_resuming_takes_no_paths_from_the_file(tmp_path: Path) -> None:
-    """Lightning deletes the best checkpoint so far once there is a better one, wherever it is said to be."""
+    """Lightning deletes the previous best checkpoint, at whatever path the state gives."""
     victim = "local:///home/somebody"
     state = {
         "best_model_path": victim, "kth_best_model_path": victim, "last_model_path": victim, "dirpath": "/elsewhere",
@@ -233,7 +233,7 @@ def test_resuming_takes_no_paths_from_the_file(tmp_path: Path) -> None:
 
 
 def calls(name: str) -> list[tuple[str, ast.Call]]:
-    """Return all calls in src of a function of this name, with the file and line."""
+    """Return the file and line of all calls in src of a function of this name."""
     return [(place, call) for place, function, call in all_calls() if function == name]
 
 

@@ -1,4 +1,4 @@
-"""What this project takes from inside Lightning is still there, and means what it meant."""
+"""The attributes of Lightning that this project uses exist, and have the meaning that it relies on."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Tiny(L.LightningModule):
 
 
 class Watch(L.Callback):
-    """Reads the state in every hook that this project reads it in."""
+    """Reads the state in every hook in which this project reads it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -123,7 +123,7 @@ def test_checkpoints_hold_counts_that_can_be_corrected(watched: tuple[L.Trainer,
 
 
 def test_gradients_can_be_accumulated_over_epochs() -> None:
-    """Steps of three batches each, in epochs of four: Lightning would also step on each epoch's last."""
+    """Steps of three batches in epochs of four: Lightning alone would also step on the last batch of each epoch."""
     steps: list[int] = []
     gradients: list[float] = []
 

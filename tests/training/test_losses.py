@@ -1,4 +1,4 @@
-"""Losses against their definitions, void left out everywhere."""
+"""Losses against their definitions; void never counts."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ every_criterion = pytest.mark.parametrize("criterion", LOSSES, indirect=True)
 
 @pytest.fixture
 def criterion(request: pytest.FixtureRequest) -> nn.Module:
-    """The criterion of a configured loss, by the name of the loss."""
+    """Return the criterion of a configured loss, by the name of the loss."""
     return instantiate(composed(f"loss={request.param}").loss.criterion)
 
 
 def sample(rows: int = 7, columns: int = 5) -> tuple[Tensor, Tensor]:
-    """Scores of four classes, and labels with a frequent, a rare and an absent class and void."""
+    """Return scores of four classes, and labels with a frequent, a rare and an absent class, and void."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(2, 4, rows, columns, generator=generator, dtype=torch.float64)
     label = torch.zeros(2, rows, columns, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""The paper's parameter groups: multipliers 1, 2, 10, 20 and no decay on biases; the second stage of MSc."""
+"""The paper's parameter groups: multipliers 1, 2, 10 and 20, no decay of biases; the second stage of MSc."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ PAPER = {"weight": (1e-3, 5e-4), "bias": (2e-3, 0), "classifier_weight": (1e-2, 
 
 
 def groups_of(*overrides: str) -> dict[str, tuple[float, float, int]]:
-    """Learning rate, decay and number of parameters of each group."""
+    """Return learning rate, decay and number of parameters of each group."""
     optimizer = instantiate(composed(*overrides).optimizer, network("meta", *overrides))
     return {
         g["name"]: (round(g["lr"], 9), g["weight_decay"], sum(p.numel() for p in g["params"]))

@@ -1,4 +1,4 @@
-"""Checkpoints: what is refused, and that nothing in one is run."""
+"""Loading checkpoints: which are refused, and that no code in one is run."""
 
 from pathlib import Path
 from typing import Any

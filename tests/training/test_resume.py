@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed is the run that was not: the same losses, to the last digit."""
+"""A run that is stopped and resumed has the same losses as an uninterrupted one, to the last digit."""
 
 import csv
 import os
@@ -28,7 +28,7 @@ NARROW = ("backbone.width=0.0625", "head.channels=64")
 
 
 class Watch(L.Callback):
-    """Losses, ids and validations by step; an accident after ``stop`` steps."""
+    """Records losses, ids and validations by step, and stops the run after ``stop`` steps."""
 
     def __init__(self, stop: int | None = None, how: str = "") -> None:
         self.stop, self.how = stop, how
@@ -185,7 +185,7 @@ def test_validations_cut_short_are_all_made_good(
 
 
 def test_a_length_in_epochs_does_not_change_the_samples(tmp_path: Path) -> None:
-    """To know it, Lightning begins with the data before it has restored where the run was."""
+    """To find the length, Lightning opens the loader before it has restored the run's position."""
     whole, before, after = Watch(), Watch(4, "SIGTERM"), Watch()
     length = {"max_steps": -1, "max_epochs": 3}
     run(tmp_path / "whole", whole, workers=2, length=length)

@@ -1,4 +1,4 @@
-"""Validation over two processes: every image once, and the figures of one process to the last digit."""
+"""Validation in two processes: each image once, and the metrics of one process to the last digit."""
 
 import math
 from functools import partial
@@ -20,7 +20,7 @@ IMAGES = 7  # shares of four and three
 
 
 class Ids(L.Callback):
-    """Writes down the ids that its process has seen."""
+    """Records the ids that its process has validated."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

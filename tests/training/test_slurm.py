@@ -1,4 +1,4 @@
-"""A SLURM job asks ``scontrol``, here a script that notes its arguments, to queue it again."""
+"""Requeueing a SLURM job, with a script in place of ``scontrol`` that records its arguments."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that gets the arguments of scontrol."""
+    """Return the file that gets the arguments of scontrol."""
     script = tmp_path / "scontrol"
     script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ntest "$2" != 13 || {{ echo denied >&2; exit 1; }}\n')
     script.chmod(0o755)

@@ -31,7 +31,7 @@ AUGMENTATION = train_transform(65, scale=(0.5, 1.5))
 
 
 class Watch(L.Callback):
-    """Losses by batch, steps at which validations came, learning rates by step; SIGTERM after a batch."""
+    """Records losses by batch, steps of validations and learning rates by step; sends SIGTERM after a batch."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.stop = stop
@@ -79,7 +79,7 @@ def train(folder: Path, watch: Watch, *overrides: str, ckpt: Path | None = None,
 
 
 def plain_losses(batches: int, accumulate: int, steps: int, clip: float | None = None) -> list[float]:
-    """Losses of as many batches, each epoch after the other, with a step after every ``accumulate`` of them."""
+    """Return the losses of so many batches, epoch after epoch, with a step after every ``accumulate`` batches."""
     module = segmenter()
     model, loss = module.model.train(), module.loss
     optimizer = instantiate(module.optimizer_config, model)
@@ -136,7 +136,7 @@ def test_a_validation_after_every_epoch(tmp_path: Path) -> None:
 
 
 def test_epochs_that_end_within_a_step(tmp_path: Path) -> None:
-    """Two epochs of three batches are one step of four, and a rest that is no step."""
+    """Two epochs of three batches are one step of four, and two batches without a step."""
     watch = Watch()
     train(tmp_path, watch, max_steps=-1, max_epochs=2, accumulate_grad_batches=4)
     assert watch.length == 1
@@ -144,7 +144,7 @@ def test_epochs_that_end_within_a_step(tmp_path: Path) -> None:
 
 
 def test_part_of_an_epoch_is_followed_by_the_rest(tmp_path: Path) -> None:
-    """With limit_train_batches, the samples still come in the order of a plain loop."""
+    """With limit_train_batches, the samples have the order of a plain loop."""
     watch = Watch()
     train(tmp_path, watch, max_steps=5, limit_train_batches=2)
     assert list(watch.losses.values()) == pytest.approx(plain_losses(5, 1, 5), rel=1e-5)

@@ -1,4 +1,4 @@
-"""What a validation finds does not depend on when the CRF is done, nor on the order of callbacks."""
+"""The results of a validation depend neither on when the CRF is done nor on the order of callbacks."""
 
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLong
@@ -53,7 +53,7 @@ def scores_for(winner: int) -> Tensor:
 
 
 def test_counts_by_hand_without_and_with_refinement() -> None:
-    """Two images: the network finds 0 twice, the refinement 1 twice; the truth is 0, then 1."""
+    """Two images: the network predicts 0 twice, the refinement 1 twice; the truth is 0, then 1."""
     validation, later, read = Validation(["a", "b"]), Later(), []
     validation.refinement = later
     validation.readers.append(lambda image: read.append((image.id, image.method, int(image.prediction[0, 0]))))

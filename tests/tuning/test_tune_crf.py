@@ -1,4 +1,4 @@
-"""The search for a CRF's parameters: its counts, its points, and what it leaves for the next run."""
+"""The search for parameters of the CRF: its counts, its points, and the files that the next run uses."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trial]:
 
 
 def test_figures_of_one_configuration_are_scikit_learns_and_evaluates(tmp_path: Path) -> None:
-    """But for scores rounded to float16, which may turn a pixel whose two best classes are as good as equal."""
+    """Up to scores rounded to float16, which may change pixels with two nearly equal classes."""
     module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
     trial = run(tmp_path, *ONE)
     truth, network, refined = reference(module, Shapes("val", SHAPES["samples"], size=60))
@@ -63,7 +63,7 @@ def test_figures_of_one_configuration_are_scikit_learns_and_evaluates(tmp_path: 
 
 
 def hill(values: Mapping[str, float]) -> torch.Tensor:
-    """With its top, mean IoU 1, at w1 5, sxy 63, srgb 4.5."""
+    """Return a confusion matrix whose mean IoU has its maximum, 1, at w1 5, sxy 63, srgb 4.5."""
     distance = (values["w1"] - 5) ** 2 + ((values["sxy"] - 63) / 10) ** 2 + (values["srgb"] - 4.5) ** 2
     hits = round(1e6 * math.exp(-distance / 50))
     return torch.tensor([[hits, 10**6 - hits], [10**6 - hits, hits]])
@@ -74,7 +74,7 @@ def searcher(*overrides: str) -> Searcher:
 
 
 def test_points_are_the_papers_grid_and_then_closer_ones() -> None:
-    """Halved steps of 10 and 1 lead to the hill's 62.5 and 4.5."""
+    """Halved steps of 10 and 1 lead to 62.5 and 4.5."""
     trials = list(search(lambda values: (hill(values), 0.0), searcher()))
     points = [tuple(trial.values.values()) for trial in trials]
     coarse = {tuple(trial.values.values()) for trial in trials if trial.round == 0}

@@ -1,4 +1,4 @@
-"""CRF in validation against pydensecrf, run one image after the other."""
+"""The CRF in validation against pydensecrf, on one image at a time."""
 
 from functools import partial
 
@@ -54,7 +54,7 @@ def validate(segmenter, datamodule, *callbacks) -> dict[str, float]:
 
 
 def reference(segmenter, dataset, count) -> float:
-    """mIoU by pydensecrf itself, from the definition of its energy."""
+    """Return the mIoU by pydensecrf itself, from the definition of its energy."""
     densecrf = pytest.importorskip("pydensecrf.densecrf")
     metrics = SegmentationMetrics(len(dataset.classes))
     for image, label, _ in map(dataset.__getitem__, range(count)):
@@ -96,7 +96,7 @@ def test_a_failing_image_is_not_swallowed(segmenter, datamodule):
 
 @pytest.mark.parametrize(("crf", "said"), [(HangingCRF, "more than 0.1 s"), (DyingCRF, "was killed")])
 def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path, crf, said):
-    """Training goes on instead; see tests/faults."""
+    """A training would continue; see tests/faults."""
     limit = 0.1 if crf is HangingCRF else 600
     callback = CRFRefinement(crf(str(tmp_path / "once"), **PARAMETERS), workers=1, time_limit=limit)
     with pytest.raises(UserError, match=said):

@@ -1,4 +1,4 @@
-"""Signs of life of a training in a log: step, loss, speed and time left; images of a validation, with CRF too."""
+"""The progress of a training in a log: step, loss, speed and time left; in a validation, images, also with CRF."""
 
 import re
 from pathlib import Path
