@@ -36,17 +36,32 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         overrides: of the command line.
         config: of the job that failed; None if the error arose before it was composed.
     """
-    text = str(error)
     if isinstance(error, InstantiationException):
         return explain_instantiation(error, config)
     if isinstance(error, UserError):
         return explain_user_error(error, config)
     if isinstance(error, OverrideParseException):
-        if "=" not in error.override:
-            return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
-        reason = one_line(text.split("See https")[0])
-        quoted = quote_value(error.override)
-        return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: {quoted}"
+        return explain_syntax(error)
+    if isinstance(error, InterpolationResolutionError):
+        return explain_reference(str(error), overrides)
+    return explain_composition(error, name, overrides)
+
+
+def explain_syntax(error: OverrideParseException) -> str:
+    """Return why an override cannot be parsed, and how to write it."""
+    if "=" not in error.override:
+        return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
+    reason = one_line(str(error).split("See https")[0])
+    quoted = quote_value(error.override)
+    return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: {quoted}"
+
+
+def explain_composition(error: BaseException, name: str, overrides: Sequence[str]) -> str:
+    """Return why the overrides do not fit the config: an unknown choice or key, or a value of another kind.
+
+    Hydra raises no specific exceptions for these, so they are recognised by their messages.
+    """
+    text = str(error)
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper"):
@@ -60,8 +75,6 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         key = key_of(match[1])
         reason = f"{key}: must be a list, in brackets: '{key}=[a,b]'" if takes_list else one_line(text)
         return no_such_key(key, name, overrides) or reason
-    if isinstance(error, InterpolationResolutionError):
-        return explain_reference(text, overrides)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
         return no_such_key(key_of(match[1]), name, overrides) or several
@@ -87,7 +100,8 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     GlobalHydra.instance().clear()  # it is left over from the failed composition
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         defaults = hydra.compose(name, chosen, return_hydra_config=True)
-    choice = defaults.hydra.runtime.choices.get(key.partition(".")[0])
+    group = key.partition(".")[0]
+    default_choice = defaults.hydra.runtime.choices.get(group)
     OmegaConf.set_struct(defaults, False)
     del defaults["hydra"], defaults["command"]
     if fault := misplaced(key, OmegaConf.to_container(defaults)):
@@ -95,18 +109,34 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     parent, _, last = key.rpartition(".")
     while not (siblings := keys_of(defaults, parent)) and parent:  # the parent does not exist either
         parent, _, last = parent.rpartition(".")
-    siblings += [] if "." in key else [group for group in groups(name) if group not in siblings]
+    if "." not in key:
+        siblings += [other for other in groups(name) if other not in siblings]
     if last in siblings:
         return ""
-    hint = keys_named(last, defaults) if "." not in key else ""
-    if "." in key and last in groups(name):
+    hint = suggest_key(key, last, siblings, name, defaults)
+    deciding = [o for o in chosen if key_of(o) in (group, "experiment") or o.startswith("~")]
+    if not deciding and not hint and default_choice and "." in key:
+        deciding = [f"{group}={default_choice}"]  # which the user may not know
+    choices_in_force = f" with {' '.join(deciding)}" if deciding else ""
+    return f"{key}: no such key{choices_in_force}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
+
+
+def suggest_key(key: str, last: str, siblings: Sequence[str], name: str, config: DictConfig) -> str:
+    """Return a hint that names what may be meant by a key that does not exist; "" if nothing is similar.
+
+    Args:
+        key: as the user wrote it.
+        last: the first part of the key that does not exist.
+        siblings: the keys that exist in its place.
+        name: of the command.
+        config: the composed config.
+    """
+    hint = ""
+    if "." not in key:
+        hint = keys_named(last, config)
+    elif last in groups(name):
         hint = f" Did you mean the group {last}={'|'.join(choices(last))}?"
-    hint = hint or closest(last, siblings)
-    deciding = [o for o in chosen if key_of(o) in (key.partition(".")[0], "experiment") or o.startswith("~")]
-    if not deciding and not hint and choice and "." in key:
-        deciding = [f"{key.partition('.')[0]}={choice}"]  # the default choice, which the user may not know
-    under = f" with {' '.join(deciding)}" if deciding else ""
-    return f"{key}: no such key{under}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
+    return hint or closest(last, siblings)
 
 
 def keys_named(word: str, config: DictConfig) -> str:

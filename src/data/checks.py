@@ -1,4 +1,4 @@
-"""Find what is wrong with the splits of a data set together, for training and for ``prepare verify=true``."""
+"""Find faults in the splits of a data set, for training and for ``prepare verify=true``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
         workers: processes that may be used.
 
     Raises:
-        DatasetError: naming every faulty file that was looked at, or a class's name that cannot be used.
+        DatasetError: naming the faulty files, or a class name that cannot be used.
     """
     for split, dataset in datasets.items():
         check_classes(dataset.classes)
@@ -51,42 +51,54 @@ def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[st
 
 
 def find_doubts(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
-    """Return a line for everything that can be trained on and makes the figures meaningless."""
-    doubts = []
-    for split, found in surveys.items():
-        classes = datasets[split].classes
-        labels = found.labels() - {VOID}
-        if labels and (absent := [name for index, name in enumerate(classes) if index not in labels]):
-            consequence = "cannot be learnt" if split == "train" else "has no IoU, and the mean leaves it out"
-            doubts.append(f"{split}: no pixel of {shorten(absent)}: a class that does not occur {consequence}")
-        if len(labels) == 1 and len(classes) > 1:
-            doubts.append(f"{split}: every pixel that counts is {classes[labels.pop()]}: any network is right about it")
-        elif found.void and labels:
-            doubts.append(f"{split}: {describe_void(len(found.void))}, such as that of {found.void[0]}")
+    """Return a line for everything that training accepts but that makes its metrics meaningless."""
+    doubts = [line for split, found in surveys.items() for line in describe_classes(split, datasets[split], found)]
     doubts += describe_shared_files(datasets)
-    for one, other in combinations(surveys, 2):
-        first, second = surveys[one].digests, surveys[other].digests
-        same = [(first[digest], second[digest]) for digest in first.keys() & second.keys()]
-        if others := sorted(pair for pair in same if pair[0] != pair[1]):
-            doubts.append(
-                f"{len(others)} images of {other} have the pixels of images of {one}, such as {others[0][1]} and "
-                f"{others[0][0]}: metrics on them flatter the network"
-            )
-    return doubts
+    doubts += [describe_copies(one, other, surveys) for one, other in combinations(surveys, 2)]
+    return list(filter(None, doubts))
+
+
+def describe_classes(split: str, dataset: SegmentationDataset, found: Survey) -> list[str]:
+    """Return a line about classes that do not occur in a split, and one about a split that holds one class or void."""
+    lines = []
+    labels = found.labels() - {VOID}
+    if labels and (absent := [name for index, name in enumerate(dataset.classes) if index not in labels]):
+        consequence = "cannot be learnt" if split == "train" else "has no IoU, and the mean leaves it out"
+        lines.append(f"{split}: no pixel of {shorten(absent)}: a class that does not occur {consequence}")
+    if len(labels) == 1 and len(dataset.classes) > 1:
+        lines.append(
+            f"{split}: every pixel that counts is {dataset.classes[labels.pop()]}: any network is right about it"
+        )
+    elif found.void and labels:
+        lines.append(f"{split}: {describe_void(len(found.void))}, such as that of {found.void[0]}")
+    return lines
+
+
+def describe_copies(one: str, other: str, surveys: Mapping[str, Survey]) -> str:
+    """Return a line about images of one split whose pixels are those of images of another; "" if there are none."""
+    first, second = surveys[one].digests, surveys[other].digests
+    same = [(first[digest], second[digest]) for digest in first.keys() & second.keys()]
+    copies = sorted(pair for pair in same if pair[0] != pair[1])
+    if not copies:
+        return ""
+    return (
+        f"{len(copies)} images of {other} have the pixels of images of {one}, such as {copies[0][1]} and "
+        f"{copies[0][0]}: metrics on them flatter the network"
+    )
 
 
 def describe_empty(split: str) -> str:
-    """Return a line about a split that holds nothing."""
+    """Return a line about a split without samples."""
     return f"split {split} holds no sample"
 
 
 def describe_void(count: int) -> str:
-    """Return a line about masks that hold nothing that counts."""
+    """Return a line about masks that are void in every pixel."""
     return f"{count} masks are void in every pixel"
 
 
 def describe_unlearnt_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
-    """Return a line where masks hold 0 and 255 only, as binary masks do, and 255 does not count; "" elsewhere."""
+    """Return a line if all masks hold 0 and 255 only, as binary masks do, but 255 is void; "" if they do not."""
     dataset = next(iter(datasets.values()))
     if (
         labels != {0, VOID}
@@ -99,7 +111,7 @@ def describe_unlearnt_255(datasets: Mapping[str, SegmentationDataset], labels: s
 
 
 def describe_shared_files(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
-    """Return a line for every two splits that have image files in common."""
+    """Return a line for each pair of splits that share image files."""
     files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
     return [
         f"{len(common)} images are in {one} and in {other}, such as {min(common)}: metrics on them flatter the network"

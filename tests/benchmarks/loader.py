@@ -1,7 +1,7 @@
 """Measure the images per second of the loader and of a training step: python -m tests.benchmarks.loader.
 
-CamVid's training images (480x360), crops of 321. All ways of loading take turns, so that changes in the speed
-affects both sides of each ratio; medians over the rounds.
+CamVid's training images (480x360), crops of 321. All ways of loading take turns, so that changes in the
+machine's speed affect both sides of each ratio; medians over the rounds.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Training steps in one and in two processes on the CPU: python -m tests.benchmarks.processes.
 
 The same global batch is trained in one process with one thread and with two, and in two processes (DDP over gloo) with
-one thread each. They take turns, so that a change in the machine's speed affects all of them. The images are in memory,
+one thread each. They take turns, so that changes in the machine's speed affect all of them. The images are in memory,
 so that only steps are measured, from the end of one to the end of the next, without the first ones.
 """
 

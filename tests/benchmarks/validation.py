@@ -1,6 +1,6 @@
 """Measure the time that the CRF adds to a validation on CamVid: python -m tests.benchmarks.validation CHECKPOINT.
 
-Whole validations with and without CRF take turns, so that a change in the machine's speed affects both sides of each
+Whole validations with and without CRF take turns, so that changes in the machine's speed affect both sides of each
 ratio.
 """
 
