@@ -21,7 +21,8 @@ SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RECIPES = {title: CODE.findall(text) for title, text in SECTION.findall(PAGE)}
 COMMANDS = [line for body in SHELL.findall(PAGE) for line in body.splitlines()]
 NEW_PARTS = ("pets", "mobile", "aspp", "focal", "confusion", "temperature", "count")
-GENERAL = ("one_table", "takes_every_parameter", "presets_set", "page_explains")  # tests that see a new part as a whole
+# Words in the names of tests that run over all parts
+GENERAL = ("one_table", "takes_every_parameter", "presets_set", "documentation_explains")
 
 
 def follow(kind: str, path: Path, body: str) -> None:

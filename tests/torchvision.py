@@ -53,7 +53,7 @@ def import_timm() -> None:
         pytest.skip("timm is an extra")
     try:
         importlib.import_module("torchvision")
-    except (ImportError, RuntimeError, OSError):  # absent, or built for another torch
+    except (ImportError, RuntimeError, OSError):  # it is absent, or was built for another torch
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         sys.meta_path.insert(0, Names())

@@ -17,7 +17,7 @@ from src.cli.conf_folder import CONF, conf_folders
 from src.cli.help_page import choices
 from src.errors import UserError
 
-OPTIONAL = re.compile(r"logger|(callbacks|logger)\.\w+")  # parts that a command can do without
+OPTIONAL_PARTS = re.compile(r"logger|(callbacks|logger)\.\w+")  # parts that a command can do without
 
 
 def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequenc
         builds = isinstance(default, DictConfig) and "_target_" in default
         broken = builds and not (isinstance(value, DictConfig) and "_target_" in value)
         removed = override.startswith("~") and ("." not in key or key.startswith("paths.") or key.endswith("._target_"))
-        if (broken or removed) and not OPTIONAL.fullmatch(key):
+        if (broken or removed) and not OPTIONAL_PARTS.fullmatch(key):
             raise UserError(f"{override}: {key} is needed{remedy(key, default)}")
     for group in ("callbacks", "logger"):
         for entry, value in (config.get(group) or {}).items():

@@ -25,7 +25,7 @@ from src.system.nested import walk
 from src.system.program import as_typed
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-FULL = "(HYDRA_FULL_ERROR=1 prints the traceback)"
+TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"
 
 
 def explain(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None = None) -> str:
@@ -180,7 +180,7 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
         return message
     target = re.search(r"call to target '([^']+)'", str(error))
     where = key or (target[1] if target else "")
-    return f"{where}{': ' if where else ''}{message} {FULL}"
+    return f"{where}{': ' if where else ''}{message} {TRACEBACK_HINT}"
 
 
 def explain_user_error(error: UserError, config: DictConfig | None) -> str:
@@ -216,7 +216,7 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
     if "hydra.sweeper.params" in map(key_of, overrides):
         return "hydra.sweeper.params: write what to sweep over as overrides, such as -m optimizer.lr=0.1,0.01"
     if {"-m", "--multirun"} & set(overrides):
-        return f"{type(error).__name__}: {one_line(str(error))} {FULL}"
+        return f"{type(error).__name__}: {one_line(str(error))} {TRACEBACK_HINT}"
     return ""
 
 
@@ -233,7 +233,7 @@ def explain_disk(error: BaseException, begun: bool) -> str:
         return ""
     if begun and cause.errno not in DISK_ERRORS:
         where = f"{cause.filename}: " if cause.filename else ""
-        return f"{where}{cause.strerror or one_line(str(cause))} {FULL}"
+        return f"{where}{cause.strerror or one_line(str(cause))} {TRACEBACK_HINT}"
     where = cause.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "paths.log_dir")
     remedy = "make room or choose" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
     return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
@@ -244,7 +244,7 @@ def explain_lightning(error: BaseException) -> str:
     frames = list(walk_tb(error.__traceback__))
     raised_by = frames[-1][0].f_globals.get("__name__", "") if frames else ""
     is_check = isinstance(error, (ValueError, TypeError, RuntimeError)) and raised_by.partition(".")[0] == "lightning"
-    return f"{one_line(str(error))} {FULL}" if is_check else ""
+    return f"{one_line(str(error))} {TRACEBACK_HINT}" if is_check else ""
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:

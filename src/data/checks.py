@@ -31,7 +31,7 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
             raise DatasetError(describe_empty(split))
         dataset.check(workers)
     labels = set().union(*(dataset.labels for dataset in datasets.values() if isinstance(dataset, FileDataset)))
-    if line := describe_unlearnt_255(datasets, labels):
+    if line := describe_void_255(datasets, labels):
         raise DatasetError(line)
     for line in describe_shared_files(datasets):
         log.warning("%s", printable(line))
@@ -46,7 +46,7 @@ def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[st
         for split, found in surveys.items()
         if found.labels() == {VOID} and not datasets[split].may_be_void
     ]
-    faults.append(describe_unlearnt_255(datasets, set().union(*(found.labels() for found in surveys.values()))))
+    faults.append(describe_void_255(datasets, set().union(*(found.labels() for found in surveys.values()))))
     return list(dict.fromkeys(filter(None, faults)))
 
 
@@ -97,7 +97,7 @@ def describe_void(count: int) -> str:
     return f"{count} masks are void in every pixel"
 
 
-def describe_unlearnt_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
+def describe_void_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
     """Return a line if all masks hold 0 and 255 only, as binary masks do, but 255 is void; "" if they do not."""
     dataset = next(iter(datasets.values()))
     if (

@@ -78,8 +78,8 @@ class FileDataset(SegmentationDataset):
         """Read a pair; return a sample and no faults, or None and all its faults."""
         id_, image_path, mask_path = self.pairs[index]
         faults: list[str] = []
-        image = read_or_note(read_image, image_path, faults)
-        label = read_or_note(self.read_label, mask_path, faults)
+        image = read_or_collect_fault(read_image, image_path, faults)
+        label = read_or_collect_fault(self.read_label, mask_path, faults)
         if image is None or label is None:
             return None, faults
         if image.shape[:2] == label.shape:
@@ -182,7 +182,7 @@ class FileDataset(SegmentationDataset):
         return repr(self.values)
 
 
-def read_or_note(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]) -> np.ndarray | None:
+def read_or_collect_fault(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]) -> np.ndarray | None:
     """Return what a reader returns; if it raises ``DatasetError``, append the message to ``faults`` and return None."""
     try:
         return reader(path)

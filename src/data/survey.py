@@ -16,7 +16,7 @@ from src.errors import printable
 from src.labels import VOID
 from src.system.program import as_typed
 
-SHOWN = 10  # number of faults that a message lists
+MAX_SHOWN = 10  # number of faults that a message lists
 
 
 @dataclass
@@ -98,10 +98,10 @@ def content_of(sample: Sample) -> Content:
 
 def first_of(lines: Sequence[str]) -> str:
     """Return the first faults, each on a line of its own, and how to list all."""
-    first = "\n".join(map(printable, lines[:SHOWN]))
-    if len(lines) <= SHOWN:
+    first = "\n".join(map(printable, lines[:MAX_SHOWN]))
+    if len(lines) <= MAX_SHOWN:
         return first
-    return f"{first}\n... and {len(lines) - SHOWN} more; {as_typed('prepare')} verify=true lists all"
+    return f"{first}\n... and {len(lines) - MAX_SHOWN} more; {as_typed('prepare')} verify=true lists all"
 
 
 def ranges(values: Iterable[int]) -> str:

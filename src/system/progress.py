@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-SECONDS = 30.0  # between two lines
+INTERVAL = 30.0  # between two lines
 
 
 class ProgressLines:
@@ -43,7 +43,7 @@ class ProgressLines:
             details: more about them, for the middle of the line.
         """
         now = self.clock()
-        if now - self.last < SECONDS:
+        if now - self.last < INTERVAL:
             return False
         self.last = now
         of_total, left = "", ""

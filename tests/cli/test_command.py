@@ -79,7 +79,7 @@ def test_any_other_error_is_a_bug(error: Exception) -> None:
 def test_a_bug_shows_its_traceback_and_where_to_report_it(tmp_path: Path) -> None:
     broken = "+callbacks.broken={_target_:tests.faults.accidents.ActionAtStep,what:divide,step:1,once:/nowhere/x}"
     done = run_command("train", *SMALL, "crf=none", broken, f"paths.log_dir={tmp_path}")
-    assert done.returncode == 2  # an argument that its class does not take is the user's
+    assert done.returncode == 2  # an argument that the class does not have is an error of the user
     bug = action_at_step("divide_by_zero", 1)
     done = run_command("train", *SMALL, "crf=none", bug, f"paths.log_dir={tmp_path}")
     assert done.returncode == 1
@@ -125,7 +125,7 @@ def test_a_closed_pipe_has_the_same_exit_status_with_rich(tmp_path: Path, monkey
             Console().on_broken_pipe()
 
     with (tmp_path / "output").open("w") as output:
-        monkeypatch.setattr(sys, "stdout", output)  # rich closes it
+        monkeypatch.setattr(sys, "stdout", output)  # rich closes the pipe
         with pytest.raises(SystemExit) as ended, end_on_closed_output():
             print_with_rich()
     assert ended.value.code == 141

@@ -56,14 +56,14 @@ def test_pruning_changes_at_most_one_label_in_ten_thousand(reference, engine):
 
 
 @pytest.mark.parametrize("engine", ["native", "torch"])
-@pytest.mark.parametrize("w1", [13.0, 900.0])  # with w2 just where no maximum is taken off before exp, and far beyond
+@pytest.mark.parametrize("w1", [13.0, 900.0])  # at the limit without subtracting a maximum, and above
 @pytest.mark.parametrize("scale", [1, 1000])
 def test_large_weights_and_scores_do_not_overflow(small_image, engine, w1, scale):
     engine_or_skip("pydensecrf"), engine_or_skip(engine)
     logits = scale * upsample(network_like_scores((40, 52), 21, seed=2), (40, 52), 8)
     q, expected = (DenseCRF(w1, 80, 10, 3, 3, engine=e)(small_image, logits=logits) for e in (engine, "pydensecrf"))
     assert differing(q, expected) == 0
-    assert (q - expected).abs().max() < 1e-3 * max(1, w1 / 100)  # messages are rounded, and as large
+    assert (q - expected).abs().max() < 1e-3 * max(1, w1 / 100)  # messages are as large, and rounded
 
 
 @pytest.mark.parametrize("prune", [0.0, 0.01])

@@ -69,7 +69,7 @@ def one_pixel(path: Path, value: int) -> None:
     Image.fromarray(label).save(path)
 
 
-# Name: what is done to images/bad.jpg (i) and masks/bad.png (m), and the line that must come of it.
+# By name: the change to images/bad.jpg (i) and masks/bad.png (m), and the expected line
 BROKEN = {
     "image missing": (lambda i, m: i.unlink(), r"bad\.png: no image of this name in .*images"),
     "image cut in half": (lambda i, m: cut(i, 0.5), r"bad\.jpg: cannot be read \(image file is truncated"),
@@ -107,7 +107,7 @@ BROKEN = {
     "mask is text": (lambda i, m: m.write_text("{}"), r"bad\.png: no image of a kind that Pillow reads"),
     "mask of floats": (lambda i, m: save(m, "F", 0.5, format="TIFF"), r"bad\.png: samples of mode F"),
 }  # fmt: skip
-NO_SAMPLE = {"image missing", "image of an unknown kind"}  # nothing to skip: the folder has an image less
+NO_SAMPLE = {"image missing", "image of an unknown kind"}  # nothing to skip: the folder has one image fewer
 STILL_GOOD = {"image in two kinds"}
 
 
@@ -192,7 +192,7 @@ def test_both_files_of_a_pair_are_named(folder):
 
 def test_unreadable_file(folder, monkeypatch):
     (folder / "images/bad.jpg").chmod(0)
-    if os.geteuid() == 0:  # to root nothing is unreadable
+    if os.geteuid() == 0:  # root can read every file
         monkeypatch.setattr("src.data.decode.os.access", lambda path, _: path.name != "bad.jpg")
     assert any("bad.jpg: may not be read" in line for line in survey(dataset(folder), 0).lines())
 

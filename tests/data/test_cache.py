@@ -56,7 +56,7 @@ def test_cached_samples_are_equal_and_open_no_file(folder, monkeypatch):
     again = dataset(folder)
     assert_as_the_files(again, folder)
     assert_as_the_files(pickle.loads(pickle.dumps(again)), folder)  # noqa: S301
-    assert len(pickle.dumps(again)) < 10_000  # the way to a worker: not the pixels
+    assert len(pickle.dumps(again)) < 10_000  # as sent to a worker, without the pixels
     assert len(packs(folder)) == 1
     size = packs(folder)[0].stat().st_size
     assert size == sum(4 * (20 + i) * (31 - i) for i in range(6)) + 6 * 32 + pack_module.TRAILER.size

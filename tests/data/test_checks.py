@@ -109,7 +109,7 @@ def test_masks_of_0_and_255_only_are_refused(write: Write) -> None:
     faults, _ = faults_and_warnings(datasets)
     assert len(faults) == 1
     assert "'values=[0,255]'" in faults[0]
-    check_splits(write([[0, 1, 255]], [[0, 0, 255]], "ab"), 0)  # 255 is void indeed
+    check_splits(write([[0, 1, 255]], [[0, 0, 255]], "ab"), 0)  # here 255 is void
 
 
 def test_a_copied_image_in_another_split_gives_a_warning(write: Write, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_an_image_is_the_same_everywhere(kind: str, tmp_path: Path) -> None:
         "Predictor": Predictor.pixels(path),
         "predict": through_predict(path, tmp_path),
     }
-    if "pgm" not in kind:  # of an image that is open, nothing tells the bits
+    if "pgm" not in kind:  # the number of bits of an open image is not known
         found["Predictor, opened"] = Predictor.pixels(Image.open(path))
     for name, pixels in found.items():
         assert pixels.dtype == np.uint8, name

@@ -29,7 +29,7 @@ def legend(*names: str) -> np.ndarray:
 
 
 def test_names_in_other_scripts_are_drawn(caplog: pytest.LogCaptureFixture) -> None:
-    assert not np.array_equal(legend("фон"), legend("дом"))  # two rows of boxes would be the same
+    assert not np.array_equal(legend("фон"), legend("дом"))  # two rows of boxes would be equal
     assert not np.array_equal(legend("ζώο"), legend("φως"))
     assert not caplog.records
 

@@ -40,7 +40,7 @@ def kills(bench: Bench) -> Iterator[Outcome]:
                 killer = f"{{_target_:tests.faults.accidents.KillLater,seconds:{delay},path:{at}}}"
                 if bench.run_until_exit(name, f"+callbacks.kill={killer}").process.exitcode == -signal.SIGKILL:
                     break
-                shutil.rmtree(bench.folder / name)  # it was done by then
+                shutil.rmtree(bench.folder / name)  # training had ended before
                 delay *= 0.7
         lost[fault].append(int(at.read_text()) - bench.step(name))
         command, differing = bench.resume(name)
@@ -63,7 +63,7 @@ def sigterm(bench: Bench) -> Iterator[Outcome]:
 def full_disk(bench: Bench) -> Iterator[Outcome]:
     folder = bench.folder / "full"
     try:
-        with small_disk(folder, int(3.7 * bench.size)) as remount:  # last, the one before, one more under way
+        with small_disk(folder, int(3.7 * bench.size)) as remount:  # last.ckpt, the previous one, and one being written
             command = bench.run_until_exit("full", status=2)
             lost = VALIDATE_EVERY - bench.step("full")
             remount(f"size={30 * bench.size}")
@@ -111,7 +111,7 @@ def two_runs(bench: Bench) -> Iterator[Outcome]:
         os.mkfifo(path)
     here = f"hydra.run.dir={bench.folder}/two/train/runs/today/run"
     one = start_training(bench.folder / "two", here, action_at_step("wait", 5, pipe))
-    pipe.with_name("pipe.there").read_text()  # until it has come to the step
+    pipe.with_name("pipe.there").read_text()  # until it has reached the step
     other = start_training(bench.folder / "two", here)
     problems = [] if other.wait() == 2 else ["the second was not refused"]
     pipe.write_text("")

@@ -11,8 +11,8 @@ import torch
 
 from tests.commands import Command
 
-STEPS, SAVE_EVERY, VALIDATE_EVERY = 24, 2, 8  # iterations; between checkpoints; between validations
-SHAPES = ("dataset.size=65", "dataset.samples={train: 10, val: 3}")  # epochs of five iterations
+STEPS, SAVE_EVERY, VALIDATE_EVERY = 24, 2, 8  # steps; between checkpoints; between validations
+SHAPES = ("dataset.size=65", "dataset.samples={train: 10, val: 3}")  # epochs of five steps
 TRAINING = (
     "backbone.width=0.0625",
     "callbacks=ema",
@@ -65,7 +65,7 @@ def run_folders(folder: Path) -> list[Path]:
     return sorted((path.parent for path in folder.rglob("environment.json")), key=lambda path: path.stat().st_ctime_ns)
 
 
-NOT_COMPARED = ("", "epoch", "train/images_per_second")  # the last is the machine's
+NOT_COMPARED = ("", "epoch", "train/images_per_second")  # speed differs between runs
 
 
 def logged_values(folders: Iterable[Path]) -> set[tuple[str, str, str]]:
@@ -88,7 +88,7 @@ def differences(reference: Path, folders: list[Path]) -> list[str]:
     if whole != own:
         found.append(f"{len(whole - own)} figures lost, {len(own - whole)} others")
     for name in ("last.ckpt", "best.ckpt"):
-        # A run that was killed when all iterations were done has no more to write when it goes on.
+        # A run that was killed after its last step writes no checkpoint when it is resumed.
         last = next(path for path in reversed(folders) if (path / "checkpoints" / name).is_file())
         one, other = (read_checkpoint(path / "checkpoints" / name) for path in (reference, last))
         for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "global_step"):

@@ -30,7 +30,7 @@ TIMES = re.compile(rb".*(seconds|minutes).*")  # lines of metrics.json that diff
 
 def in_training(bench: Bench) -> Iterator[Outcome]:
     """Send each kind of signal; resume each run and compare it."""
-    within = {  # the accident; the step of the checkpoint that it leaves
+    within = {  # the fault, and the step of the checkpoint that it leaves
         f"{ALL} in a step": (lambda kind: SignalInCall(STEP, 11, kind), 11),
         "the same to the whole group": (lambda kind: SignalInCall(STEP, 11, kind, group=True), 11),
         "the same twice at once, as timeout(1) sends it": (lambda kind: SignalInCall(STEP, 11, kind, twice=True), 11),

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.commands import run_command
 
-MEMORY = 12 << 30  # bytes of addresses: what a slip asks for must not take the machine down
+MEMORY = 12 << 30  # bytes of address space, so that a huge value does not exhaust the machine
 
 
 def limit_and_shorten() -> None:

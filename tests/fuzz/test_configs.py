@@ -37,8 +37,8 @@ TINY = {
                  "crf.iterations=1", "workers=1", "images=3"],
 }  # fmt: skip
 
-# Left as they are: what starts processes (trainer=ddp_cpu as well),
-# compiles for minutes, goes on for ever, fetches, or leaves the test's folder.
+# Not drawn: what starts processes (trainer=ddp_cpu as well), compiles for minutes,
+# never ends, downloads, or leaves the test's folder
 KEPT = ("paths", "hydra", "compile", "logger", "trainer.devices", "workers", "num_workers", "data.num_workers",
         "callbacks.crf.workers", "cache", "downloads", "output", "dataset.cache", "name", "verify",
         "trainer.default_root_dir")  # fmt: skip
@@ -123,7 +123,7 @@ def given_files(folder: Path) -> Path:
     return folder
 
 
-RARE = ("describe", "export", "prepare", "report")  # they build little from a config
+RARE = ("describe", "export", "prepare", "report")  # they build few objects
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] if c in RARE else []) for c in TINY])

@@ -67,7 +67,7 @@ def test_sigterm_leaves_a_checkpoint_and_143(tmp_path: Path) -> None:
 
 
 def test_a_dead_data_worker_is_named(tmp_path: Path) -> None:
-    long = ("trainer.max_steps=24", "trainer.val_check_interval=24")  # beyond what is fetched ahead
+    long = ("trainer.max_steps=24", "trainer.val_check_interval=24")  # after the batches that were fetched in advance
     status, command = disturbed(tmp_path / "logs", action_at_step("kill_data_worker", 3), "data.num_workers=2", *long)
     assert status == 2, command.text
     assert_one_line(command, "lower num_workers", "resume with ckpt=")
@@ -90,7 +90,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     for path in (pipe, tmp_path / "pipe.there"):
         os.mkfifo(path)
     one = start_training(tmp_path / "logs", *SHORT, here, action_at_step("wait", 3, pipe))
-    (tmp_path / "pipe.there").read_text()  # until it has come there
+    (tmp_path / "pipe.there").read_text()  # until it has reached the step
     status, other = disturbed(tmp_path / "logs", here)
     assert status == 2, other.text
     assert_one_line(other, f"{tmp_path}/logs/run: another run (process {one.process.pid} on ", "choose another folder")

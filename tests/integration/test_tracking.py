@@ -242,7 +242,7 @@ def test_home_and_environment_do_not_reach_the_loggers(monkeypatch: pytest.Monke
     assert told["c"] == {"unset": "7"}  # as OmegaConf has it
     assert told["trainer"]["num_nodes"] == 1  # of no SLURM job
     assert told["dataset"]["root"].startswith("$DEEPLAB_DATA/")
-    assert config.dataset.root.startswith("/mnt/data/")  # as ever
+    assert config.dataset.root.startswith("/mnt/data/")  # as usual
 
 
 def test_folders_are_not_named_after_the_home_folder() -> None:

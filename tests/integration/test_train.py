@@ -17,7 +17,7 @@ from tests.trainings import SMALL, losses, train
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    return train(tmp_path_factory.mktemp("logs"), "scheduler=step")[0]  # whose rate knows of no end
+    return train(tmp_path_factory.mktemp("logs"), "scheduler=step")[0]  # a schedule without an end
 
 
 def test_the_run_folder_holds_the_documented_files(run):
@@ -72,7 +72,7 @@ def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
     (compiled,) = train(tmp_path / "compiled", "compile=true", "crf=none", "scheduler=step")
     plain, built = (torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (run, compiled))
     assert list(built["state_dict"]) == list(plain["state_dict"])
-    assert losses(compiled) == pytest.approx(losses(run), rel=0.1)  # dropout draws differ
+    assert losses(compiled) == pytest.approx(losses(run), rel=0.1)  # dropout draws other numbers when compiled
     for number, (start, compile) in enumerate([(compiled, "false"), (run, "true")]):
         for key in ("ckpt", "init_from"):
             folder = tmp_path / f"{key}{number}"
@@ -84,10 +84,10 @@ def test_checkpoints_fit_with_and_without_compilation(run, tmp_path):
             ]
             (after,) = train(folder, *overrides, "trainer.max_steps=6")
             assert len(losses(after)) == (2 if key == "ckpt" else 6)
-            assert max(losses(after)) < losses(run)[0]  # the weights came along
+            assert max(losses(after)) < losses(run)[0]  # the weights were loaded
 
 
-# Without dropout, whose masks are each process's own, and with BatchNorm at rest.
+# Without dropout, whose masks differ between processes, and with frozen BatchNorm.
 SAME_ON_MORE_PROCESSES = ["head.dropout=0", "model.frozen_norm=true", "trainer.precision=32-true"]
 
 
@@ -100,7 +100,9 @@ def test_two_processes_stopped_and_resumed_train_as_one(tmp_path):
     assert f"SIGTERM at step 3; resume with ckpt={last}" in done.stdout + done.stderr
     (after,) = train(tmp_path / "after", "trainer=ddp_cpu", f"ckpt={last}", *SAME_ON_MORE_PROCESSES)
     (one,) = train(tmp_path / "one", "trainer=cpu", *SAME_ON_MORE_PROCESSES)
-    assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(losses(one), rel=1e-5)  # sums in another order
+    assert losses(tmp_path / "stopped") + losses(after) == pytest.approx(
+        losses(one), rel=1e-5
+    )  # up to the order of sums
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (after, one)]
     assert metrics[0].pop("val/loss") == pytest.approx(metrics[1].pop("val/loss"), rel=1e-5)
     assert metrics[0] == metrics[1]
@@ -119,7 +121,7 @@ def test_an_indivisible_batch_ends_both_processes(tmp_path):
 def test_a_multirun_on_several_devices_is_refused(tmp_path):
     done = run_command("train", "-m", *SMALL, "trainer=ddp_cpu", f"paths.log_dir={tmp_path}", "seed=0,1")
     assert done.returncode != 0
-    assert "several devices train one run at a time" in done.stdout + done.stderr  # a sweep says it in its table
+    assert "several devices train one run at a time" in done.stdout + done.stderr  # a multirun reports it in its table
 
 
 def test_paths_can_be_pasted_into_overrides(run):

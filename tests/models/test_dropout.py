@@ -40,7 +40,7 @@ def test_seed_repeats():
 
 
 def test_compiled_it_stays_in_one_graph(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of shapes are no part of the graph
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # shape checks cannot be compiled
     torch.manual_seed(0)
     y = torch.compile(Dropout(0.5), backend="eager", fullgraph=True)(torch.ones(120_000))
     assert (y != 0).float().mean().item() == pytest.approx(0.5, abs=5 * (0.25 / 120_000) ** 0.5)

@@ -26,7 +26,7 @@ from tests.torchvision import import_timm
 
 BACKBONES = [*sorted(path.stem for path in (CONF / "backbone").glob("*.yaml")), "timm:mobilenetv2_100"]
 HEADS = sorted(path.stem for path in (CONF / "head").glob("*.yaml"))
-FEW = [("slim", "msc_largefov")]  # a head with branches, on a part of the default's network
+FEW = [("slim", "msc_largefov")]  # a head with branches on the default backbone
 QUICK = [(backbone, "largefov") for backbone in BACKBONES if backbone != "resnet101"]  # resnet50 and more of it
 QUICK += [("slim", head) for head in HEADS if head != "largefov"]
 
@@ -188,11 +188,11 @@ def test_bfloat16(backbone: str, head: str) -> None:
 @every_network_slowly
 def test_compiles(backbone: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place, so that parameters keep their names; for training too; as one graph."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # checks of shapes are no part of the graph
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # shape checks cannot be compiled
     torch.compiler.reset()
     model, plain = network(backbone, head), network(backbone, head)
     for dropout in (m for net in (model, plain) for m in net.modules() if isinstance(m, torch.nn.Dropout)):
-        dropout.p = 0.0  # its draws differ
+        dropout.p = 0.0  # compiled dropout draws other numbers
     # Traced as for any backend, without the minutes of code generation.
     model.compile(backend="eager", fullgraph=True)
     for mode in (False, True):

@@ -16,7 +16,7 @@ def model(request: pytest.FixtureRequest) -> DeepLab:
     torch.manual_seed(0)
     model = network("cpu", "backbone.width=0.0625", f"head={request.param}", classes=4).eval()
     for p in model.head.parameters():
-        torch.nn.init.normal_(p, std=0.3)  # opinions
+        torch.nn.init.normal_(p, std=0.3)  # confident scores
     return model.requires_grad_(False)
 
 

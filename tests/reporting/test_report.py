@@ -234,7 +234,7 @@ def test_trimap_curves_of_a_runs_evaluation(sweep: Path, tmp_path: Path) -> None
     page = run(tmp_path, str(sweep), "images=0")
     assert "largefov, with CRF" in page.read_text()
     assert str(folder) in read(page).text
-    assert len(table(page)) == 4  # it is no row of its own
+    assert len(table(page)) == 4  # it does not get its own row
 
 
 def test_images_under_every_run(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_evaluation_by_itself_is_what_its_checkpoint_says(tmp_path: Path) -> 
     folder = write_run(tmp_path / "s", "vanilla", 0, 0.5, 0.6, command="evaluate", ckpt=str(tmp_path / "net.ckpt"))
     (folder / "trimap.csv").write_text("width,miou,pixel_accuracy\n1,0.25,0.5\n2,0.5,0.75\n")
     page = run(tmp_path, str(folder), "images=0")
-    assert list(table(page)) == ["3x3, rate 2, 32"]  # not what the folder's own config says
+    assert list(table(page)) == ["3x3, rate 2, 32"]  # not those of the folder's config
     assert "mean IoU in the band, %" in read(page).text
 
 

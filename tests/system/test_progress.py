@@ -23,7 +23,7 @@ def test_one_line_in_half_a_minute_with_the_time_that_is_left(caplog: pytest.Log
     for step in range(101, 201):
         clock.now += 1
         lines.update(step, "loss 0.500")
-    assert caplog.messages == [  # one step a second
+    assert caplog.messages == [  # one step per second
         "training  step 130/400  loss 0.500  0:04:30 left",
         "training  step 160/400  loss 0.500  0:04:00 left",
         "training  step 190/400  loss 0.500  0:03:30 left",

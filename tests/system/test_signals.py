@@ -65,7 +65,7 @@ def test_a_stop_raises_the_shells_exit_status() -> None:
 
 def test_the_handlers_before_are_set_again_and_ignored_signals_stay_ignored() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
         with handle_stop_signals():
             assert signal.getsignal(signal.SIGTERM) is not before

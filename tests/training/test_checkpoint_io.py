@@ -38,7 +38,7 @@ def test_the_new_one_and_the_one_before_are_kept_and_nothing_else(path: Path) ->
 def test_damage_is_found_and_the_one_before_used(path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     content = bytearray(path.read_bytes())
     place = content.index(torch.arange(1000.0).numpy().tobytes()) + 2000
-    content[place] ^= 1  # within a weight: torch.load alone takes it
+    content[place] ^= 1  # within a weight, which torch.load alone accepts
     path.write_bytes({"cut": content[:-300], "empty": b"", "a byte": content, "gone": b""}[damage])
     if damage == "gone":
         path.unlink()

@@ -26,7 +26,7 @@ from tests.checkpoints import SHAPES, write_checkpoint
 from tests.conftest import REPO
 from tests.models.networks import composed
 
-# What hydra.utils.instantiate would call or import, had it the chance.
+# What hydra.utils.instantiate would call or import without the check
 CALLS = [
     "os.system",
     "builtins.eval",
@@ -39,16 +39,16 @@ CALLS = [
     "hydra.utils.get_method",
     "hydra.utils.get_class",
     "functools.partial",
-    "src.models.torch.load",  # what a module of ours imports
+    "src.models.torch.load",  # imported by a module of this project
     "src.data.transforms.os.system",
     "src.training.losses.Tensor",  # defined elsewhere
     "src.training.losses.F",
-    "src.data.train_transform",  # ours, and takes whatever it is given as transforms
+    "src.data.train_transform",  # of this project, but it calls its argument
     "src.training.segmenter.Segmenter",
     "src.training.fit.train",
     "src.models.heads.head.Tensor",
     "src.models.nothing.Here",
-    "src.models.inference.Inference",  # ours, and neither a network nor a data set
+    "src.models.inference.Inference",  # of this project, but neither a network nor a data set
     "src.data.cache.cache.PackedCache",
     "src.models",
     "src.models.",

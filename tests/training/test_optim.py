@@ -52,7 +52,7 @@ def test_a_step_of_the_second_stage_leaves_the_trunk_and_its_dropout() -> None:
     image = torch.randint(0, 256, (1, 3, 33, 33), dtype=torch.uint8)
     model.head.trunk.dropout.p = 0.5
     for branch in model.head.branches:
-        branch.dropout.p = 0.0  # so that what differs is the trunk's
+        branch.dropout.p = 0.0  # so that only the trunk can make a difference
     assert not torch.equal(model(image), model(image))
     model(image).square().sum().backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {

@@ -35,7 +35,7 @@ class Watch(L.Callback):
         self.losses: dict[int, float] = {}
         self.ids: dict[int, list[str]] = {}
         self.miou: dict[int, float] = {}
-        self.stop_batch: int | None = None  # SIGTERM there, where batches are not steps
+        self.stop_batch: int | None = None  # SIGTERM at this batch, if batches are not steps
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         self.losses[trainer.global_step] = float(outputs["loss"])
@@ -46,7 +46,7 @@ class Watch(L.Callback):
 
     def on_before_backward(self, trainer: Any, module: Any, loss: Any) -> None:
         if trainer.global_step == self.stop and self.how == "between iterations":
-            raise RuntimeError("accident")  # its checkpoint is what the step before left
+            raise RuntimeError("accident")  # the checkpoint is that of the previous step
 
     def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.stop and self.how == "in validation":
@@ -72,7 +72,7 @@ def run(
 ) -> L.Trainer:
     config = composed(*NARROW, "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
-    torch.manual_seed(7 if ckpt else 0)  # where a resumed run begins must not matter
+    torch.manual_seed(7 if ckpt else 0)  # must not depend on where a resumed run begins
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
     data = partial(Shapes, samples={"train": images, "val": 2}, size=65)
     datamodule = SegmentationDataModule(data, train_transform(65, scale=(0.5, 1.5)), 2, workers, seed=3)
@@ -141,7 +141,7 @@ def test_resumed_equals_uninterrupted(
     with pytest.raises((RuntimeError, SystemExit)):
         run(tmp_path / "before", before, workers, every=1 if how == "between iterations" else None)
     resumed = run(tmp_path / "after", after, workers, ckpt=tmp_path / "before/checkpoints/last.ckpt")
-    # What follows an accident after a validation goes on from the checkpoint before it, of the same step.
+    # After a fault following a validation, the run resumes from the checkpoint before it, of the same step.
     assert list(after.losses) == list(range(stop + 1, STEPS + 1))
     assert before.losses == {step: loss for step, loss in watch.losses.items() if step <= stop}
     assert after.losses == {step: loss for step, loss in watch.losses.items() if step > stop}

@@ -55,7 +55,7 @@ def serving() -> Iterator[Site]:
             self.end_headers()
             cuts = site.breaks.get(self.path)
             self.wfile.write(content[start:][: cuts.pop(0) if cuts else None])
-            self.close_connection = True  # short of what was promised, where it was cut
+            self.close_connection = True  # shorter than Content-Length if the connection is cut
 
         def log_message(self, *_: object) -> None:
             pass

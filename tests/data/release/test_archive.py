@@ -37,7 +37,7 @@ def test_a_folder_of_an_archive(tmp_path, kind):
     target = tmp_path / "out"
     assert extract(make(tmp_path / kind, FILES), target, "top/in") == 2
     assert tree(target) == {"a.txt": b"one", "deep/b.txt": b"second"}
-    (target / "a.txt").write_bytes(b"o")  # stopped in the middle, by an older tool
+    (target / "a.txt").write_bytes(b"o")  # left by an older tool that was stopped
     assert extract(tmp_path / kind, target, "top/in") == 1
     assert tree(target) == {"a.txt": b"one", "deep/b.txt": b"second"}
     assert extract(tmp_path / kind, target, "top/in") == 0
@@ -61,7 +61,7 @@ def test_links_and_pipes_are_not_unpacked(tmp_path):
             info = tarfile.TarInfo(f"in/{kind.decode()}")
             info.type, info.linkname = kind, target
             tar.addfile(info)
-        info = tarfile.TarInfo("in/2/evil.txt")  # through the symbolic link, were it made
+        info = tarfile.TarInfo("in/2/evil.txt")  # this would be written through the symbolic link
         info.size = 1
         tar.addfile(info, io.BytesIO(b"x"))
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:

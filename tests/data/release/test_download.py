@@ -46,7 +46,7 @@ def test_dropped_connections_are_resumed(site, tmp_path):
     starts = [int(asked.removeprefix("bytes=").rstrip("-")) for _, asked in site.asked[1:]]
     assert len(starts) == 3
     assert starts == sorted(starts)
-    assert starts[0] > 200_000  # whole blocks are kept, not the whole of the last one
+    assert starts[0] > 200_000  # only complete blocks are kept
     assert starts[-1] > 500_000
 
 
@@ -96,7 +96,7 @@ def test_if_all_mirrors_fail_each_reason_and_the_remedy_are_named(site, tmp_path
     for said in (f"{site.url}/missing: 404", f"{site.url}/other: gave another file", PAGE, str(tmp_path / "a.tar")):
         assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    (tmp_path / "a.tar").write_bytes(CONTENT)  # by hand
+    (tmp_path / "a.tar").write_bytes(CONTENT)  # placed by hand
     assert get(site, tmp_path, "/missing").read_bytes() == CONTENT
 
 
@@ -140,7 +140,7 @@ def test_two_commands_at_once_fetch_a_file_once(site, tmp_path, caplog):
         deadline = time.monotonic() + 60
         while "another process is working on it; waiting" not in caplog.text and time.monotonic() < deadline:
             assert not waiting.done()
-        (tmp_path / "a.tar").write_bytes(CONTENT)  # the first has done its work
+        (tmp_path / "a.tar").write_bytes(CONTENT)  # the first command is done
     assert waiting.result() == tmp_path / "a.tar"
     assert "waiting" in caplog.text
     assert site.asked == []

@@ -36,7 +36,7 @@ def segmenter() -> Segmenter:
         optimizer={}, scheduler={},
         classes=Shapes.classes, palette=Shapes.palette.tolist(),
     )  # fmt: skip
-    torch.nn.init.normal_(module.model.head.fc8.weight, std=1.0)  # opinions for the CRF to work on
+    torch.nn.init.normal_(module.model.head.fc8.weight, std=1.0)  # confident scores, so that the CRF changes labels
     return module.eval()
 
 

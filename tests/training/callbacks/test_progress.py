@@ -12,7 +12,7 @@ from tests.trainings import SMALL
 def always_due() -> None:
     from src.system import progress
 
-    progress.SECONDS = 0.0
+    progress.INTERVAL = 0.0
 
 
 @pytest.fixture(scope="module")
