@@ -83,8 +83,8 @@ def check_same_run(checkpoint: str, segmenter: Segmenter) -> None:
         raise UserError(
             f"ckpt={checkpoint}: not a checkpoint that can be resumed; to load weights only, use init_from="
         )
-    before = dict(flattened(with_new_names(content["hyper_parameters"])))
-    now = dict(flattened(segmenter.hparams))
+    saved = with_new_names(content["hyper_parameters"])
+    before, now = dict(flattened(saved)), dict(flattened(segmenter.hparams))
     unlike = unlike_parts(content["state_dict"], segmenter.state_dict())
     if (changed := changed_settings(before, now, unlike)) or unlike:
         values = [f"{shorten_key(key)}={before.get(key)} (now {now.get(key)})" for key in changed]

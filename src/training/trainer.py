@@ -33,7 +33,37 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     Raises:
         UserError: if the machine lacks the hardware that the config asks for.
     """
+    check_trainer_settings(config)
     settings = dict(config)
+    if settings.get("check_val_every_n_epoch"):
+        if not isinstance(settings.get("val_check_interval"), float):
+            settings["val_check_interval"] = 1.0  # of the epoch
+    elif isinstance(settings.get("val_check_interval"), int):
+        settings["val_check_interval"] *= settings.get("accumulate_grad_batches", 1)  # Lightning counts batches
+    if settings.setdefault("precision", "auto") == "auto":
+        settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
+        log.info("precision: %s (%s)", settings["precision"], reason)
+    silence_lightning()
+    plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
+    callbacks = [*options.pop("callbacks", []), WorkerNames()]
+    trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+    if not isinstance(trainer, Trainer):
+        raise UserError(f"trainer._target_={settings['_target_']}: is not a lightning.Trainer")
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes}: the nodes cannot find each other; start the command on each of "
+            "them with srun or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK"
+        )
+    return trainer
+
+
+def check_trainer_settings(settings: DictConfig) -> None:
+    """Check that this machine has the devices that a config asks for, and that the project supports its strategy.
+
+    Raises:
+        UserError: naming the setting and the remedy.
+    """
     device = resolve_accelerator(settings.get("accelerator", "auto"))
     if settings.get("accelerator") == "gpu" and device == "cpu":
         raise UserError("trainer.accelerator=gpu: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu")
@@ -50,32 +80,16 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
         )
     if settings.get("use_distributed_sampler"):
         raise UserError("trainer.use_distributed_sampler=true: leave it false; the loaders share out the samples")
-    if settings.get("check_val_every_n_epoch"):
-        if not isinstance(settings.get("val_check_interval"), float):
-            settings["val_check_interval"] = 1.0  # of the epoch
-    elif isinstance(settings.get("val_check_interval"), int):
-        settings["val_check_interval"] *= settings.get("accumulate_grad_batches", 1)  # Lightning counts batches
-    if settings.setdefault("precision", "auto") == "auto":
-        settings["precision"], reason = auto_precision(settings.get("accelerator", "auto"))
-        log.info("precision: %s (%s)", settings["precision"], reason)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hide its start-up lines, which repeat ours
+
+
+def silence_lightning() -> None:
+    """Hide Lightning's start-up lines, which repeat those of this project, and warnings that do not apply to it."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
     # Loggers count the steps of the run here, not those of an epoch.
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
     # The metrics add up their counts over all processes before they are logged.
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
-    plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
-    callbacks = [*options.pop("callbacks", []), WorkerNames()]
-    trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
-    if not isinstance(trainer, Trainer):
-        raise UserError(f"trainer._target_={settings['_target_']}: is not a lightning.Trainer")
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
-        raise UserError(
-            f"trainer.num_nodes={trainer.num_nodes}: the nodes cannot find each other; start the command on each of "
-            "them with srun or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK"
-        )
-    return trainer
 
 
 def count_steps(trainer: Trainer) -> float:

@@ -18,10 +18,20 @@ from src.errors import UserError
 from src.prediction.predictor import Predictor
 from src.system.files import write_text
 from src.training.restore import build_dataset, load_segmenter
+from src.training.segmenter import Segmenter
 from src.tuning.journal import Journal, digest_images
 from src.tuning.results import Comparison, print_search, write_search
 from src.tuning.score_cache import ScoreCache
-from src.tuning.search import Confusion, Trial, Values, network_confusion, refined_confusion, search, split_images
+from src.tuning.search import (
+    Confusion,
+    ScoredImage,
+    Trial,
+    Values,
+    network_confusion,
+    refined_confusion,
+    search,
+    split_images,
+)
 
 PRESET_HEADER = "# Tuned by python -m src.tune_crf"  # only presets that begin with it are overwritten
 
@@ -51,18 +61,8 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     segmenter = load_segmenter(config.ckpt)
     build_crf(base)  # logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
-    dataset = build_dataset(segmenter, config.dataset, config.split)
-    check_splits({config.split: dataset}, workers=0)
-    options = {"inference": instantiate(config.inference), "accelerator": config.accelerator}
-    settings = OmegaConf.to_container(config.inference), config.accelerator, config.precision
-    cache = ScoreCache(
-        Path(config.cache),
-        Path(config.ckpt),
-        settings,
-        lambda: Predictor(config.ckpt, None, **options, precision=config.precision),
-    )
-    splits = split_images(len(dataset), config.images, config.held_back, config.seed)
-    images = {part: cache.load(dataset, indices) for part, indices in splits.items()}
+    cache = score_cache(config)
+    images = score_images(config, segmenter, cache)
     digests = {part: digest_images(part_images) for part, part_images in images.items()}
     journal, classes = Journal(cache.folder / "counts.jsonl"), len(segmenter.classes)
 
@@ -83,13 +83,39 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
         if images[part]
     }
     folder = Path(config.paths.output_dir)
-    settings_found = OmegaConf.to_yaml({"_target_": "src.crf.DenseCRF", **base, **best.values})
-    text = f"{PRESET_HEADER} ckpt={config.ckpt}; table, metrics and times are in {folder}\n{settings_found}"
+    text = preset_text(config, {**base, **best.values})
     for path in filter(None, (folder / "crf.yaml", preset)):
         write_text(path, text)
     write_search(folder, trials, comparison, {part: len(part_images) for part, part_images in images.items()}, start)
     print_search(folder, trials, comparison, preset)
     return best
+
+
+def score_cache(config: DictConfig) -> ScoreCache:
+    """Return the cache of the network's score maps; the network is loaded when one is missing."""
+    inference = instantiate(config.inference)
+    settings = OmegaConf.to_container(config.inference), config.accelerator, config.precision
+
+    def predictor() -> Predictor:
+        return Predictor(
+            config.ckpt, None, inference=inference, accelerator=config.accelerator, precision=config.precision
+        )
+
+    return ScoreCache(Path(config.cache), Path(config.ckpt), settings, predictor)
+
+
+def score_images(config: DictConfig, segmenter: Segmenter, cache: ScoreCache) -> dict[str, list[ScoredImage]]:
+    """Return the images to search on ("searched") and to compare on ("held_back"), with the network's scores."""
+    dataset = build_dataset(segmenter, config.dataset, config.split)
+    check_splits({config.split: dataset}, workers=0)
+    splits = split_images(len(dataset), config.images, config.held_back, config.seed)
+    return {part: cache.load(dataset, indices) for part, indices in splits.items()}
+
+
+def preset_text(config: DictConfig, values: Values) -> str:
+    """Return the YAML of a preset with these parameters, with a comment that says where they come from."""
+    header = f"{PRESET_HEADER} ckpt={config.ckpt}; table, metrics and times are in {Path(config.paths.output_dir)}"
+    return f"{header}\n{OmegaConf.to_yaml({'_target_': 'src.crf.DenseCRF', **values})}"
 
 
 def build_crf(values: dict[str, Any]) -> DenseCRF:
