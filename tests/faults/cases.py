@@ -48,8 +48,8 @@ def kills(bench: Bench) -> Iterator[Outcome]:
         message[fault] = command.line("using the previous version") or message[fault] or command.line("ckpt=last is")
     for fault, steps in lost.items():
         if max(steps, default=0) > SAVE_EVERY:
-            problems[fault].append(f"{max(steps)} iterations lost, with a checkpoint every {SAVE_EVERY}")
-        most = f"at most {max(steps, default=0)} iterations"
+            problems[fault].append(f"{max(steps)} steps lost, with a checkpoint every {SAVE_EVERY}")
+        most = f"at most {max(steps, default=0)} steps"
         yield Outcome(f"{fault}, {len(steps)} times", most, message[fault], problems[fault])
 
 
@@ -57,7 +57,7 @@ def sigterm(bench: Bench) -> Iterator[Outcome]:
     command = bench.run_until_exit("sigterm", action_at_step("terminate", 11), status=143)
     lost = 11 - bench.step("sigterm")
     _, problems = bench.resume("sigterm")
-    yield Outcome("SIGTERM", f"{lost} iterations" if lost else NOTHING, command.line("SIGTERM at step"), problems)
+    yield Outcome("SIGTERM", f"{lost} steps" if lost else NOTHING, command.line("SIGTERM at step"), problems)
 
 
 def full_disk(bench: Bench) -> Iterator[Outcome]:
@@ -73,7 +73,7 @@ def full_disk(bench: Bench) -> Iterator[Outcome]:
         command = bench.run_until_exit("limited", before=SmallFiles(bench.size // 2, after=5), status=2)
         lost = VALIDATE_EVERY - bench.step("limited")
         problems, fault = bench.resume("limited")[1], "disk full (a limit on the size of files)"
-    yield Outcome(fault, f"{lost} iterations" if lost else NOTHING, command.line("error:"), problems)
+    yield Outcome(fault, f"{lost} steps" if lost else NOTHING, command.line("error:"), problems)
 
 
 def read_only(bench: Bench) -> Iterator[Outcome]:
@@ -102,7 +102,7 @@ def damaged_checkpoint(bench: Bench) -> Iterator[Outcome]:
         lost = 13 - bench.step(name)
         command, problems = bench.resume(name)
         message = command.line("using the previous version")
-        yield Outcome(f"checkpoint damaged: {damage}", f"{lost} iterations", message, problems)
+        yield Outcome(f"checkpoint damaged: {damage}", f"{lost} steps", message, problems)
 
 
 def two_runs(bench: Bench) -> Iterator[Outcome]:
@@ -132,7 +132,7 @@ def folder_again(bench: Bench) -> Iterator[Outcome]:
     problems = [] if anew.wait() == 2 else ["its checkpoints were overwritten"]
     again = start_training(bench.folder / "same", here, f"ckpt={run}/checkpoints/last.ckpt")
     problems += [again.text] if again.wait() else differences(bench.reference, [run])
-    yield Outcome("a killed run's folder again", f"{lost} iterations", anew.line("error:"), problems)
+    yield Outcome("a killed run's folder again", f"{lost} steps", anew.line("error:"), problems)
 
 
 def requeued(bench: Bench) -> Iterator[Outcome]:
@@ -143,7 +143,7 @@ def requeued(bench: Bench) -> Iterator[Outcome]:
     again = start_training(bench.folder / "requeued", here, before=requeue)
     problems = [again.text] if again.wait() else differences(bench.reference, run_folders(bench.folder / "requeued"))
     yield Outcome(
-        "SLURM job queued again", f"{lost} iterations" if lost else NOTHING, again.line("SLURM requeued"), problems
+        "SLURM job queued again", f"{lost} steps" if lost else NOTHING, again.line("SLURM requeued"), problems
     )
 
 
@@ -158,5 +158,5 @@ def clock(bench: Bench) -> Iterator[Outcome]:
     command, problems = bench.resume("clock", before=clock_backwards)
     message = command.line("ckpt=last is")
     yield Outcome(
-        "clock set back, then running backwards", f"{lost} iterations" if lost else NOTHING, message, problems
+        "clock set back, then running backwards", f"{lost} steps" if lost else NOTHING, message, problems
     )

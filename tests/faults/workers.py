@@ -25,7 +25,7 @@ def data_worker(bench: Bench) -> Iterator[Outcome]:
     command = bench.run_until_exit("worker", action_at_step("kill_data_worker", 9), "data.num_workers=2", status=2)
     lost = len({step for step, *_ in logged_values(run_folders(bench.folder / "worker"))}) - bench.step("worker")
     _, problems = bench.resume("worker", "data.num_workers=2")
-    yield Outcome("data worker killed", f"{lost} iterations", command.line("error:"), problems)
+    yield Outcome("data worker killed", f"{lost} steps", command.line("error:"), problems)
 
 
 def crf_worker(bench: Bench) -> Iterator[Outcome]:
