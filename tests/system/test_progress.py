@@ -42,6 +42,6 @@ def test_a_slow_step_has_a_line_of_its_own(caplog: pytest.LogCaptureFixture) -> 
 
 def test_tracked_items_are_the_items(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
     assert list(tracked("abc", "checking")) == list("abc")
     assert [message.split("  ")[0] for message in caplog.messages] == ["checking 0/3", "checking 1/3", "checking 2/3"]
