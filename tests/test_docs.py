@@ -82,7 +82,7 @@ OURS = {" ".join(words): line for line in shell_lines() if (words := words_of(li
 
 
 def first_job(overrides: list[str]) -> Iterator[str]:
-    """Return the overrides of a multirun's first job: the first of several values, the beginning of an interval."""
+    """Yield the overrides of a multirun's first job: the first of several values, the beginning of an interval."""
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.is_interval_sweep():
             yield f"{override.key_or_group}={override.value().start}"

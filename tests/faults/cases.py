@@ -157,6 +157,4 @@ def clock(bench: Bench) -> Iterator[Outcome]:
     lost = 17 - bench.step("clock")
     command, problems = bench.resume("clock", before=clock_backwards)
     message = command.line("ckpt=last is")
-    yield Outcome(
-        "clock set back, then running backwards", f"{lost} steps" if lost else NOTHING, message, problems
-    )
+    yield Outcome("clock set back, then running backwards", f"{lost} steps" if lost else NOTHING, message, problems)

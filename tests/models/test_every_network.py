@@ -43,7 +43,7 @@ every_network, every_network_slowly = all_but_slow(QUICK), all_but_slow(FEW)
 
 @functools.cache
 def group(name: str, choice: str) -> DictConfig:
-    """Return all choices of a group, with unresolved references; CHOICE:NAME sets ``name``."""
+    """Return a choice of a group, with unresolved references; CHOICE:NAME also sets ``name``."""
     choice, _, model = choice.partition(":")
     return composed(f"{name}={choice}", *([f"{name}.name={model}"] if model else []), resolve=False)[name]
 

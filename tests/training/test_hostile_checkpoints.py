@@ -60,7 +60,7 @@ CALLS = [
 
 @pytest.fixture
 def trap(tmp_path: Path) -> dict[str, Any]:
-    """A class that creates a folder when it is instantiated."""
+    """Return a config that creates a folder when it is instantiated."""
     return {"_target_": "os.mkdir", "_args_": [str(tmp_path / "owned")]}
 
 
@@ -78,7 +78,7 @@ def hostile(tmp_path: Path, trap: dict[str, Any]) -> Callable[..., Path]:
 
 
 def hidden(trap: dict[str, Any]) -> dict[str, Any]:
-    """Return nested places within a config; OmegaConf turns tuples into lists."""
+    """Return configs with the trap in all kinds of places; OmegaConf turns tuples into lists."""
     return {
         "itself": trap,
         "value": {"a": trap},
