@@ -10,6 +10,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
@@ -35,7 +36,9 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
     """
     given = list(overrides)
     if config.ckpt == "last":
-        config.ckpt = str(find_last_checkpoint(config.paths.log_dir))
+        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        sweep = HydraConfig.get().sweep.dir if in_sweep else None
+        config.ckpt = str(find_last_checkpoint(config.paths.log_dir, sweep))
     before = read_overrides(Path(config.ckpt))
     replayed = [override for override in before if not is_replaced(override, given, before)]
     if not replayed:

@@ -25,7 +25,7 @@ from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
 from src.runs.folder import exclusive_folder, process_using
 from src.system.files import write_text
-from src.system.signals import find_stop, set_stop_handlers, stop
+from src.system.signals import find_stop, hold_back_signals, set_stop_handlers, stop
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Sweep(Callback):
             sys.exit(2)
         Sweep.folder = folder
         set_stop_handlers(functools.partial(stop_jobs, folder=folder))
+        hold_back_signals()
 
 
 def stop_jobs(number: int, frame: FrameType | None, folder: Path) -> NoReturn:
@@ -117,9 +118,10 @@ def run_job(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
 def use_last_checkpoint(config: DictConfig, folder: Path) -> None:
     """Set ``ckpt`` to the last checkpoint in the folder, if an interrupted training has left one.
 
-    If all checkpoints are damaged, rename them and log that the job begins again.
+    It takes precedence over the ``ckpt`` that the job began with. If all checkpoints in the folder are damaged, rename
+    them and log that the job begins again.
     """
-    if "init_from" not in config or config.ckpt:
+    if "init_from" not in config:
         return
 
     last = folder / "checkpoints" / "last.ckpt"

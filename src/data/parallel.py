@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from src.data.dataset import DatasetError
 from src.system.processes import start_method
 from src.system.progress import tracked
-from src.system.signals import ignore_stop_signals
+from src.system.signals import ignore_stop_signals, signals_held_back
 
 Result = TypeVar("Result")
 
@@ -28,7 +28,7 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         DatasetError: if a process was killed.
     """
     processes = min(workers, count)
-    loader = DataLoader(
+    loader = WorkerLoader(
         Calls(function, count),
         batch_size=None,
         num_workers=processes,
@@ -42,6 +42,14 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         if "exited unexpectedly" not in str(error):
             raise
         raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
+
+
+class WorkerLoader(DataLoader):
+    """A DataLoader whose workers no signal of their group can stop before ``worker_init_fn`` has run."""
+
+    def __iter__(self) -> Any:
+        with signals_held_back():
+            return super().__iter__()
 
 
 class Calls(Dataset):

@@ -22,13 +22,17 @@ def record_run(log_dir: str | Path, folder: str | Path) -> None:
             file.write(f"{line}\n")
 
 
-def find_last_checkpoint(log_dir: str | Path) -> Path:
+def find_last_checkpoint(log_dir: str | Path, sweep: str | Path | None = None) -> Path:
     """Return last.ckpt of the newest run, to resume from.
+
+    Args:
+        log_dir: folder of the runs.
+        sweep: folder of the sweep that asks; its own jobs do not count.
 
     Raises:
         UserError: if no run has a checkpoint.
     """
-    last = find_newest_run(log_dir)
+    last = find_newest_run(log_dir, sweep)
     log.info("ckpt=last is %s", last)
     return last
 
@@ -46,21 +50,28 @@ def find_best_checkpoint(log_dir: str | Path) -> Path:
     return checkpoint
 
 
-def find_newest_run(log_dir: str | Path) -> Path:
+def find_newest_run(log_dir: str | Path, sweep: str | Path | None = None) -> Path:
     """Return the path of last.ckpt of the newest run below ``log_dir``; perhaps only its previous version exists.
 
     The order in which runs began is recorded in runs.txt, because clocks can be wrong or set back. Runs that are not in
     it, such as copied ones, count as older than those that are, and are ordered by their files' times.
+
+    Args:
+        log_dir: folder of the runs.
+        sweep: folder of runs that do not count.
 
     Raises:
         UserError: if no run has a checkpoint.
     """
     root = Path(log_dir).resolve()
     checkpoints = {
-        path.with_name("last.ckpt") for path in root.rglob("checkpoints/last.ckpt*") if path.suffix != ".part"
+        path.with_name("last.ckpt")
+        for path in root.rglob("checkpoints/last.ckpt*")
+        if path.suffix != ".part" and not (sweep and path.is_relative_to(Path(sweep).resolve()))
     }
     if not checkpoints:
-        raise UserError(f"ckpt=last: no run below {log_dir} has a checkpoint; name a file or set paths.log_dir")
+        before = " before this sweep" if sweep else ""
+        raise UserError(f"ckpt=last: no run below {log_dir} has a checkpoint{before}; name a file or set paths.log_dir")
     lines = (root / RUNS).read_text().splitlines() if (root / RUNS).is_file() else []
     order = {root / line / "checkpoints" / "last.ckpt": position for position, line in enumerate(lines)}
 

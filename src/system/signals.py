@@ -16,7 +16,12 @@ STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
 
+CAN_HOLD_BACK = hasattr(signal, "pthread_sigmask")  # not on Windows
 SECONDS = 1.0  # a signal that comes again within them is the same request
+
+# Calls of handlers that wait for the end of signals_held_back; None outside of it. Masks hold back signals to this
+# process only if all threads have them, those of libraries too.
+held_back: list[Callable[[], None]] | None = None
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -52,32 +57,32 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def handle_stop_signals(handler: Handler = stop) -> Iterator[None]:
-    """Handle all stop signals in the block. A signal that the process ignores, as under nohup, stays ignored."""
-    previous = set_stop_handlers(handler)
+    """Handle all stop signals in the block, also if they were held back before; then set the previous handlers."""
+    previous = current_handlers()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if CAN_HOLD_BACK else ()
     try:
+        set_stop_handlers(handler)
         yield
     finally:
+        if CAN_HOLD_BACK:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler_before in previous.items():
             signal.signal(number, handler_before)
 
 
-def set_stop_handlers(handler: Handler) -> dict[int, Handler | int]:
-    """Set the handler of all stop signals that are not ignored, and return the previous handlers by signal.
+def set_stop_handlers(handler: Handler) -> None:
+    """Set the handler of all stop signals. A signal that the process ignores, as under nohup, stays ignored.
 
     timeout(1) and SLURM send a signal to a process and then to its group, so that it arrives twice: repetitions within
-    a second are ignored. Outside of the main thread, which alone can set handlers, nothing is set.
+    a second are ignored. Signals that were held back (``hold_back_signals``) are handled now.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    previous: dict[int, Handler | int] = {}
-    for number in STOP_SIGNALS:
-        before = signal.getsignal(number)
-        if before is not None and before != signal.SIG_IGN:  # None: of a library in C, which could not be set again
-            previous[number] = before
     received = float("-inf")
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal received
+        if held_back is not None:
+            held_back.append(lambda: handle(number, frame))
+            return
         if (now := time.monotonic()) - received < SECONDS:
             return
         received = now
@@ -85,9 +90,50 @@ def set_stop_handlers(handler: Handler) -> dict[int, Handler | int]:
             leave_closed_terminal()
         handler(number, frame)
 
-    for number in previous:
+    for number in current_handlers():
         signal.signal(number, handle)
-    return previous
+    if CAN_HOLD_BACK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def current_handlers() -> dict[int, Handler | int]:
+    """Return the handlers of all stop signals that can be set: in the main thread only, and of signals not ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    # None: of a library in C, which could not be set again
+    return {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+
+
+def hold_back_signals() -> None:
+    """Hold stop signals back in the processes that this thread starts from now on, until they set their handlers.
+
+    Without handlers, a signal to the whole process group would kill them, and a pool of processes kills all others with
+    them. This process goes on handling its signals: a thread of its own receives them, and Python calls the handlers in
+    the main thread, when that waits or sleeps next.
+    """
+    if CAN_HOLD_BACK:
+        threading.Thread(target=threading.Event().wait, name="signals", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Hold stop signals back in the block, and in the processes that start in it until they handle or ignore them.
+
+    What a handler raises while a process forks would be lost: Python prints it, and goes on.
+    """
+    global held_back
+    held_back = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS) if CAN_HOLD_BACK else ()
+    try:
+        yield
+    finally:
+        arrived, held_back = held_back, None
+        if CAN_HOLD_BACK:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for handle in arrived:
+            handle()
 
 
 def leave_closed_terminal() -> None:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.checks import check_splits
 from src.data.dataset import DatasetError, SegmentationDataset
+from src.data.parallel import WorkerLoader
 from src.data.sampling import Draw, ResumableSampler
 from src.system.processes import cores, start_method
 from src.system.signals import ignore_stop_signals
@@ -132,7 +133,7 @@ class SegmentationDataModule(LightningDataModule):
 
     def make_loader(self, dataset: Dataset, batch_size: int, **options: Any) -> DataLoader:
         """Return a loader with the settings that all loaders share."""
-        return DataLoader(
+        return WorkerLoader(
             dataset,
             batch_size=batch_size,
             num_workers=self.num_workers,

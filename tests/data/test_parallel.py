@@ -1,8 +1,11 @@
 """Work shared among processes."""
 
+import signal
+
 import pytest
 
-from src.data.parallel import over_cores
+from src.data.parallel import WorkerLoader, over_cores
+from src.system.signals import STOP_SIGNALS, handle_stop_signals, ignore_stop_signals
 
 
 def test_loader_workers_start_within_joblib_processes() -> None:
@@ -18,3 +21,16 @@ def squares_over_cores(count: int) -> list[int]:
 
 def square(number: int) -> int:
     return number**2
+
+
+def test_a_signal_to_a_worker_that_starts_does_not_end_it() -> None:
+    """Ctrl-C reaches the whole group at any moment; a dead worker would end the training without a checkpoint."""
+
+    def signal_before(worker: int) -> None:
+        for number in STOP_SIGNALS:
+            signal.raise_signal(number)
+        ignore_stop_signals()
+
+    with handle_stop_signals():
+        loader = WorkerLoader(range(3), batch_size=None, num_workers=1, worker_init_fn=signal_before)
+        assert list(loader) == [0, 1, 2]

@@ -16,7 +16,7 @@ from tests.commands import run_command
 from tests.conftest import REPO
 from tests.faults.accidents import action_at_step
 from tests.models.networks import composed
-from tests.trainings import SMALL, losses
+from tests.trainings import SMALL, losses, train
 
 
 def multirun(folder: Path, *overrides: str, command: str = "train") -> subprocess.CompletedProcess[str]:
@@ -120,9 +120,9 @@ def test_a_job_resumes_from_the_newest_intact_checkpoint(
             torch.save({"step": state}, folder / name)
             if state == "cut":
                 (folder / name).write_bytes((folder / name).read_bytes()[:-100])
-    config = OmegaConf.create({"init_from": None, "ckpt": None})
+    config = OmegaConf.create({"init_from": None, "ckpt": "began/with.ckpt"})
     use_last_checkpoint(config, tmp_path)
-    assert config.ckpt == (found and str(folder / found))
+    assert config.ckpt == (str(folder / found) if found else "began/with.ckpt")
     assert ("beginning again" in caplog.text) == (found is None)
 
 
@@ -140,6 +140,19 @@ def test_a_signal_stops_the_sweep(tmp_path: Path) -> None:
     done = multirun(tmp_path, *SMALL, "crf=none", "seed=0,1", action_at_step("terminate", 1))
     assert done.returncode == 143, done.stderr
     assert [row["status"] for row in rows(tmp_path)] == ["unfinished"]
+
+
+def test_the_last_run_of_a_sweep_is_the_last_before_it(tmp_path: Path) -> None:
+    """Not the job before; and a job that was interrupted goes on from its own checkpoint."""
+    (run,) = train(tmp_path, "crf=none", "scheduler=step", "trainer.max_steps=2")
+    jobs = ["ckpt=last", "callbacks.pictures.count=1,2", f"paths.log_dir={tmp_path}", "trainer.max_steps=4"]
+    jobs.append(action_at_step("terminate", 3))
+    stopped = multirun(tmp_path / "sweep", *jobs)
+    assert stopped.returncode == 143, stopped.stderr
+    again = multirun(tmp_path / "sweep", *jobs)
+    assert again.returncode == 0, again.stderr
+    for done, line in ((stopped, f"ckpt=last is {run}/"), (again, f"ckpt=last is {run}/"), (again, "resuming from ")):
+        assert done.stdout.count(line) == 1, done.stdout
 
 
 def test_the_ablation_has_every_head_of_the_paper() -> None:

@@ -7,11 +7,19 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from src.system import signals
-from src.system.signals import Stopped, handle_stop_signals, leave_closed_terminal
+from src.system.signals import (
+    Stopped,
+    handle_stop_signals,
+    hold_back_signals,
+    leave_closed_terminal,
+    signals_held_back,
+)
 
 
 def test_repetitions_within_a_second_are_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +81,42 @@ def test_the_handlers_before_are_set_again_and_ignored_signals_stay_ignored() ->
         assert signal.getsignal(signal.SIGTERM) == before
     finally:
         signal.signal(signal.SIGHUP, ignored)
+
+
+def test_a_signal_to_a_process_that_starts_is_held_back_until_it_has_handlers() -> None:
+    """Here and in the next job of the same process; the process that started it goes on handling its own."""
+    program = (
+        "import signal\n"
+        "from src.system.signals import Stopped, handle_stop_signals\n"
+        "for job in range(2):\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "    try:\n"
+        "        with handle_stop_signals():\n"
+        "            pass\n"
+        "    except Stopped as stopped:\n"
+        "        print(job, stopped.signal.name)\n"
+    )
+    with handle_stop_signals():
+        hold_back_signals()
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        deadline = time.monotonic() + 10
+        with pytest.raises(Stopped):  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGTERM)
+            while time.monotonic() < deadline:
+                os.sched_yield()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
+    assert done.stdout.splitlines() == ["0 SIGTERM", "1 SIGTERM"]
+
+
+def test_a_signal_while_processes_start_is_handled_afterwards() -> None:
+    """Also where a thread of a library, which holds nothing back, receives it."""
+    start, ended = threading.Event(), False
+    thread = threading.Thread(target=lambda: start.wait() and signal.raise_signal(signal.SIGTERM))
+    thread.start()
+    with pytest.raises(Stopped), handle_stop_signals():  # noqa: PT012, SIM117
+        with signals_held_back():
+            start.set()
+            thread.join()
+            ended = True
+    assert ended
