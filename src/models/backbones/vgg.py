@@ -77,7 +77,8 @@ class VGG(Backbone):
             for _ in range(count):
                 layers += conv3x3(previous, out_channels, dilation=2 if stage == 5 else 1, batch_norm=batch_norm)
                 previous = out_channels
-            layers.append(pool(pool_kernel, stride=2 if stage <= 3 else 1))
+            # The maximum of a window is the same before and after a ReLU, and after the pool there are fewer values.
+            layers.insert(-1, pool(pool_kernel, stride=2 if stage <= 3 else 1))
             self.stages.append(nn.Sequential(*layers))
 
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
@@ -148,5 +149,5 @@ def pool(kernel: int, stride: int) -> nn.Module:
         return nn.MaxPool2d(3, stride, padding=1, ceil_mode=True)
     if stride == 2:
         return nn.MaxPool2d(2, 2, ceil_mode=True)
-    # A padded zero changes no maximum, because all values are at least 0 after a ReLU.
+    # A padded zero changes no maximum, because a ReLU follows.
     return nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1))
