@@ -70,7 +70,7 @@ class DenseCRF:
         """The way ``RefinementPool`` runs many images at once: "threads", "processes" or "one"."""
         return self._engine.workers
 
-    def __call__(self, image: Any, probabilities: Any = None, *, logits: Any = None) -> Any:
+    def __call__(self, image: Any, probabilities: Any = None, *, logits: Any = None, threads: int | None = None) -> Any:
         """Return Q, the refined distribution over classes at every pixel.
 
         Give either ``probabilities`` or ``logits``. Both may be tensors or NumPy arrays.
@@ -79,6 +79,8 @@ class DenseCRF:
             image: RGB, uint8 or float in 0..255: 3 x H x W, a batch of images, or a list of images of different sizes.
             probabilities: classes x H x W, a batch, or a list, as ``image``; sums to 1 over the classes.
             logits: the same shapes, not normalised.
+            threads: cores that the native engine uses for one image; None for as many as torch uses. Only the order of
+                sums depends on it, and so the last digits of Q.
 
         Returns:
             Q with the shape, dtype and device of the given probabilities or logits.
@@ -95,17 +97,19 @@ class DenseCRF:
             if isinstance(engine, TorchEngine) and scores.device.type != "cpu":
                 return self._refine_batch(engine, image, scores, logits is None)
             refined = [
-                self(image[i], scores[i]) if logits is None else self(image[i], logits=scores[i])
+                self(image[i], scores[i], threads=threads)
+                if logits is None
+                else self(image[i], logits=scores[i], threads=threads)
                 for i in range(len(scores))
             ]
             if isinstance(scores, Sequence):
                 return refined
             return torch.stack(refined) if isinstance(scores, Tensor) else np.stack(refined)
         if isinstance(scores, np.ndarray):
-            return self._refine(_as_tensor(image), _as_tensor(scores), logits is None).numpy()
-        return self._refine(_as_tensor(image), scores, logits is None)
+            return self._refine(_as_tensor(image), _as_tensor(scores), logits is None, threads).numpy()
+        return self._refine(_as_tensor(image), scores, logits is None, threads)
 
-    def refine(self, image: Any, score_map: Any, stride: int = 8) -> Tensor:
+    def refine(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
         """Return the label map of one image, from the network's score map.
 
         This is faster than ``__call__``: the engine up-samples the scores (bilinear, align_corners=True) and crops
@@ -115,6 +119,7 @@ class DenseCRF:
             image: RGB, uint8 or float in 0..255, 3 x height x width.
             score_map: logits, classes x rows x columns; cell (i, j) is at pixel (i * stride, j * stride).
             stride: pixels between two cells of the score map.
+            threads: as ``__call__`` takes it.
 
         Returns:
             Labels, height x width, on the score map's device; uint8, or int64 for more than 256 classes.
@@ -128,12 +133,13 @@ class DenseCRF:
         )
         inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
         engine = self.engine_for(score_map)
-        labels = engine.refine_labels(image.to(score_map.device), self._unary(score_map), stride, self.parameters)
+        unary = self._unary(score_map)
+        labels = engine.refine_labels(image.to(unary.device), unary, stride, self.parameters, _or_all(threads))
         return labels.to(torch.uint8 if len(score_map) <= 256 else torch.int64)
 
-    def _refine(self, image: Image, scores: Scores, are_probabilities: bool) -> Scores:
+    def _refine(self, image: Image, scores: Scores, are_probabilities: bool, threads: int | None) -> Scores:
         image, logits = self._prepare(image, scores, are_probabilities)
-        q = self.engine_for(logits).refine(image, logits, self.parameters)
+        q = self.engine_for(logits).refine(image, logits, self.parameters, _or_all(threads))
         return q.to(device=scores.device, dtype=scores.dtype)
 
     def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
@@ -174,6 +180,12 @@ class DenseCRF:
     def __repr__(self) -> str:
         values = {name: v if isinstance(v, tuple) else f"{v:g}" for name, v in asdict(self.parameters).items()}
         return f"DenseCRF({', '.join(f'{name}={v}' for name, v in values.items())}, engine={self.engine_name})"
+
+
+def _or_all(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}: give 1 or more, or None for as many as torch uses")
+    return threads or torch.get_num_threads()
 
 
 def _as_tensor(array: Any) -> Tensor:

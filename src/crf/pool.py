@@ -21,7 +21,7 @@ from src.crf.threads import DaemonThreads
 
 
 class RefinementPool:
-    """Runs a ``DenseCRF`` on several cores, one image each; on a GPU, one image after the other.
+    """Runs a ``DenseCRF`` on several images at once, which share the cores; on a GPU, one image after the other.
 
     The workers are threads if the engine releases the interpreter lock, and spawned processes otherwise (a forked
     process would hang after torch has started its threads). On Linux, the threads run at a lower priority than the
@@ -33,7 +33,8 @@ class RefinementPool:
 
     Args:
         crf: refines the images.
-        workers: images refined at once; None for one per core, or for 1 if the engine uses all cores by itself.
+        workers: images refined at once; None for one per core, or for 1 if the engine uses all cores by itself. With
+            fewer images than cores, several cores work on each.
         pending: images submitted and not finished at most, which bounds the memory; beyond that, ``submit`` waits for
             one to finish. None for twice the number of workers.
         time_limit: seconds that ``submit`` waits at most, before it raises ``concurrent.futures.TimeoutError``; None to
@@ -51,6 +52,7 @@ class RefinementPool:
         if workers < 1:
             raise ValueError(f"workers={workers}: give 1 or more, or None for one per core")
         self.workers = workers
+        self._threads = max(1, _cores() // workers)  # of one image
         self._crf = crf
         self._time_limit = time_limit
         self._one_at_a_time = threading.Lock()
@@ -80,8 +82,8 @@ class RefinementPool:
         if size is not None:
             image, scores = (array[..., : size[0], : size[1]] for array in (image, scores))
         if logits is None:
-            return self._run(scores, _call, image, scores, None)
-        return self._run(scores, _call, image, probabilities, scores)
+            return self._run(scores, _call, image, scores, None, self._threads)
+        return self._run(scores, _call, image, probabilities, scores, self._threads)
 
     def refine(self, image: Any, score_map: Any, stride: int = 8, size: tuple[int, int] | None = None) -> Future:
         """Return a future of ``crf.refine(image, score_map, stride)``, the label map of one image.
@@ -92,7 +94,7 @@ class RefinementPool:
         """
         if size is not None:
             image = image[..., : size[0], : size[1]]
-        return self._run(score_map, _refine, image, score_map, stride)
+        return self._run(score_map, _refine, image, score_map, stride, self._threads)
 
     def close(self) -> None:
         """Wait for all submitted images, then end the workers."""
@@ -130,12 +132,12 @@ class RefinementPool:
         return future
 
 
-def _call(crf: DenseCRF, image: Any, probabilities: Any, logits: Any) -> Any:
-    return crf(image, probabilities, logits=logits)
+def _call(crf: DenseCRF, image: Any, probabilities: Any, logits: Any, threads: int) -> Any:
+    return crf(image, probabilities, logits=logits, threads=threads)
 
 
-def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int) -> Any:
-    return crf.refine(image, score_map, stride)
+def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int, threads: int) -> Any:
+    return crf.refine(image, score_map, stride, threads)
 
 
 def _run_locked(lock: threading.Lock, function: Any, *arguments: Any) -> Any:

@@ -49,7 +49,8 @@ def predict(config: DictConfig) -> list[str]:
     jobs = find_jobs(config)
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)
-    predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision)
+    workers = min(torch.get_num_threads(), len(jobs))
+    predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision, workers)
     output = Path(config.output)
     settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
     settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": predictor.classes}

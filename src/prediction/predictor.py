@@ -42,6 +42,7 @@ class Predictor:
         inference: scales, mirror image and windows; None for one pass over the whole image.
         accelerator: Lightning's name: auto, cpu, gpu or mps.
         precision: Lightning's name; auto for the fastest one that is safe on this machine.
+        workers: images that the CRF refines at once if ``refine`` is called from many threads; they share the cores.
 
     Attributes:
         classes: names of the classes.
@@ -58,6 +59,7 @@ class Predictor:
         inference: Inference | None = None,
         accelerator: str = "auto",
         precision: str = "auto",
+        workers: int = 1,
     ) -> None:
         from lightning import Fabric  # imported here, so that importing this module does not load Lightning
 
@@ -76,7 +78,7 @@ class Predictor:
             raise UserError(f"accelerator={accelerator}, precision={precision}: {error}") from error
         self.network = self.fabric.setup_module(segmenter.model)
         self.inference = inference or Inference()
-        self.pool = RefinementPool(crf) if crf is not None else None
+        self.pool = RefinementPool(crf, workers) if crf is not None else None
 
     def __call__(self, image: str | Path | Image.Image | Picture, probabilities: bool = False) -> Prediction:
         """Label one image, and return its label map and, if asked for, its probabilities.

@@ -58,17 +58,18 @@ class Contestant:
     labels: bool = False
 
     def crf(self, setting: str) -> DenseCRF:
-        crf = DenseCRF(w1=4, **SETTINGS[setting], w2=3, sg=3, prune=self.prune, engine=self.engine)
-        if self.engine == "native":
-            crf._engine.threads = self.threads  # type: ignore[attr-defined]
-        return crf
+        return DenseCRF(w1=4, **SETTINGS[setting], w2=3, sg=3, prune=self.prune, engine=self.engine)
 
     def prepare(self, setting: str, stack: list[RefinementPool]) -> Callable[[Case, list[Tensor]], list[Tensor]]:
         crf = self.crf(setting)
         if not self.pool:
             if self.labels:
-                return lambda case, _: [crf.refine(i, s) for i, s in zip(case.images, case.score_maps, strict=True)]
-            return lambda case, logits: [crf(i, logits=s) for i, s in zip(case.images, logits, strict=True)]
+                return lambda case, _: [
+                    crf.refine(i, s, threads=self.threads) for i, s in zip(case.images, case.score_maps, strict=True)
+                ]
+            return lambda case, logits: [
+                crf(i, logits=s, threads=self.threads) for i, s in zip(case.images, logits, strict=True)
+            ]
         pool = RefinementPool(crf, self.pool)
         stack.append(pool)
 

@@ -7,11 +7,13 @@ import os
 import threading
 from concurrent.futures import TimeoutError as WaitedTooLong
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from src.crf import DenseCRF, RefinementPool
+from src.crf.engines import native_engine
 from src.crf.engines.torch_engine import TorchEngine
 from src.crf.inputs import upsample
 from tests.commands import run_command
@@ -74,7 +76,7 @@ def test_submit_waits_when_too_many_are_pending(small_image):
     class Slow:
         workers = "threads"
 
-        def refine(self, image, score_map, stride):
+        def refine(self, image, score_map, stride, threads):
             go.wait(10)
             return image
 
@@ -95,11 +97,39 @@ def test_submit_waits_when_too_many_are_pending(small_image):
         assert len(done) == 10
 
 
+@pytest.mark.parametrize(("workers", "threads"), [(None, 1), (1, 8), (3, 2), (9, 1)])
+def test_images_share_the_cores(workers: int | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recorder:
+        workers = "threads"
+
+        def refine(self, image, score_map, stride, threads):
+            return threads
+
+    monkeypatch.setattr("src.crf.pool._cores", lambda: 8)
+    with RefinementPool(Recorder(), workers) as pool:
+        assert pool.refine(None, None).result() == threads
+
+
+def test_a_single_image_gets_as_many_cores_as_torch_uses(small_image, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine_or_skip("native")
+    native, used = native_engine._native, []
+    recorder = SimpleNamespace(level=native.level, refine=lambda *a: (used.append(a[-1]), native.refine(*a)))
+    monkeypatch.setattr(native_engine, "_native", recorder)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    crf, scores = DenseCRF(iterations=1, engine="native"), network_like_scores(small_image.shape[1:], 3, present=3)
+    crf.refine(small_image, scores)
+    crf(small_image, logits=upsample(scores, small_image.shape[1:], 8))
+    crf.refine(small_image, scores, threads=2)
+    assert used == [3, 3, 2]
+    with pytest.raises(ValueError, match="threads=0"):
+        crf.refine(small_image, scores, threads=0)
+
+
 def test_a_hanging_worker_does_not_block_the_caller(small_image):
     class Hanging:
         workers = "threads"
 
-        def refine(self, image, score_map, stride):
+        def refine(self, image, score_map, stride, threads):
             threading.Event().wait()
 
     pool = RefinementPool(Hanging(), workers=1, pending=2, time_limit=0.1)
@@ -152,15 +182,14 @@ def busy():
     size = 20
     while not stop.is_set():
         size = 20 + (size - 19) % 45
-        crf.refine(image[:, :size], scores)
+        crf.refine(image[:, :size], scores, threads=1)
 threads = [threading.Thread(target=busy) for _ in range(3)]
 for t in threads: t.start()
-expected = crf.refine(image, scores)
+expected = crf.refine(image, scores, threads=2)
 for _ in range(10):
     child = os.fork()
     if child == 0:
-        crf._engine.threads = 2
-        os._exit(0 if torch.equal(crf.refine(image, scores), expected) else 1)
+        os._exit(0 if torch.equal(crf.refine(image, scores, threads=2), expected) else 1)
     assert os.waitpid(child, 0)[1] == 0
 stop.set()
 for t in threads: t.join()

@@ -20,9 +20,9 @@ FIELDS = {
 @pytest.mark.parametrize("head", FIELDS)
 def test_theoretical_field_by_hand(head: str) -> None:
     layers = {layer.name: layer for layer in layers_of(network("meta", "backbone=vgg16", f"head={head}"), 321, 321)}
-    assert layers["backbone.stages.0.4"].field == 7
-    assert layers["backbone.stages.2.6"].field == 51
-    assert layers["backbone.stages.4.6"].field == 227
+    assert layers["backbone.stages.0.3"].field == 7
+    assert layers["backbone.stages.2.5"].field == 51
+    assert layers["backbone.stages.4.5"].field == 227
     assert layers["scores"].field == FIELDS[head]
     assert layers["scores"].output == (21, 41, 41)
 

@@ -15,7 +15,8 @@ ENGINES = ("native", "torch", "pydensecrf", "exact")
 class Engine(Protocol):
     """An implementation of mean-field inference on one image.
 
-    Callers have checked the inputs: the logits are finite float32 numbers, and the image has their size.
+    Callers have checked the inputs: the logits are finite float32 numbers, and the image has their size. ``threads`` is
+    the number of cores to use for the image; engines whose libraries have threads of their own leave it to those.
 
     Attributes:
         name: the value of ``engine`` that chooses it.
@@ -31,6 +32,7 @@ class Engine(Protocol):
         image: Shaped[Tensor, "3 height width"],
         logits: Float[Tensor, "classes height width"],
         parameters: Parameters,
+        threads: int,
     ) -> Float[Tensor, "classes height width"]:
         """Return Q of one image."""
         ...
@@ -41,6 +43,7 @@ class Engine(Protocol):
         score_map: Float[Tensor, "classes rows columns"],
         stride: int,
         parameters: Parameters,
+        threads: int,
     ) -> UInt8[Tensor, "height width"] | Shaped[Tensor, "height width"]:
         """Return the label map of one image; cell (i, j) of its score map is at pixel (i * stride, j * stride)."""
         ...

@@ -26,17 +26,19 @@ class ExactEngine:
     name = "exact"
     workers = "one"
 
-    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, computed in float64."""
         message = exact_message(image, parameters)
         unary = logits.reshape(len(logits), -1).T.double()
         q = pruned_mean_field(unary, message, parameters.iterations, parameters.prune_below(len(logits)))
         return q.T.reshape(logits.shape).to(logits.dtype)
 
-    def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+    def refine_labels(
+        self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
+    ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
         size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
+        return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
 
 
 def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:

@@ -20,32 +20,27 @@ except ImportError as error:
 
 
 class NativeEngine:
-    """Runs the compiled engine on the CPU.
-
-    Args:
-        threads: cores that work on one image. ``RefinementPool`` leaves it at 1 and refines one image per core.
-    """
+    """Runs the compiled engine on the CPU."""
 
     name = "native"
     workers = "threads"
 
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
-
-    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, on the CPU."""
         q = torch.empty_like(logits, device="cpu")
-        self._run(image, logits, 0, parameters, q)
+        self._run(image, logits, 0, parameters, threads, q)
         return q
 
-    def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+    def refine_labels(
+        self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
+    ) -> Tensor:
         """Return the label map of one image, uint8; int64 for more than 256 classes."""
         dtype = torch.uint8 if len(score_map) <= 256 else torch.int64
         labels = torch.empty(image.shape[1:], dtype=dtype)
-        self._run(image, score_map, stride, parameters, labels)
+        self._run(image, score_map, stride, parameters, threads, labels)
         return labels
 
-    def _run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, out: Tensor) -> None:
+    def _run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, threads: int, out: Tensor) -> None:
         _native.refine(
             _as_array(image),
             _as_array(scores),
@@ -54,7 +49,7 @@ class NativeEngine:
             (p.w1, p.sy, p.sx, p.srgb, p.w2, p.sg),
             p.iterations,
             p.prune_below(len(scores)) if p.prune > 0 else 0.0,
-            self.threads,
+            threads,
         )
 
 

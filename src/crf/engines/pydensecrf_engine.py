@@ -26,7 +26,7 @@ class PydensecrfEngine:
     def __init__(self) -> None:
         _import_pydensecrf()
 
-    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image.
 
         Raises:
@@ -47,10 +47,12 @@ class PydensecrfEngine:
         q = torch.from_numpy(np.array(crf.inference(p.iterations)))
         return q.reshape(logits.shape).to(logits)
 
-    def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+    def refine_labels(
+        self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
+    ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
         size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
+        return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
 
 
 def _import_pydensecrf() -> Any:

@@ -26,7 +26,7 @@ class TorchEngine:
     name = "torch"
     workers = "one"
 
-    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
+    def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, on the device of the logits."""
         if logits.is_cuda:  # dropping columns would save little, and compile the kernel for each number of columns
             return self.refine_batch(image[None], logits[None], parameters)[0]
@@ -52,10 +52,12 @@ class TorchEngine:
         q = mean_field(unary, message, p.iterations, _choose_softmax(p, logits.device))
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
-    def refine_labels(self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters) -> Tensor:
+    def refine_labels(
+        self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
+    ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
         size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters).argmax(0)
+        return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
 
 
 def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
