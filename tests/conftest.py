@@ -16,6 +16,7 @@ from tests.commands import REPO
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores already
+os.environ.setdefault("TORCH_HOME", str(REPO / ".pytest_cache" / "torch"))  # of the measured memory formats
 os.environ["WANDB_MODE"] = "offline"
 
 hook = install_import_hook(["src.models", "src.metrics", "src.training.losses"], f"{typechecking.__name__}.check")

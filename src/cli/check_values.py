@@ -91,6 +91,10 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(TEXT)),
     **dict.fromkeys(("cache", "downloads", "evaluations"), TEXT),
     "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),
+    "memory_format": (
+        lambda v: v in ("auto", "channels_last", "contiguous"),
+        "auto, channels_last or contiguous",
+    ),
     # Lightning and torch
     **dict.fromkeys(("seed", "dataset.seed", "data.seed", "callbacks.resume.seed"), SEED),
     "trainer.devices": (

@@ -1,5 +1,8 @@
 """Choose the device and the precision that this machine computes fastest with."""
 
+import platform
+from pathlib import Path
+
 import torch
 
 
@@ -26,3 +29,13 @@ def auto_precision(accelerator: str) -> tuple[str, str]:
     if device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "bf16-mixed", "the processor has bfloat16 instructions"
     return "32-true", f"no fast bfloat16 on this {device}"
+
+
+def processor_name() -> str:
+    """Return the processor's name as its maker gives it, such as "AMD EPYC 9R14", where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

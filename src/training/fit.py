@@ -27,6 +27,7 @@ from src.runs.record import write_json
 from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import exact_resume
 from src.training.lightning_state import get_callbacks
+from src.training.memory_format import choose_memory_format
 from src.training.resuming import check_same_run, check_same_settings, checkpoint_to_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps
@@ -59,8 +60,6 @@ def train(config: DictConfig) -> dict[str, float]:
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
     check_monitors(config, segmenter.classes)
     load_initial_weights(segmenter, config)
-    if config.compile:
-        segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
     loggers = build_loggers(config)
     trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)
     datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
@@ -70,6 +69,9 @@ def train(config: DictConfig) -> dict[str, float]:
         logging.getLogger().setLevel(logging.WARNING)  # log each line only once
 
     with explain_accidents(trainer):
+        segmenter.set_memory_format(find_memory_format(config, segmenter, trainer))
+        if config.compile:
+            segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
         if reason := describe_early_end(trainer):
             log.info("%s", reason)
@@ -109,6 +111,18 @@ def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
         log.info("initial weights: %s", load_trained(model, config.init_from))
     else:
         log.info("initial weights: %s", load_pretrained(model))
+
+
+def find_memory_format(config: DictConfig, segmenter: Segmenter, trainer: Trainer) -> str:
+    """Return the memory format to train in: the configured one, that of the run to resume, or the fastest."""
+    if config.memory_format != "auto":
+        return config.memory_format
+    if config.ckpt:
+        return read_state(Path(config.ckpt)).get("memory_format", "channels_last")
+    if trainer.strategy.root_device.type != "cpu":
+        return "channels_last"
+    side = OmegaConf.select(config, "augmentation.crop_size") or 321
+    return choose_memory_format(segmenter.model, segmenter.loss, len(segmenter.classes), side, trainer.precision)
 
 
 def load_best_weights(trainer: Trainer, segmenter: Segmenter, folder: Path) -> None:

@@ -16,6 +16,7 @@ from src.errors import UserError
 from src.models import DeepLab, Inference
 from src.runs.metric_names import metric_name
 from src.training.datamodule import Batch
+from src.training.memory_format import FORMATS
 from src.training.trainer import count_steps
 from src.training.validation import Validation, collect_metrics
 
@@ -39,6 +40,8 @@ class Segmenter(LightningModule):
 
     Attributes:
         inference: computes the scores of an image in validation.
+        memory_format: the memory format of the network and its images, channels_last or contiguous; kept in
+            checkpoints, so that a resumed run sums in the same order.
         validation: the results of the last validation.
         validation_loss: the mean loss of the images of the last validation.
     """
@@ -59,7 +62,8 @@ class Segmenter(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # loggers get the whole config
-        self.model = instantiate(model, num_classes=len(classes)).to(memory_format=torch.channels_last)
+        self.model = instantiate(model, num_classes=len(classes))
+        self.set_memory_format("channels_last")
         self.loss = instantiate(loss)
         self.inference = Inference()
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
@@ -69,7 +73,15 @@ class Segmenter(LightningModule):
         self.validation_loss = MeanMetric()  # over images; Lightning's own mean is wrong for shares of unequal size
 
     def forward(self, image: Integer[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
-        return self.model(image)
+        return self.model(image.contiguous(memory_format=FORMATS[self.memory_format]))
+
+    def set_memory_format(self, name: str) -> None:
+        """Lay out the weights and the images in the memory format of this name from now on."""
+        self.memory_format = name
+        self.model.to(memory_format=FORMATS[name])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["memory_format"] = self.memory_format
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of a batch, and log it as ``train/loss``."""

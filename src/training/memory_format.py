@@ -1,0 +1,99 @@
+"""Choose the memory format in which this processor trains a network fastest, by measuring it once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from src.system.files import write_text
+from src.system.hardware import processor_name
+
+log = logging.getLogger(__name__)
+
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+MARGIN = 1.05  # how much faster contiguous has to be, so that noise does not decide
+ROUNDS, SECONDS = (
+    5,
+    3.0,
+)  # a trial ends after so many steps in each format, or after this time, but has one step in each
+
+
+def choose_memory_format(
+    model: nn.Module, loss: nn.Module, classes: int, side: int, precision: str, file: Path | None = None
+) -> str:
+    """Return the name of the memory format in which a training step takes less time on this processor.
+
+    The measured ratio is kept in a file, so that the same machine always chooses the same for the same network: another
+    format sums in another order.
+
+    Args:
+        model: the network; it is not changed.
+        loss: takes scores and labels.
+        classes: number of classes.
+        side: of the images, in pixels.
+        precision: Lightning's name.
+        file: holds the ratios of earlier trials; None for one in the folder of torch.hub.
+    """
+    file = file or Path(torch.hub.get_dir(), "deeplab-v1", "memory_formats.json")
+    machine = [processor_name(), torch.get_num_threads(), torch.__version__, precision]
+    layers = [[name, list(parameter.shape)] for name, parameter in model.named_parameters()]
+    key = hashlib.sha256(json.dumps([machine, str(model), layers, side]).encode()).hexdigest()[:16]
+    ratio = None
+    with suppress(OSError, Timeout):  # the folder cannot be written, or a process hangs
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock", timeout=60):  # of jobs at the same time, one measures
+            known = read_ratios(file)
+            ratio = known.get(key)
+            if ratio is None:
+                ratio = measure_ratio(model, loss, classes, side, precision)
+                write_text(file, json.dumps({**known, key: ratio}, indent=1))
+    if ratio is None:
+        ratio = measure_ratio(model, loss, classes, side, precision)
+    chosen, other = ("contiguous", "channels_last") if ratio > MARGIN else ("channels_last", "contiguous")
+    times = ratio if ratio > MARGIN else 1 / ratio
+    log.info("memory format: %s (%.2f times as fast as %s on this processor)", chosen, times, other)
+    return chosen
+
+
+def measure_ratio(model: nn.Module, loss: nn.Module, classes: int, side: int, precision: str) -> float:
+    """Return the time of a training step in channels-last format, divided by that in contiguous format.
+
+    It is the processor time of one thread, which hardly depends on what else the machine does.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            side = min(side, 161)  # enough to see the difference
+            image = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+            label = torch.randint(0, classes, (2, side, side), dtype=torch.uint8)
+            seconds: dict[str, float] = {}
+            for name, format in FORMATS.items():
+                copied = copy.deepcopy(model).train().to(memory_format=format)
+                for _ in range(2):  # the first one allocates and warms up
+                    start = time.thread_time()
+                    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+                        loss(copied(image.contiguous(memory_format=format)), label).backward()
+                    seconds[name] = time.thread_time() - start
+    finally:
+        torch.set_num_threads(threads)
+    return seconds["channels_last"] / seconds["contiguous"]
+
+
+def read_ratios(file: Path) -> dict[str, Any]:
+    """Return the ratios of earlier trials; none from a file that is missing or damaged."""
+    try:
+        ratios = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return ratios if isinstance(ratios, dict) else {}
