@@ -18,6 +18,7 @@ from src.data.decode import read_image, to_rgb
 from src.errors import UserError
 from src.labels import LabelMap
 from src.models import Inference
+from src.models.folding import fold_batch_norm
 from src.models.geometry import score_stride, upsample_scores
 from src.system.hardware import auto_precision
 
@@ -76,7 +77,7 @@ class Predictor:
             self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"accelerator={accelerator}, precision={precision}: {error}") from error
-        self.network = self.fabric.setup_module(segmenter.model)
+        self.network = self.fabric.setup_module(fold_batch_norm(segmenter.model))
         self.inference = inference or Inference()
         self.pool = RefinementPool(crf, workers) if crf is not None else None
 
