@@ -19,7 +19,7 @@ from src.errors import UserError
 from src.labels import LabelMap
 from src.models import Inference
 from src.models.folding import fold_batch_norm
-from src.models.geometry import score_stride, upsample_scores
+from src.models.geometry import predict_labels, score_stride, upsample_scores
 from src.system.hardware import auto_precision
 
 
@@ -125,11 +125,13 @@ class Predictor:
 
         Many threads may call this at once, also while another calls ``scores``.
         """
-        image, (height, width) = pixels.transpose(2, 0, 1), pixels.shape[:2]
-        if self.pool is not None and not probabilities:
-            stride = score_stride(scores.shape[-2:], (height, width))
-            return Prediction(self.pool.refine(image, scores, stride).result().cpu().numpy(), None)
-        full = upsample_scores(scores[None], (height, width))[0]
+        image, size = pixels.transpose(2, 0, 1), (pixels.shape[0], pixels.shape[1])
+        if not probabilities:
+            if self.pool is None:
+                label = predict_labels(scores[None], size)[0].byte()
+            else:
+                label = self.pool.refine(image, scores, score_stride(scores.shape[-2:], size)).result()
+            return Prediction(label.cpu().numpy(), None)
+        full = upsample_scores(scores[None], size)[0]
         q = full.softmax(0) if self.pool is None else self.pool.submit(image, logits=full).result()
-        label = q.argmax(0).byte().cpu().numpy()
-        return Prediction(label, q.float().cpu().numpy() if probabilities else None)
+        return Prediction(q.max(0).indices.byte().cpu().numpy(), q.float().cpu().numpy())

@@ -18,7 +18,7 @@ from src.crf import DenseCRF
 from src.drawing.pictures import indexed_image
 from src.errors import UserError
 from src.labels import VOID, LabelMap
-from src.models.geometry import upsample_scores
+from src.models.geometry import predict_labels
 from src.prediction.predictor import Predictor
 from src.reporting.table import Row, Table
 from src.training.restore import build_dataset, find_untrusted, load_segmenter
@@ -108,7 +108,7 @@ def predict_candidates(row: Row, candidates: int, colours: dict[str, str]) -> li
     for index in np.unique(np.linspace(0, len(dataset) - 1, candidates).round().astype(int)):
         image, truth, id_ = dataset[int(index)]
         scores = predictor.scores(image)
-        raw = upsample_scores(scores[None], truth.shape)[0].argmax(0).byte().cpu().numpy()
+        raw = predict_labels(scores[None], truth.shape)[0].byte().cpu().numpy()
         labels = {"network": raw}
         if predictor.pool is not None:
             labels["network + CRF"] = predictor.refine(image, scores).label

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from src.metrics import SegmentationMetrics, TrimapMetrics
-from src.models.geometry import upsample_scores
+from src.models.geometry import predict_labels
 from src.runs.metric_names import CRF, NETWORK, Method, metric_name
 from src.system.futures import OrderedFutures
 from src.training.datamodule import Batch
@@ -91,7 +91,7 @@ class Validation:
 
     def add(self, batch: Batch, scores: Float[Tensor, "batch classes rows columns"]) -> None:
         """Count the network's predictions of a batch, and submit its score maps to the CRF."""
-        predictions = upsample_scores(scores, batch["label"].shape[-2:]).argmax(dim=1)
+        predictions = predict_labels(scores, batch["label"].shape[-2:])
         self.metrics[NETWORK].update(predictions, batch["label"])
         images = zip(batch["id"], batch["image"], batch["label"], predictions, scores, strict=True)
         for id_, pixels, truth, prediction, score_map in images:

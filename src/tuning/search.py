@@ -12,7 +12,7 @@ from torch import Tensor
 from src.crf import DenseCRF, Parameters, RefinementPool
 from src.metrics import SegmentationMetrics
 from src.metrics.confusion import ratios
-from src.models.geometry import score_stride, upsample_scores
+from src.models.geometry import predict_labels, score_stride
 from src.system.futures import OrderedFutures
 
 Values = dict[str, float]  # of the CRF's parameters, by name
@@ -105,5 +105,5 @@ def network_confusion(images: Sequence[ScoredImage], classes: int) -> Confusion:
     """Return the confusion matrix of all images without a CRF."""
     metrics = SegmentationMetrics(classes)
     for image in images:
-        metrics.update(upsample_scores(image.scores[None].float(), image.label.shape)[0].argmax(0), image.label)
+        metrics.update(predict_labels(image.scores[None].float(), image.label.shape)[0], image.label)
     return metrics.confusion

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.models.geometry import pad_to_grid, padded_side, score_side, shrink_label, upsample_scores
+from src.models.geometry import pad_to_grid, padded_side, predict_labels, score_side, shrink_label, upsample_scores
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,10 @@ def test_padding_is_at_the_end_only():
     assert padded.shape == (1, 3, 17, 9)
     assert torch.equal(padded[:, :, :10], image)
     assert (padded[:, :, 10:] == 7).all()
+
+
+def test_labels_are_the_first_of_the_largest_scores():
+    """By hand: two scores side by side, and what lies between them; where all are equal, the first class wins."""
+    scores = torch.tensor([[0.0, 8.0], [3.0, 3.0], [0.0, 4.0]])[None, :, None, :]
+    assert predict_labels(scores, (1, 9)).tolist() == [[[1, 1, 1, 0, 0, 0, 0, 0, 0]]]
+    assert predict_labels(torch.zeros(1, 3, 1, 2), (1, 9)).tolist() == [[[0] * 9]]

@@ -57,7 +57,7 @@ class TorchEngine:
     ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
         size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
+        return self.refine(image, upsample(score_map, size, stride), parameters, threads).max(0).indices
 
 
 def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
