@@ -16,7 +16,7 @@ from src.errors import UserError
 from src.models import DeepLab, Inference
 from src.runs.metric_names import metric_name
 from src.training.datamodule import Batch
-from src.training.memory_format import FORMATS
+from src.training.memory_format import FORMATS, lay_out
 from src.training.trainer import count_steps
 from src.training.validation import Validation, collect_metrics
 
@@ -78,7 +78,7 @@ class Segmenter(LightningModule):
     def set_memory_format(self, name: str) -> None:
         """Lay out the weights and the images in the memory format of this name from now on."""
         self.memory_format = name
-        self.model.to(memory_format=FORMATS[name])
+        lay_out(self.model, name)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["memory_format"] = self.memory_format
