@@ -22,6 +22,8 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference to another key, which i
 def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[str, str]:
     """Return the message with keys in place of arguments, and the key of the object that raised the error.
 
+    A value None at the beginning of a message, KEY=None:, is written as it is on the command line, KEY=null:.
+
     The key is "" if no object of the config raised the error.
     """
     content = OmegaConf.to_container(config)  # unresolved, so that each node has one key, the one to set
@@ -29,7 +31,8 @@ def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[s
     keys: dict[str, str] = {}
     for key in found:
         keys = {**argument_keys(content, key), **keys}
-    return name_settings(message, keys), found[0] if found else ""
+    named = re.sub(r"(?<==)None(?=:)", "null", name_settings(message, keys))
+    return named, found[0] if found else ""
 
 
 def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:

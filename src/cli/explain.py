@@ -68,6 +68,9 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
             return f'{group}={choice} is not installed: pip install "deeplab-v1[sweep]"'
         hint = f"{closest(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
+    if match := re.search(r"Could not delete (?:from config\. )?'([^'@=]+)|Error merging override ~([^\s=]+)", text):
+        key = match[1] or match[2]
+        return ("" if is_group(key) else no_such_key(key, name, overrides)) or explain_removal(key)
     if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
         return f"{match[1]} is chosen already: leave out the + before {match[1]}="
     if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
@@ -79,6 +82,13 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
         several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
         return no_such_key(key_of(match[1]), name, overrides) or several
     return one_line(text)
+
+
+def explain_removal(key: str) -> str:
+    """Return why ~KEY cannot remove a key that exists, and what to write instead."""
+    if names := choices(key):
+        return f"~{key}: cannot be removed; choose {key}={'|'.join(names)}"
+    return f"~{key}: cannot be removed, as it has no value of its own; leave it out, or set {key}=VALUE"
 
 
 def quote_value(override: str) -> str:

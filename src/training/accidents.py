@@ -43,8 +43,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_accidents(trainer: Trainer) -> Iterator[None]:
+def explain_accidents(trainer: Trainer, last: Path | None = None) -> Iterator[None]:
     """Explain accidents within the block: lack of memory, dead data workers, operations that are not deterministic.
+
+    Args:
+        trainer: runs in the block.
+        last: the checkpoint that a training writes to resume from.
 
     Raises:
         UserError: if memory runs out, a data worker dies, or ``trainer.deterministic`` cannot be kept.
@@ -53,7 +57,7 @@ def explain_accidents(trainer: Trainer) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError, *WORKER_ERRORS) as error:
         if is_out_of_memory(error):
-            raise UserError(OUT_OF_MEMORY + resume_hint(trainer)) from error
+            raise UserError(OUT_OF_MEMORY + resume_hint(last)) from error
         if match := re.match(r"(\w+) does not have a deterministic implementation", str(error)):
             raise UserError(
                 f"trainer.deterministic=true: {match[1]} has no deterministic form on this device; set "
@@ -65,7 +69,7 @@ def explain_accidents(trainer: Trainer) -> Iterator[None]:
             dead = ", ".join(workers.names.get(pid, f"with process {pid}") for pid in pids)
             raise UserError(
                 f"data worker {dead} died, most likely for lack of memory: lower num_workers or the batch "
-                "size (in training, data.num_workers and data.batch_size)" + resume_hint(trainer)
+                "size (in training, data.num_workers and data.batch_size)" + resume_hint(last)
             ) from error
         raise
 
@@ -100,7 +104,6 @@ class WorkerNames(Callback):
                 self.names[worker.pid] = f"{number} of {title} (process {worker.pid}{death})"
 
 
-def resume_hint(trainer: Trainer) -> str:
+def resume_hint(last: Path | None) -> str:
     """Return the end of an error message that tells how to resume; empty if there is no checkpoint."""
-    last = Path(trainer.default_root_dir, "checkpoints", "last.ckpt")
-    return f"; resume with ckpt={last}" if last.is_file() or previous_path(last).is_file() else ""
+    return f"; resume with ckpt={last}" if last and (last.is_file() or previous_path(last).is_file()) else ""

@@ -25,7 +25,7 @@ from src.runs.metric_names import CRF, METHODS, NETWORK, is_crf_metric, metric_n
 from src.runs.provenance import shareable_config
 from src.runs.record import write_json
 from src.training.accidents import explain_accidents, explain_lack_of_memory
-from src.training.callbacks import exact_resume
+from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
 from src.training.resuming import check_same_run, check_same_settings, checkpoint_to_resume
@@ -68,7 +68,8 @@ def train(config: DictConfig) -> dict[str, float]:
     if not trainer.is_global_zero:
         logging.getLogger().setLevel(logging.WARNING)  # log each line only once
 
-    with explain_accidents(trainer):
+    resume = [callback.path for callback in get_callbacks(trainer) if isinstance(callback, ResumeCheckpoint)]
+    with explain_accidents(trainer, next(iter(resume), None)):
         segmenter.set_memory_format(find_memory_format(config, segmenter, trainer))
         if config.compile:
             segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it

@@ -144,6 +144,8 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ("predict", "+inference.flip.more=0", "inference.flip is a value (false) and has no keys"),
         ("train", "data.dataset=null", "data.dataset is needed; it may be ade20k, camvid,"),
         ("train", "~seed", "~seed: seed is needed, such as seed=0"),
+        ("train", "~ckpt", "~ckpt: cannot be removed, as it has no value of its own; leave it out, or set ckpt=VALUE"),
+        ("train", "~logger", "~logger: cannot be removed; choose logger=csv|mlflow|none|tensorboard|wandb"),
         ("train", "~callbacks.rates._target_", "callbacks.rates._target_ is needed"),
         ("evaluate", "+callbacks.more=0.5", "callbacks.more takes null, or a _target_ with its keys"),
         ("train", "head._target_=abc", "head._target_ takes MODULE.NAME of a class or function"),

@@ -96,6 +96,7 @@ def test_a_signal_to_the_process_group_does_not_end_the_workers(tmp_path: Path) 
             ("callbacks=early_stopping", "callbacks.early_stopping.monitor=null"),
             "callbacks.early_stopping.monitor=null: name what it watches",
         ),
+        (("callbacks.best.mode=null",), "callbacks.best.mode=null: the best val/miou is the maximum"),
         (("callbacks.best.monitor=3",), "callbacks.best.monitor=3: no such metric"),
         (("callbacks=early_stopping", "callbacks.early_stopping.patience=-1"), "takes a whole number, 0 or more"),
         (("trainer.accumulate_grad_batches=0",), "trainer.accumulate_grad_batches takes a whole number, 1 or more"),

@@ -59,6 +59,12 @@ def test_out_of_memory_names_the_settings_to_change(tmp_path: Path) -> None:
     assert_one_line(command, "out of memory: lower data.batch_size", f"resume with ckpt={last(tmp_path / 'logs')}")
 
 
+def test_the_checkpoint_to_resume_from_is_named_where_it_is(tmp_path: Path) -> None:
+    elsewhere = ("trainer.default_root_dir=nowhere", f"callbacks.resume.path={tmp_path}/kept/last.ckpt")
+    _, command = disturbed(tmp_path / "logs", action_at_step("want_memory", 3), *elsewhere)
+    assert_one_line(command, "out of memory: ", f"resume with ckpt={tmp_path}/kept/last.ckpt")
+
+
 def test_sigterm_leaves_a_checkpoint_and_143(tmp_path: Path) -> None:
     status, command = disturbed(tmp_path / "logs", action_at_step("terminate", 3))
     assert status == 143
