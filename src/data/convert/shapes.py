@@ -34,19 +34,26 @@ class Region(Protocol):
 
 @dataclass(frozen=True)
 class Polygons:
-    """One object of one or several polygons. Within a polygon, overlaps are holes (even-odd); polygons are united."""
+    """One object of one or several polygons. Within a polygon, overlaps are holes (even-odd); polygons are united.
+
+    Args:
+        rings: the corners of each polygon, three or more.
+        are_shares: whether coordinates are shares of the image's sides, as in YOLO, and not pixels.
+    """
 
     rings: Sequence[Points]
+    are_shares: bool = False
 
     def patch(self, height: int, width: int) -> Patch:
         """Return the pixels whose centres lie in a polygon."""
-        lows = np.floor(np.min([ring.min(0) for ring in self.rings], 0))
-        highs = np.ceil(np.max([ring.max(0) for ring in self.rings], 0))
+        rings = [ring * (width, height) for ring in self.rings] if self.are_shares else self.rings
+        lows = np.floor(np.min([ring.min(0) for ring in rings], 0))
+        highs = np.ceil(np.max([ring.max(0) for ring in rings], 0))
         left, top = (int(v) for v in np.clip(lows, 0, (width, height)))
         right, bottom = (int(v) for v in np.clip(highs, 0, (width, height)))
         inside = np.zeros((bottom - top, right - left), bool)
         if inside.size:
-            for ring in self.rings:
+            for ring in rings:
                 inside |= fill(ring - (left, top), *inside.shape)
         return Patch(top, left, inside)
 

@@ -17,7 +17,8 @@ from src.data.find_files import files_below, is_image, normalised
 from src.data.release.archive import extract
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2")
-MASK_FOLDER = re.compile(r"mask|label|annot|ground.?truth|segm|\bgts?\b|target", re.IGNORECASE)
+MASK_WORDS = r"mask|label|annot|ground.?truth|segm|(?<![a-z])gts?(?![a-z])|target"
+IMAGE_WORDS = r"image|img|photo|picture"
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -32,10 +33,11 @@ class Source:
         root: the folder.
         only: the only file to read labels from; None for all.
         images: a folder in which images are looked for first.
+        scratch: a folder for images that are stored within labels.
     """
 
-    def __init__(self, root: Path, only: Path | None = None, images: Path | None = None) -> None:
-        self.root, self.only, self.images = root, only, images
+    def __init__(self, root: Path, only: Path | None, images: Path | None, scratch: Path) -> None:
+        self.root, self.only, self.images, self.scratch = root, only, images, scratch
 
     @functools.cached_property
     def files(self) -> list[Path]:
@@ -50,6 +52,12 @@ class Source:
     def relative(self, path: Path) -> str:
         """Return a path as messages show it: below the root, or whole."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def is_in_mask_folder(self, path: Path) -> bool:
+        """Tell whether a file lies in a folder of masks: the innermost name with a word for masks or images decides."""
+        folders = self.relative(path).lower().split("/")[:-1]
+        words = [word for folder in folders for word in re.findall(f"{MASK_WORDS}|{IMAGE_WORDS}", folder)]
+        return bool(words) and re.fullmatch(MASK_WORDS, words[-1]) is not None
 
     def split_of(self, path: Path) -> str:
         """Return the split that a path below the root names, as valid/images/x.jpg or instances_train2017.json does."""
@@ -106,8 +114,7 @@ class Source:
             while agree < min(len(wanted), len(have)) and wanted[-agree - 1] == have[-agree - 1]:
                 agree += 1
             in_images = self.images is not None and path.is_relative_to(self.images)
-            is_mask = bool(MASK_FOLDER.search(self.relative(path.parent)))
-            return agree, in_images, not is_mask, len(os.path.commonpath([path, folder]))
+            return agree, in_images, not self.is_in_mask_folder(path), len(os.path.commonpath([path, folder]))
 
         best = max(map(rank, found))
         equal = [path for path in found if rank(path) == best]
@@ -135,12 +142,12 @@ def open_source(path: Path, scratch: Path, images: Path | None = None) -> Iterat
         extract(images, scratch / "images")
         images = scratch / "images"
     if path.is_dir():
-        yield Source(path, images=images)
+        yield Source(path, None, images, scratch)
     elif path.suffix.lower() in ARCHIVES:
         extract(path, scratch / "labels")
-        yield Source(scratch / "labels", images=images)
+        yield Source(scratch / "labels", None, images, scratch)
     else:
-        yield Source(path.parent, path, images)
+        yield Source(path.parent, path, images, scratch)
 
 
 def read_text(path: Path) -> str:

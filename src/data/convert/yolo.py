@@ -1,0 +1,174 @@
+"""YOLO segmentation as Ultralytics, Roboflow and CVAT write it: data.yaml, and a text file of outlines for each image.
+
+A smaller object covers a larger one. An image without a text file has no object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from src.data.convert.labels import ClassIndex, Labels, Record, Shape, check_unlabelled
+from src.data.convert.shapes import Polygons
+from src.data.convert.source import Source, merge_records, read_text
+from src.data.dataset import DatasetError
+from src.data.find_files import files_below, is_image
+
+SPLITS = ("train", "val", "test")
+BEYOND = 0.5  # how far outside of 0..1 a coordinate may lie; pixels are always further
+
+
+def find(source: Source) -> str | None:
+    """Return the data.yaml below the root; None if there is none."""
+    return next((source.relative(path) for path in yaml_files(source)), None)
+
+
+def yaml_files(source: Source) -> list[Path]:
+    """Return the YAML files that name classes and splits."""
+    return [
+        path
+        for path in source.label_files(".yaml", ".yml")
+        if "names" in (content := read_yaml(path)) and any(content.get(split) for split in SPLITS)
+    ]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the content of a YAML file; nothing if it is no mapping."""
+    try:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, DatasetError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read(source: Source, unlabelled: str | None) -> Labels:
+    """Return the labels of all images that data.yaml lists.
+
+    Raises:
+        DatasetError: if there are several such files, or the names of the classes cannot be used.
+    """
+    path, *others = yaml_files(source)
+    if others:
+        raise DatasetError(f"{path} and {others[0]} both name classes and splits; give one of them: from=FILE")
+    content = read_yaml(path)
+    names = class_names(content["names"], source.relative(path))
+    classes = ClassIndex(names.values(), check_unlabelled(unlabelled, "background"))
+    indices = {number: classes[name] for number, name in names.items()}
+    labels = Labels(classes.classes, [], classes.unlabelled, notes=classes.notes())
+    records = []
+    for split in SPLITS:
+        entries = content.get(split)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if entry:
+                try:
+                    records += [
+                        read_record(i, split, source, indices) for i in images_of(str(entry), content, path, source)
+                    ]
+                except DatasetError as error:
+                    labels.faults.append(f"{source.relative(path)}: {split}: {error}")
+    merge_records(records, labels)
+    return labels
+
+
+def class_names(names: Any, place: str) -> dict[int, str]:
+    """Return the name of each class by its number, which data.yaml gives as a list or a mapping.
+
+    Raises:
+        DatasetError: if it does not.
+    """
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or not all(isinstance(number, int) for number in names):
+        raise DatasetError(f"{place}: names must be a list, or a mapping of numbers to names")
+    return {number: str(names[number]) for number in sorted(names)}
+
+
+def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source) -> Iterator[Path]:
+    """Yield the images of an entry of data.yaml: those in a folder, or those that a text file lists.
+
+    Paths may be of another machine, or begin one folder too high as Roboflow's do: leading parts that lead nowhere
+    are left out.
+
+    Raises:
+        DatasetError: if there is nothing.
+    """
+    folders = [path.parent / str(content.get("path") or ""), path.parent]
+    parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    tails = ["/".join(parts[start:]) for start in range(len(parts))]
+    place = next((f / tail for tail in tails for f in folders if (f / tail).exists()), None)
+    if place is None and source.images is not None:
+        place = next((source.images / tail for tail in [*tails, ""] if (source.images / tail).exists()), None)
+    if place is None:
+        raise DatasetError(f"{entry} is missing; images_from=FOLDER says where images are")
+    if place.is_dir():
+        found = [image for image in sorted(files_below(place)) if is_image(image.name)]
+        if not found:
+            raise DatasetError(f"{entry} holds no image")
+        yield from found
+    else:
+        for line in filter(str.strip, read_text(place).splitlines()):
+            yield source.find_image(line, path.parent)
+
+
+def read_record(image: Path, split: str, source: Source, classes: Mapping[int, int]) -> Record:
+    """Return the record of an image with the objects of its text file."""
+    path = label_file(image, source)
+    if path is None:
+        return Record(image, split, source.relative(image))
+    record = Record(image, split, source.relative(path))
+    try:
+        lines = read_text(path).splitlines()
+    except DatasetError as error:
+        record.faults.append(f"{record.source}: {error}")
+        return record
+    for number, line in enumerate(lines, 1):
+        try:
+            if words := line.split():
+                record.shapes.append(read_line(words, classes))
+        except DatasetError as error:
+            record.faults.append(f"{record.source}, line {number}: {error}")
+    return record
+
+
+def label_file(image: Path, source: Source) -> Path | None:
+    """Return the text file of an image: where its path has "images", the file's has "labels"; None if there is none."""
+    parts = image.parts
+    for index in reversed(range(len(parts) - 1)):
+        if parts[index] == "images":
+            path = Path(*parts[:index], "labels", *parts[index + 1 :]).with_suffix(".txt")
+            if path.is_file():
+                return path
+    beside = image.with_suffix(".txt")
+    if beside.is_file():
+        return beside
+    if source.images is not None and image.is_relative_to(source.images):  # elsewhere than the labels
+        name = f"{image.stem}.txt"
+        found = [path for path in source.files if path.name == name and "labels" in path.parts]
+        return found[0] if len(found) == 1 else None
+    return None
+
+
+def read_line(words: list[str], classes: Mapping[int, int]) -> Shape:
+    """Return the object of a line: its class, and x and y of each corner as shares of the image's sides.
+
+    Raises:
+        DatasetError: if the line is something else.
+    """
+    try:
+        number, *values = (float(word) for word in words)
+    except ValueError as error:
+        raise DatasetError("holds something other than numbers") from error
+    if number not in classes:
+        raise DatasetError(f"class {words[0]} is not in the list of names")
+    if len(values) == 4:
+        raise DatasetError("a box, which is no outline; these are labels for detection")
+    if len(values) < 6 or len(values) % 2:
+        raise DatasetError(f"{len(values)} coordinates; an outline has x and y of 3 corners or more")
+    if not all(math.isfinite(value) and -BEYOND <= value <= 1 + BEYOND for value in values):
+        raise DatasetError("coordinates must be shares of the image's sides, 0 to 1")
+    return Shape(classes[int(number)], Polygons([np.array(values).reshape(-1, 2)], are_shares=True))
