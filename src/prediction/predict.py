@@ -109,7 +109,11 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
             with collect_faults(faults, job):
                 pixels = reading.popleft().result()
                 scores = predictor.scores(pixels)
-                finishing.add(pool.submit(finish, job, pixels, scores, predictor), job)
+                if predictor.pool is None:
+                    prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
+                    finishing.add(pool.submit(save_prediction, job.results, pixels, prediction, predictor), job)
+                else:
+                    finishing.add(pool.submit(finish, job, pixels, scores, predictor), job)
         finishing.finish()
     return faults
 
