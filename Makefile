@@ -8,7 +8,7 @@ LOWEST_TESTS := tests/cli/test_conf.py tests/crf/test_crf_inputs.py tests/crf/te
   tests/models/test_every_network.py tests/prediction/test_export.py tests/runs tests/integration/test_train.py tests/tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-lowest lint docs bench faults sanitize clean
+.PHONY: help setup train test test-all test-lowest lint docs bench bench-compare faults sanitize clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,14 +57,14 @@ $(VENV)/.ready-docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
-bench: $(READY) ## measure training step, loader, CRF engines and processes (CHECKPOINT=PATH adds a network trained on CamVid)
-	@test -z "$(CHECKPOINT)" || test -f "$(CHECKPOINT)" || { echo "error: CHECKPOINT=$(CHECKPOINT): no such file" >&2; exit 2; }
-	$(BIN)/python -m tests.benchmarks.training
-	$(BIN)/python -m tests.benchmarks.loader
-	$(BIN)/python -m tests.benchmarks.crf_gpu
-	$(BIN)/python -m tests.benchmarks.crf $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
-	$(if $(CHECKPOINT),$(BIN)/python -m tests.benchmarks.validation "$(CHECKPOINT)")
-	$(BIN)/python -m tests.benchmarks.processes
+BENCH = $(BIN)/python -m tests.benchmarks
+
+bench: $(READY) ## measure training, prediction, CRF and start against their peers (JSON=FILE keeps the figures)
+	$(BENCH) $(if $(JSON),--json "$(JSON)")
+
+bench-compare: $(READY) ## measure this tree and another commit in turns: make bench-compare BASE=REVISION
+	@git rev-parse --verify --quiet "$(BASE)^{commit}" >/dev/null || { echo "error: BASE=$(BASE): name a commit" >&2; exit 2; }
+	tests/benchmarks/compare.sh "$(BASE)" $(CURDIR)/$(BIN)/python
 
 faults: $(READY) ## interrupt trainings in many ways, resume them, and print what was lost
 	$(BIN)/python -m tests.faults

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from src.prediction.export import export
 from src.prediction.predict import find_jobs, run
@@ -69,56 +68,73 @@ def plain_loop(images: list[Path], scores: Scores, output: Path) -> None:
         Image.fromarray(label.astype(np.uint8)).save(output / f"{path.stem}.png")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="of a trained network; without one, random weights")
-    parser.add_argument("--width", type=float, default=0.25, help="of the network with random weights")
-    parser.add_argument("--images", type=Path, default=data_folder() / "camvid" / "val")
-    parser.add_argument("--count", type=int, default=40, help="of images")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    images = sorted(options.images.glob("*"))[: options.count]
-    if not images:
-        raise SystemExit(f"{options.images}: no images; give --images FOLDER")
+def compare_engines(
+    checkpoint: Path | None = None,
+    width: float = 0.25,
+    images: Path | None = None,
+    count: int = 16,
+    rounds: int = 5,
+) -> list[tuple[str, float, float, float]]:
+    """Return for each engine its name, our seconds and its seconds for one image, and the median ratio.
 
+    Args:
+        checkpoint: of a trained network; None for random weights.
+        width: of the network with random weights.
+        images: folder of images; None for CamVid's validation images.
+        count: images to label.
+        rounds: times that all label them, in turns, after a first round that is a warm-up.
+    """
+    images = images or data_folder() / "camvid" / "val"
+    paths = sorted(images.glob("*"))[:count]
+    if not paths:
+        raise SystemExit(f"{images}: no images; give --images FOLDER")
     torch.set_num_threads(cores())  # tests.models.networks has set 1
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        output, graph = Path(folder, "labels"), Path(folder, "network.onnx")
-        output.mkdir()
-        checkpoint = options.checkpoint or Path(folder, "network.ckpt")
-        if not options.checkpoint:
-            write_untrained(checkpoint, options.width)
-        for image in images:
-            (Path(folder, "images") / image.name).parent.mkdir(exist_ok=True)
-            shutil.copy(image, Path(folder, "images"))
+        output, graph, copies = Path(folder, "labels"), Path(folder, "network.onnx"), Path(folder, "images")
+        for made in (output, copies):
+            made.mkdir()
+        for path in paths:
+            shutil.copy(path, copies)
+        if checkpoint is None:
+            checkpoint = Path(folder, "network.ckpt")
+            write_untrained(checkpoint, width)
         export(composed(f"ckpt={checkpoint}", f"output={graph}", "format=onnx", name="export"))
         config = composed(
-            f"ckpt={checkpoint}", f"input={folder}/images", f"output={folder}/ours", "overlays=false", "crf=none",
+            f"ckpt={checkpoint}", f"input={copies}", f"output={folder}/ours", "overlays=false", "crf=none",
             "accelerator=cpu", "precision=32-true", name="predict",
         )  # fmt: skip
         predictor, jobs = Predictor(checkpoint, accelerator="cpu", precision="32-true"), find_jobs(config)
 
         contestants: dict[str, Callable[[], Any]] = {"src.predict": lambda: run(jobs, predictor)}
-        engines = {"onnxruntime": onnxruntime_scores, "openvino": openvino_scores}
-        for name, engine in engines.items():
+        for name, load in {"onnxruntime": onnxruntime_scores, "openvino": openvino_scores}.items():
             if find_spec(name):
-                scores = engine(graph)
-                contestants[name] = lambda scores=scores: plain_loop(images, scores, output)
+                contestants[name] = partial(plain_loop, paths, load(graph), output)
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
-        for _ in range(options.rounds + 1):
+        for _ in range(rounds + 1):
             for name, label_all in contestants.items():
                 start = time.perf_counter()
                 label_all()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((time.perf_counter() - start) / len(paths))
 
-    table = Table(title=f"{len(images)} images, {torch.get_num_threads()} threads, float32", title_justify="left")
-    for column in ("", "images a second", "ms an image", "src.predict is faster by"):
-        table.add_column(column)
-    for name, times in seconds.items():
-        own = statistics.median(times[1:]) / len(images)  # the first round warms up
-        ratio = statistics.median(b / a for a, b in zip(seconds["src.predict"][1:], times[1:], strict=True))
-        table.add_row(name, f"{1 / own:.1f}", f"{1000 * own:.1f}", f"{ratio:.2f}x")
-    Console().print(table)
+    ours = seconds.pop("src.predict")[1:]
+    return [
+        (name, statistics.median(ours), statistics.median(times[1:]),
+         statistics.median(b / a for a, b in zip(ours, times[1:], strict=True)))
+        for name, times in seconds.items()
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, help="of a trained network; without one, random weights")
+    parser.add_argument("--width", type=float, default=0.25, help="of the network with random weights")
+    parser.add_argument("--images", type=Path, help="folder of images; without one, CamVid's validation images")
+    parser.add_argument("--count", type=int, default=40, help="of images")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    print(f"{options.count} images, {cores()} cores, float32")
+    for name, own, theirs, ratio in compare_engines(**vars(options)):
+        print(f"src.predict {1000 * own:.1f} ms an image, {name} {1000 * theirs:.1f} ms: {ratio:.2f}x")
 
 
 if __name__ == "__main__":

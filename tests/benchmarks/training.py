@@ -1,7 +1,7 @@
 """One training step as this project takes it and as others do, in one run: python -m tests.benchmarks.training.
 
-This project: loss on the label grid, channels-last, the precision that ``auto`` chooses. Others: float32, contiguous,
-loss on up-sampled scores. Network, crop and batch are the same; medians over alternating steps.
+This project: loss on the label grid, the memory format and the precision that ``auto`` chooses. Others: float32,
+contiguous, loss on up-sampled scores. Network, crop and batch are the same; medians over alternating steps.
 """
 
 import statistics
@@ -15,6 +15,7 @@ from rich.console import Console
 from src.models import VGG, DeepLab, FCHead
 from src.system.hardware import auto_precision
 from src.training.losses import CrossEntropy, SegmentationLoss
+from src.training.memory_format import FORMATS, choose_memory_format, lay_out
 
 CROP, CLASSES, ROUNDS = 321, 21, 5
 
@@ -27,15 +28,14 @@ def step(width: float, batch: int, ours: bool) -> Callable[[], None]:
     loss = SegmentationLoss(CrossEntropy(), "scores" if ours else "image")
     image = torch.randint(0, 256, (batch, CROP, CROP, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     label = torch.randint(0, CLASSES, (batch, CROP, CROP))
-    if ours:
-        model = model.to(memory_format=torch.channels_last)
-    else:
-        image = image.contiguous()
+    precision = auto_precision("cpu")[0] if ours else "32-true"
+    name = choose_memory_format(model, loss, CLASSES, CROP, precision) if ours else "contiguous"
+    lay_out(model, name)
+    image = image.contiguous(memory_format=FORMATS[name])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    bfloat16 = ours and auto_precision("cpu")[0] == "bf16-mixed"
 
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
             scores = model(image)
         optimizer.zero_grad()
         loss(scores, label).backward()
