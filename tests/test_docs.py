@@ -44,7 +44,11 @@ ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
 
 OTHER_PROGRAMS = {"pip", "source", "jupyter", "pytest", ".venv/bin/pip"}  # that the pages call
-CHOICES_OF_YOURS = {"dataset=mine": "dataset=folder", "crf=mine": "crf=deeplab"}
+CHOICES_OF_YOURS = {
+    "dataset=mine": "dataset=folder",
+    "crf=mine": "crf=deeplab",
+    "experiment=mine": "experiment=camvid_slim",
+}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

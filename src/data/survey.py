@@ -43,6 +43,15 @@ class Survey:
     void: list[str] = field(default_factory=list)
     digests: dict[bytes, str] = field(default_factory=dict)
 
+    def add(self, content: Content) -> None:
+        """Add the statistics of a good sample."""
+        self.pixels += content.pixels
+        self.images += content.pixels > 0
+        self.sizes[content.size] = self.sizes.get(content.size, 0) + 1
+        self.digests.setdefault(content.digest, content.id)
+        if not content.pixels[:VOID].any():
+            self.void.append(content.id)
+
     def lines(self) -> list[str]:
         """Return all faults, one line each."""
         return [*self.strays, *(line for lines in self.faults.values() for line in lines)]
@@ -58,13 +67,8 @@ def survey(dataset: SegmentationDataset, workers: int) -> Survey:
     for index, content in enumerate(over_cores(Inspection(dataset), len(dataset), "checking every sample", workers)):
         if isinstance(content, list):
             found.faults[index] = content
-            continue
-        found.pixels += content.pixels
-        found.images += content.pixels > 0
-        found.sizes[content.size] = found.sizes.get(content.size, 0) + 1
-        found.digests.setdefault(content.digest, content.id)
-        if not content.pixels[:VOID].any():
-            found.void.append(content.id)
+        else:
+            found.add(content)
     return found
 
 

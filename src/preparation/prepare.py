@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from src.data.checks import find_doubts, find_faults
 from src.data.dataset import SegmentationDataset
-from src.data.survey import Survey, survey
+from src.data.survey import survey
 from src.errors import UserError, name_settings, printable
-from src.labels import VOID
-from src.preparation.importing import AS_IS, import_labels
+from src.preparation.importing import import_labels
+from src.preparation.tables import AS_IS, class_table, in_words
 from src.system.processes import cores
 
 log = logging.getLogger(__name__)
@@ -77,27 +74,3 @@ def verify(config: DictConfig) -> None:
         bad = sum(len(found.faults) for found in surveys.values())
         total = sum(found.samples for found in surveys.values())
         raise UserError(f"{len(faults)} faults, listed above; {bad} of {total} samples cannot be used")
-
-
-def class_table(found: Survey, classes: Sequence[str]) -> Table:
-    """Return a table with a row for each class: its pixels, their share, and the images that contain it."""
-    table = Table()
-    for column in ("class", "pixels", "%", "images"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for index, name in [*enumerate(classes), (VOID, "void")]:
-        if index == VOID:
-            table.add_section()
-        share = 100 * found.pixels[index] / max(1, found.pixels.sum())
-        table.add_row(escape(name), f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
-    return table
-
-
-def in_words(found: Survey) -> str:
-    """Return a line with the number of samples, the number of good ones, and their sizes."""
-    words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
-    if not found.sizes:
-        return words
-    if len(found.sizes) == 1:
-        return f"{words}, {'{}x{}'.format(*next(iter(found.sizes)))} pixels"
-    widths, heights = (f"{min(side)} to {max(side)}" for side in zip(*found.sizes, strict=True))
-    return f"{words}, {widths} pixels wide, {heights} high"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_an_import_can_be_trained_on_at_once(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "recognised COCO JSON: annotations/instances_default.json" in done.stdout
     assert "3 classes: background, cat, dog" in done.stdout
-    assert "train: 8 images, val: 2 images" in done.stdout
+    assert "train: 8 samples, 8 good, 40x30 pixels" in done.stdout
     assert "no images for validation: 2 of 10 were drawn, always the same" in done.stdout
     assert {path: path.read_bytes() for path in (folder / "export").rglob("*") if path.is_file()} == before
     content = yaml.safe_load((folder / "conf/dataset/mine.yaml").read_text())
@@ -63,7 +64,11 @@ def test_an_import_can_be_trained_on_at_once(folder: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     assert "train: 8 samples, 8 good, 40x30 pixels" in checked.stdout
     options = ["debug=fast", "backbone.width=0.02", "trainer.accelerator=cpu", "crf=none", "data.num_workers=0"]
-    trained = prepare(folder, "dataset=mine", *options, "augmentation.crop_size=33", command="train")
+    assert (folder / "data/mine/contact_sheet.png").is_file()
+    fingerprint = json.loads((folder / "data/mine/fingerprint.json").read_text())
+    assert fingerprint["splits"]["train"]["samples"] == 8
+    assert "pixels in parts thinner than 8, which a score may miss: " in done.stdout
+    trained = prepare(folder, "experiment=mine", *options, "augmentation.crop_size=33", command="train")
     assert trained.returncode == 0, trained.stderr
 
 
@@ -131,7 +136,8 @@ def test_archives_are_unpacked_and_removed(folder: Path) -> None:
     done = prepare(folder, "from=export.zip", "name=mine", "workers=0")
     assert done.returncode == 0, done.stderr
     added = {path for path in everything(folder) - before if "/mine/" not in path}
-    assert added == {"data", "data/mine", "conf/dataset", "conf/dataset/mine.yaml"}
+    yaml_files = {f"conf/{group}{name}" for group in ("dataset", "experiment") for name in ("", "/mine.yaml")}
+    assert added == {"data", "data/mine", *yaml_files}
 
 
 def test_an_archive_that_leaves_its_folder_is_refused(folder: Path) -> None:

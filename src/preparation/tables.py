@@ -1,0 +1,38 @@
+"""What a survey has found, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from src.data.survey import Survey
+from src.labels import VOID
+
+AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}  # how the console prints a line
+
+
+def class_table(found: Survey, classes: Sequence[str]) -> Table:
+    """Return a table with a row for each class: its pixels, their share, and the images that contain it."""
+    table = Table()
+    for column in ("class", "pixels", "%", "images"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for index, name in [*enumerate(classes), (VOID, "void")]:
+        if index == VOID:
+            table.add_section()
+        share = 100 * found.pixels[index] / max(1, found.pixels.sum())
+        table.add_row(escape(name), f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
+    return table
+
+
+def in_words(found: Survey) -> str:
+    """Return a line with the number of samples, the number of good ones, and their sizes."""
+    words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
+    if not found.sizes:
+        return words
+    if len(found.sizes) == 1:
+        return f"{words}, {'{}x{}'.format(*next(iter(found.sizes)))} pixels"
+    widths, heights = (f"{min(side)} to {max(side)}" for side in zip(*found.sizes, strict=True))
+    return f"{words}, {widths} pixels wide, {heights} high"
