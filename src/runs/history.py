@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
+from src.runs.folder import is_first_process
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +16,9 @@ RUNS = "runs.txt"  # file in paths.log_dir that lists the runs' folders in the o
 
 
 def record_run(log_dir: str | Path, folder: str | Path) -> None:
-    """Record in ``log_dir`` that a run begins in a folder below it, for ``find_last_checkpoint``."""
+    """Record in ``log_dir``, once for all processes, that a run begins below it; for ``find_last_checkpoint``."""
+    if not is_first_process():
+        return
     with suppress(ValueError):  # the run's folder is not below log_dir
         line = Path(folder).resolve().relative_to(Path(log_dir).resolve())
         with Path(log_dir, RUNS).open("a") as file:

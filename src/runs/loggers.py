@@ -1,4 +1,4 @@
-"""Build the Weights & Biases and MLflow loggers."""
+"""Build the loggers of a run, and close Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,13 +15,37 @@ from urllib.parse import urlparse
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
+from omegaconf import DictConfig
 
 from src.errors import UserError
+from src.runs.csv_logger import set_curve_aside
+from src.runs.folder import is_first_process
+from src.runs.provenance import shareable_config
 
 log = logging.getLogger(__name__)
 
 PREEMPTED = tuple(128 + number for number in (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)))  # status
+
+
+def build_loggers(config: DictConfig, wandb_id: str | None = None) -> list[Logger]:
+    """Build all loggers of the config, and log the resolved config with its provenance to each of them.
+
+    Args:
+        config: of a training.
+        wandb_id: of the W&B run to continue, unless the config names one.
+    """
+    if is_first_process():
+        set_curve_aside(Path(config.paths.output_dir) / "csv" / "metrics.csv")
+    settings = shareable_config(config)
+    chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
+    if wandb_id and "wandb" in chosen:
+        chosen["wandb"].setdefault("id", wandb_id)
+    loggers = [instantiate(value) for value in chosen.values()]
+    for logger in loggers:
+        logger.log_hyperparams(settings)
+    return loggers
 
 
 def wandb_logger(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +11,23 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, Timer
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from src.drawing.tables import print_results
 from src.errors import UserError
-from src.models.weights.pretrained import load_pretrained, load_trained, read_state
+from src.models.weights.pretrained import load_initial_weights, read_state
 from src.runs.checkpoint_files import newest_intact
-from src.runs.loggers import closed_wandb
-from src.runs.metric_names import CRF, METHODS, NETWORK, is_crf_metric, metric_name, validation_metrics
-from src.runs.provenance import shareable_config
+from src.runs.history import record_run
+from src.runs.loggers import build_loggers, closed_wandb
+from src.runs.metric_names import CRF, metric_name
 from src.runs.record import write_json
 from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import ResumeCheckpoint, exact_resume
+from src.training.callbacks.monitors import check_monitors
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
-from src.training.resuming import check_same_run, check_same_settings, checkpoint_to_resume
+from src.training.resuming import checkpoint_to_resume
+from src.training.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps
 
@@ -58,19 +57,25 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
-    check_monitors(config, segmenter.classes)
-    load_initial_weights(segmenter, config)
-    loggers = build_loggers(config)
-    trainer = build_trainer(config.trainer, callbacks=build_callbacks(config), logger=loggers or False)
+    if config.ckpt:
+        check_same_run(config.ckpt, segmenter, config)
+    callbacks = build_callbacks(config, segmenter.classes)
+    if not config.ckpt:  # a checkpoint holds all weights
+        log.info("initial weights: %s", load_initial_weights(segmenter.model, config.init_from))
+    record_run(config.paths.log_dir, config.paths.output_dir)
+    wandb_id = read_state(Path(config.ckpt)).get("wandb_id") if config.ckpt else None  # continue the same curve
+    loggers = build_loggers(config, wandb_id)
+    trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
     datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
     if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
     if not trainer.is_global_zero:
         logging.getLogger().setLevel(logging.WARNING)  # log each line only once
 
-    resume = [callback.path for callback in get_callbacks(trainer) if isinstance(callback, ResumeCheckpoint)]
-    with explain_accidents(trainer, next(iter(resume), None)):
-        segmenter.set_memory_format(find_memory_format(config, segmenter, trainer))
+    last = next((callback.path for callback in callbacks if isinstance(callback, ResumeCheckpoint)), None)
+    with explain_accidents(trainer, last):
+        if not config.ckpt:  # a checkpoint says which one
+            segmenter.set_memory_format(find_memory_format(config, segmenter, trainer))
         if config.compile:
             segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
@@ -94,32 +99,10 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
 
 
-def load_initial_weights(segmenter: Segmenter, config: DictConfig) -> None:
-    """Load the weights that training begins with.
-
-    A checkpoint to resume holds all weights. Otherwise ``init_from`` takes precedence over ``backbone.weights``.
-
-    Raises:
-        UserError: if a file does not fit the network, or the checkpoint belongs to another run.
-    """
-    model = segmenter.model
-    if config.ckpt:
-        check_same_run(config.ckpt, segmenter)
-        check_same_settings(config.ckpt, config)
-        if config.init_from:
-            log.info("init_from=%s is not used: ckpt= holds all weights", config.init_from)
-    elif config.init_from:
-        log.info("initial weights: %s", load_trained(model, config.init_from))
-    else:
-        log.info("initial weights: %s", load_pretrained(model))
-
-
 def find_memory_format(config: DictConfig, segmenter: Segmenter, trainer: Trainer) -> str:
-    """Return the memory format to train in: the configured one, that of the run to resume, or the fastest."""
+    """Return the memory format to train in: the configured one, or the fastest."""
     if config.memory_format != "auto":
         return config.memory_format
-    if config.ckpt:
-        return read_state(Path(config.ckpt)).get("memory_format", "channels_last")
     if trainer.strategy.root_device.type != "cpu":
         return "channels_last"
     side = OmegaConf.select(config, "augmentation.crop_size") or 321
@@ -138,46 +121,19 @@ def load_best_weights(trainer: Trainer, segmenter: Segmenter, folder: Path) -> N
         trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
 
-def build_callbacks(config: DictConfig) -> list[Callback]:
-    """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact."""
+def build_callbacks(config: DictConfig, classes: list[str]) -> list[Callback]:
+    """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact.
+
+    Raises:
+        UserError: if one is no callback, or monitors a metric that will not be logged.
+    """
+    check_monitors(config, classes)
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}
     callbacks = {key: instantiate(value) for key, value in chosen.items()}
     for key, callback in callbacks.items():
         if not isinstance(callback, Callback):
             raise UserError(f"callbacks.{key}._target_={chosen[key]._target_}: is not a Lightning callback")
     return [*callbacks.values(), *exact_resume(config.seed)]
-
-
-def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
-    """Check that every metric which a callback monitors will be logged, and that its mode is the right one.
-
-    Lightning would find out at the first validation.
-
-    Raises:
-        UserError: if it will not be logged, or the mode is wrong.
-    """
-    has_crf = bool(config.crf and config.callbacks.get("crf"))
-    names = validation_metrics(classes, METHODS if has_crf else (NETWORK,))
-    for key, settings in config.callbacks.items():
-        monitor = settings.get("monitor") if settings else None
-        if monitor is None:
-            if key == "early_stopping" and settings:
-                raise UserError(f"callbacks.{key}.monitor=null: name what it watches, such as val/miou")
-            continue
-        monitor = str(monitor)
-        if monitor not in names and is_crf_metric(monitor) and not has_crf:
-            raise UserError(f"callbacks.{key}.monitor={monitor}: needs a CRF; choose one, such as crf=deeplab")
-        if monitor not in names:
-            hint = difflib.get_close_matches(monitor, names, n=1)
-            raise UserError(
-                f"callbacks.{key}.monitor={monitor}: no such metric.{f' Did you mean {hint[0]}?' if hint else ''} "
-                f"A validation gives {', '.join(name for name in names if name.count('/') == 1)} and val/iou/CLASS"
-            )
-        best = "min" if monitor == metric_name("loss") else "max"
-        if settings.get("mode", best) != best:
-            raise UserError(
-                f"callbacks.{key}.mode={settings.mode}: the best {monitor} is the {best}imum; set mode={best}"
-            )
 
 
 def describe_early_end(trainer: Trainer) -> str:
@@ -196,15 +152,3 @@ def describe_early_end(trainer: Trainer) -> str:
         if isinstance(callback, EarlyStopping) and (reason := callback.stopping_reason_message):
             return f"stopped early at step {step}: {reason.removesuffix(' Signaling Trainer to stop.')}"
     return ""
-
-
-def build_loggers(config: DictConfig) -> list[Logger]:
-    """Build all loggers of the config, and log the resolved config with its provenance to each of them."""
-    settings = shareable_config(config)
-    chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
-    if config.ckpt and "wandb" in chosen and (run := read_state(Path(config.ckpt)).get("wandb_id")):
-        chosen["wandb"].setdefault("id", run)  # continue the same curve
-    loggers = [instantiate(value) for value in chosen.values()]
-    for logger in loggers:
-        logger.log_hyperparams(settings)
-    return loggers

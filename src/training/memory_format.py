@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ def measure_ratio(model: nn.Module, loss: nn.Module, classes: int, side: int, pr
     finally:
         torch.set_num_threads(threads)
     return seconds["channels_last"] / seconds["contiguous"]
+
+
+def saved_memory_format(checkpoint: Mapping[str, Any]) -> str:
+    """Return the memory format of the run that wrote a checkpoint; older versions had channels_last only."""
+    return checkpoint.get("memory_format", "channels_last")
 
 
 def lay_out(model: nn.Module, name: str) -> None:

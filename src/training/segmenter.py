@@ -16,7 +16,7 @@ from src.errors import UserError
 from src.models import DeepLab, Inference
 from src.runs.metric_names import metric_name
 from src.training.datamodule import Batch
-from src.training.memory_format import FORMATS, lay_out
+from src.training.memory_format import FORMATS, lay_out, saved_memory_format
 from src.training.trainer import count_steps
 from src.training.validation import Validation, collect_metrics
 
@@ -82,6 +82,9 @@ class Segmenter(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["memory_format"] = self.memory_format
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.set_memory_format(saved_memory_format(checkpoint))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of a batch, and log it as ``train/loss``."""

@@ -20,10 +20,9 @@ from scipy.ndimage import maximum_filter
 from src.cli.resolvers import slug
 from src.errors import UserError
 from src.runs import loggers
-from src.runs.loggers import closed_wandb
+from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.provenance import shareable_config
 from src.training.callbacks import Rates, rates
-from src.training.fit import build_loggers
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
@@ -205,11 +204,11 @@ def test_a_resumed_run_keeps_its_wandb_id(
     jobs: list[Path], offline: list[OfflineRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = jobs[0] / "checkpoints" / "last.ckpt"
-    config = compose("logger=wandb", "logger.wandb.offline=true", f"ckpt={last}", f"paths.output_dir={tmp_path}")
+    config = compose("logger=wandb", "logger.wandb.offline=true", f"paths.output_dir={tmp_path}")
     del config.hydra
     told: list[dict[str, Any]] = []
     monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger.log_hyperparams", lambda self, x: told.append(x))
-    (logger,) = build_loggers(config)
+    (logger,) = build_loggers(config, torch.load(last, weights_only=True)["wandb_id"])
     assert logger.version == offline[0].run.run_id
     assert told[0]["optimizer"]["lr"] == 0.1
     assert torch.load(last, weights_only=True)["callbacks"]["BestFigures"]["best/miou"] > 0

@@ -133,6 +133,15 @@ def test_unloadable_files_are_named(overrides: list[str], message: str) -> None:
         load_pretrained(model)
 
 
+def test_a_path_may_begin_in_the_home_folder_or_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save({}, tmp_path / "vgg.pth")
+    for weights in ("~/vgg.pth", "$HOME/vgg.pth"):
+        model = DeepLab(VGG(width=1 / 64, weights=weights), lambda _, classes: nn.Conv2d(8, classes, 1), 2)
+        with pytest.raises(UserError, match=f"^weights={tmp_path}/vgg.pth: holds 0 layers"):
+            load_pretrained(model)
+
+
 def test_another_vgg_is_refused(tmp_path: Path, small_fc: tuple[int, int]) -> None:
     path = tmp_path / "weights.pth"
     eleven = configured("backbone=vgg11", "backbone.width=0.0625", f"backbone.weights={path}")

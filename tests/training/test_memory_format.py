@@ -9,11 +9,14 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from src.data import Shapes
+from src.errors import UserError
 from src.models import VGG, DeepLab, FCHead
 from src.training import memory_format
-from src.training.fit import build_segmenter, find_memory_format
+from src.training.fit import build_segmenter
 from src.training.losses import CrossEntropy, SegmentationLoss
 from src.training.memory_format import FORMATS, choose_memory_format, measure_ratio
+from src.training.same_run import check_same_run
+from src.training.segmenter import Segmenter
 from tests.models.networks import composed
 
 
@@ -66,25 +69,37 @@ def test_a_trial_leaves_no_trace(precision: str) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def small_segmenter() -> Segmenter:
+    return build_segmenter(composed("backbone.width=0.0625"), list(Shapes.classes), Shapes.palette.tolist())
+
+
 @pytest.mark.parametrize(
-    ("configured", "in_checkpoint", "found"),
+    ("in_checkpoint", "restored"),
     [
-        ("auto", {"memory_format": "contiguous"}, "contiguous"),
-        ("auto", {}, "channels_last"),  # a checkpoint of a version that had only this format
-        ("channels_last", {"memory_format": "contiguous"}, "channels_last"),
+        ({"memory_format": "contiguous"}, "contiguous"),
+        ({"memory_format": "channels_last"}, "channels_last"),
+        ({}, "channels_last"),  # a checkpoint of a version that had only this format
     ],
 )
-def test_a_resumed_run_keeps_its_format(
-    configured: str, in_checkpoint: dict[str, str], found: str, tmp_path: Path
-) -> None:
-    torch.save(in_checkpoint, tmp_path / "last.ckpt")
-    config = OmegaConf.create({"memory_format": configured, "ckpt": str(tmp_path / "last.ckpt")})
-    assert find_memory_format(config, None, None) == found
+def test_a_resumed_run_keeps_its_format(in_checkpoint: dict[str, str], restored: str, tmp_path: Path) -> None:
+    """With any other format than its own, it is refused."""
+    segmenter, other = small_segmenter(), ({*FORMATS} - {restored}).pop()
+    hparams, file = dict(segmenter.hparams), tmp_path / "last.ckpt"
+    torch.save({**in_checkpoint, "hyper_parameters": hparams, "state_dict": segmenter.state_dict()}, file)
+    for configured in ("auto", restored):
+        check_same_run(str(file), segmenter, OmegaConf.create({"memory_format": configured}))
+    with pytest.raises(
+        UserError, match=rf"a run with memory_format={restored} \(now {other}\): resume it with the same"
+    ):
+        check_same_run(str(file), segmenter, OmegaConf.create({"memory_format": other}))
+    segmenter.set_memory_format(other)
+    segmenter.on_load_checkpoint(in_checkpoint)
+    assert segmenter.memory_format == restored
+    assert segmenter.model.backbone.stages[1][0].weight.is_contiguous(memory_format=FORMATS[restored])
 
 
 def test_weights_and_images_get_the_format() -> None:
-    config, seen = composed("backbone.width=0.0625"), []
-    segmenter = build_segmenter(config, list(Shapes.classes), Shapes.palette.tolist())
+    segmenter, seen = small_segmenter(), []
     image = torch.randint(0, 256, (2, 33, 33, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     segmenter.model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     for name, format in FORMATS.items():

@@ -18,7 +18,7 @@ from src.data import Shapes, train_transform
 from src.errors import UserError
 from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
 from src.training.datamodule import SegmentationDataModule
-from src.training.resuming import check_same_run
+from src.training.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 from tests.models.networks import composed
@@ -69,11 +69,14 @@ def run(
     length: dict[str, int] | None = None,
     images: int = 7,
     scheduler: str = "poly",
+    memory_format: str = "channels_last",
 ) -> L.Trainer:
     config = composed(*NARROW, "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     torch.manual_seed(7 if ckpt else 0)  # must not depend on where a resumed run begins
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
+    if not ckpt:
+        segmenter.set_memory_format(memory_format)
     data = partial(Shapes, samples={"train": images, "val": 2}, size=65)
     datamodule = SegmentationDataModule(data, train_transform(65, scale=(0.5, 1.5)), 2, workers, seed=3)
     checkpoints = folder / "checkpoints"
@@ -235,6 +238,20 @@ def test_gradients_that_add_up_over_batches_are_kept(tmp_path: Path) -> None:
     assert (before.miou | after.miou) == whole.miou
 
 
+def test_weights_and_averages_are_equal_in_the_other_memory_format(tmp_path: Path) -> None:
+    """The resumed run takes the format from the checkpoint, after Lightning has copied the network to average it."""
+    whole, before, after = Watch(), Watch(5, "SIGTERM"), Watch()
+    trainer = run(tmp_path / "whole", whole, memory_format="contiguous")
+    with pytest.raises(SystemExit):
+        run(tmp_path / "before", before, memory_format="contiguous")
+    resumed = run(tmp_path / "after", after, ckpt=tmp_path / "before/checkpoints/last.ckpt")
+    assert resumed.lightning_module.memory_format == "contiguous"
+    assert (before.losses | after.losses) == whole.losses
+    assert (before.miou | after.miou) == whole.miou
+    weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
+    assert all(torch.equal(weights[name], own[name]) for name in weights)
+
+
 def built(*overrides: str, classes: int = 3) -> Segmenter:
     config = composed("backbone.width=0.0625", "head.channels=32", *overrides)
     parts = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
@@ -261,10 +278,10 @@ def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str]
     torch.save({"hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}, file)
     other = built(*overrides, classes=classes)
     if not said:
-        check_same_run(str(file), other)
+        check_same_run(str(file), other, OmegaConf.create({"memory_format": "auto"}))
         return
     with pytest.raises(UserError) as refusal:
-        check_same_run(str(file), other)
+        check_same_run(str(file), other, OmegaConf.create({"memory_format": "auto"}))
     assert str(file) in str(refusal.value)
     assert said in str(refusal.value)
 
@@ -278,4 +295,4 @@ def test_a_rate_that_has_decayed_is_not_trained_on_with(tmp_path: Path, whole: t
 def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"weights\.pth: not a checkpoint that can be resumed; .* init_from="):
-        check_same_run(str(tmp_path / "weights.pth"), built())
+        check_same_run(str(tmp_path / "weights.pth"), built(), OmegaConf.create())

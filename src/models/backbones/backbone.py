@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.errors import UserError
+from src.system.files import expand_path
 
 
 class Normalization(NamedTuple):
@@ -59,7 +60,7 @@ class Backbone(nn.Module, ABC):
         bgr: bool | None = None,
     ) -> None:
         super().__init__()
-        self.weights = weights
+        self.weights = str(expand_path(weights))
         default = normalization_of(weights)
         self.bgr = default.bgr if bgr is None else bgr
         order = -1 if self.bgr else 1

@@ -15,9 +15,23 @@ from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
 from src.models.weights.caffe import load_caffe
 from src.models.weights.decimation import find_fc_head, load_fc
-from src.system.files import expand_path
 
 SERVER = "https://download.pytorch.org/models"
+
+
+def load_initial_weights(model: DeepLab, checkpoint: str | None = None) -> str:
+    """Load the weights that a training begins with: those of another run, or those that the backbone names.
+
+    Args:
+        checkpoint: of the other run; None for the backbone's ``weights``.
+
+    Returns:
+        A description of what was loaded.
+
+    Raises:
+        UserError: if a file cannot be fetched or read, or does not fit the network.
+    """
+    return load_trained(model, checkpoint) if checkpoint else load_pretrained(model)
 
 
 def load_pretrained(model: DeepLab) -> str:
@@ -35,7 +49,7 @@ def load_pretrained(model: DeepLab) -> str:
     if isinstance(model.backbone, Timm):
         model.backbone.load_timm_weights()
         return f"backbone from timm's {model.backbone.name}"
-    path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else expand_path(weights)
+    path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
     if not path.is_file():
         raise UserError(f"weights={weights}: no such file; give a path, imagenet or none")
     try:

@@ -1,0 +1,144 @@
+"""Check that a resumed run has the settings of the run that wrote its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import UserError
+from src.models.weights.pretrained import read_state
+from src.runs.moved_names import with_new_names
+from src.system.nested import flattened
+from src.training.memory_format import saved_memory_format
+from src.training.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+
+# Settings that decide what a run computes in each step, besides those that a checkpoint holds
+DECISIVE = re.compile(
+    r"seed|data\.(batch_size|seed)|callbacks\.weight_averaging\..*|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
+    r"|trainer\.(accumulate_grad_batches|gradient_clip_.*|limit_train_batches|overfit_batches)"
+)
+# Settings that do not change the results, or follow from others
+IRRELEVANT = re.compile(
+    r"(name|ckpt|init_from|command|memory_format)|(paths|logger|model|hydra|callbacks\.progress)\..*"
+    r"|data\.(?!(batch_size|seed)$).*|dataset\.(root|cache)|trainer\.(default_root_dir|max_time|_target_)|.*\.(path|dirpath|folder)"
+)
+OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # of parts that one of two runs may lack
+# Settings that a checkpoint restores, whatever the config says
+RESTORED = ("classes", "optimizer", "scheduler", "memory_format")
+
+
+def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) -> None:
+    """Compare a run with the one that wrote the checkpoint, and log the settings that may differ and do.
+
+    The checkpoint holds the settings of the network, the optimiser and the schedule; config.yaml in the folder of its
+    run, if it is still there, holds the others.
+
+    Args:
+        checkpoint: its path.
+        segmenter: of the run that resumes.
+        config: of the run that resumes.
+
+    Raises:
+        UserError: if the file is not a checkpoint, or a difference would change the network or the remaining steps.
+    """
+    content = read_state(Path(checkpoint))
+    if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
+        raise UserError(
+            f"ckpt={checkpoint}: not a checkpoint that can be resumed; to load weights only, use init_from="
+        )
+    record = Path(checkpoint).parent.parent / "config.yaml"
+    configs = (OmegaConf.load(record) if record.is_file() else config, config)
+    plain = [OmegaConf.to_container(each, resolve=True) for each in configs]
+    nested = with_new_names([content["hyper_parameters"], segmenter.hparams, *plain])
+    saved, own, config_before, config_now = (dict(flattened(settings)) for settings in nested)
+    saved["memory_format"] = saved_memory_format(content)
+    own["memory_format"] = saved["memory_format"] if config.memory_format == "auto" else config.memory_format
+    check_restored_settings(checkpoint, saved, own, unlike_parts(content["state_dict"], segmenter.state_dict()))
+    check_other_settings(checkpoint, config_before, config_now)
+
+
+def check_restored_settings(
+    checkpoint: str, before: Mapping[str, Any], now: Mapping[str, Any], unlike: Collection[str]
+) -> None:
+    """Check that a resumed run keeps the settings that the checkpoint holds.
+
+    Args:
+        checkpoint: its path.
+        before, now: settings of the checkpoint and of the run, by dotted key.
+        unlike: parts whose tensors differ.
+
+    Raises:
+        UserError: if a setting differs; it names the checkpoint's and the run's value.
+    """
+    if (changed := changed_settings(before, now, unlike)) or unlike:
+        values = [f"{shorten_key(key)}={before.get(key)} (now {now.get(key)})" for key in changed]
+        raise UserError(
+            f"ckpt={checkpoint} belongs to a run with {', '.join(values) or 'a network of other code'}: resume it "
+            "with the same overrides, or leave ckpt out (init_from= loads the weights only, if the network is the same)"
+        )
+
+
+def unlike_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the parts, model or loss, in which two state dicts differ by names or shapes of tensors."""
+    shapes_before, shapes_now = (
+        {name: getattr(value, "shape", None) for name, value in state.items()} for state in (before, now)
+    )
+    return {name.partition(".")[0] for name, _ in shapes_before.items() ^ shapes_now.items()}
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], unlike: Collection[str]) -> list[str]:
+    """Return the keys of settings that differ and that a resumed run must not change.
+
+    These are the settings that a checkpoint restores, those of parts whose tensors differ, and those of the network
+    that both runs have: some, such as the rate of a head, change no shape. A setting that only one network has may come
+    from another version of the code.
+
+    Args:
+        before, now: settings of the checkpoint and of the run, by dotted key.
+        unlike: parts whose tensors differ.
+    """
+    parts = {*RESTORED, *unlike}
+    common = {key for key in before.keys() & now.keys() if key.startswith("model.")} - {"model.backbone.weights"}
+    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    return [key for key in keys if key in common or key.partition(".")[0] in parts]
+
+
+def shorten_key(key: str) -> str:
+    """Return the key to set: model.head.rate -> head.rate."""
+    return re.sub(r"^model\.(?=backbone|head)", "", key)
+
+
+def check_other_settings(checkpoint: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compare the configs of the run that wrote a checkpoint and of the one that resumes, and log the differences.
+
+    Args:
+        checkpoint: its path.
+        before, now: the configs, by dotted key.
+
+    Raises:
+        UserError: if a difference would change what the remaining steps compute.
+    """
+    # A key that only one of them has is new in a later version, or belongs to a choice whose name differs too.
+    changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
+    changed += [key for key in before.keys() ^ now.keys() if OPTIONAL_PART.fullmatch(key)]
+    described = {key: f"{key}={as_text(before.get(key))} (now {as_text(now.get(key))})" for key in sorted(changed)}
+    if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
+        raise UserError(
+            f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its steps would be others; leave these "
+            "overrides out, or begin a new run from its weights with init_from= in place of ckpt="
+        )
+    if described:
+        log.info("not as in the resumed run: %s", ", ".join(described.values()))
+
+
+def as_text(value: Any) -> str:
+    """Return a setting as it is written in YAML, shortened."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
