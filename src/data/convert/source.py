@@ -165,11 +165,21 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file.
+    """Return the content of a JSON file, which is not to be changed: recognising and reading share it.
 
     Raises:
         DatasetError: if it is no JSON, with the line.
     """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DatasetError(f"cannot be read ({error.strerror})") from error
+    return parse_json(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def parse_json(path: Path, *version: int) -> Any:
+    """Return the content of a version of a JSON file; see ``read_json``."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:

@@ -6,7 +6,7 @@ A smaller object covers a larger one. An image without a text file has no object
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,10 @@ def read(source: Source, unlabelled: str | None) -> Labels:
     records = []
     for split in SPLITS:
         entries = content.get(split)
-        for entry in entries if isinstance(entries, list) else [entries]:
-            if entry:
-                try:
-                    records += [
-                        read_record(i, split, source, indices) for i in images_of(str(entry), content, path, source)
-                    ]
-                except DatasetError as error:
-                    labels.faults.append(f"{source.relative(path)}: {split}: {error}")
+        for entry in filter(None, entries if isinstance(entries, list) else [entries]):
+            images, faults = images_of(str(entry), content, path, source)
+            records += [read_record(image, split, source, indices) for image in images]
+            labels.faults += [f"{source.relative(path)}: {split}: {fault}" for fault in faults]
     merge_records(records, labels)
     return labels
 
@@ -88,14 +84,11 @@ def class_names(names: Any, place: str) -> dict[int, str]:
     return {number: str(names[number]) for number in sorted(names)}
 
 
-def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source) -> Iterator[Path]:
-    """Yield the images of an entry of data.yaml: those in a folder, or those that a text file lists.
+def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source) -> tuple[list[Path], list[str]]:
+    """Return the images of an entry of data.yaml, those in a folder or those that a text file lists, and all faults.
 
     Paths may be of another machine, or begin one folder too high as Roboflow's do: leading parts that lead nowhere
     are left out.
-
-    Raises:
-        DatasetError: if there is nothing.
     """
     folders = [path.parent / str(content.get("path") or ""), path.parent]
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -104,15 +97,20 @@ def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source
     if place is None and source.images is not None:
         place = next((source.images / tail for tail in [*tails, ""] if (source.images / tail).exists()), None)
     if place is None:
-        raise DatasetError(f"{entry} is missing; images_from=FOLDER says where images are")
+        return [], [f"{entry} is missing; images_from=FOLDER says where images are"]
     if place.is_dir():
         found = [image for image in sorted(files_below(place)) if is_image(image.name)]
-        if not found:
-            raise DatasetError(f"{entry} holds no image")
-        yield from found
-    else:
+        return found, [] if found else [f"{entry} holds no image"]
+    images, faults = [], []
+    try:
         for line in filter(str.strip, read_text(place).splitlines()):
-            yield source.find_image(line, path.parent)
+            try:
+                images.append(source.find_image(line, path.parent))
+            except DatasetError as error:
+                faults.append(str(error))
+    except DatasetError as error:
+        faults.append(f"{entry}: {error}")
+    return images, faults
 
 
 def read_record(image: Path, split: str, source: Source, classes: Mapping[int, int]) -> Record:

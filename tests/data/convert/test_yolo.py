@@ -59,6 +59,18 @@ def test_lists_of_images_as_cvat_writes_them(tmp_path: Path) -> None:
     assert masks_of(tmp_path / "out")["b"].sum() == 48
 
 
+def test_each_image_of_a_list_that_is_missing_is_named(tmp_path: Path) -> None:
+    images = {"images/train/a.jpg": SQUARE, "images/train/b.jpg": SQUARE}
+    root = write(tmp_path / "export", images, "names:\n  0: cat\npath: .\ntrain: train.txt\n")
+    (root / "train.txt").write_text("data/images/train/lost.jpg\na.jpg\n\nb.jpg\ngone.jpg\n")
+    conversion = run(root, tmp_path / "out")
+    remedy = "is missing; images_from=FOLDER says where images are"
+    assert conversion.faults == [
+        f"data.yaml: train: its image {name} {remedy}" for name in ("data/images/train/lost.jpg", "gone.jpg")
+    ]
+    assert set(masks_of(tmp_path / "out")) == {"a", "b"}
+
+
 def test_a_smaller_object_lies_on_a_larger_one_and_an_outline_may_have_two_parts(tmp_path: Path) -> None:
     large = "1 0 0 1 0 1 1 0 1"
     parts = "0 .1 .1 .2 .1 .2 .2 .1 .2 .1 .1 .5 .5 .6 .5 .6 .6 .5 .6 .5 .5"  # joined as Ultralytics does
