@@ -52,13 +52,14 @@ void MeanField::iterate(int thread, int iteration) {
     float* const next = sums(iteration + 1);
     const bool settles = settling_.is_due(iteration);
     tiling_.for_tiles(thread, [&](const Tile& tile, size_t number) {
+        const TileStep step = tile_step(thread, tile, number, iteration);
+        read_log_probabilities(thread, tile, number, step.values);
+        kernels().slice_softmax(step, nullptr);
         if (settling_.has_settled())
             lattices_.copy_tile(number, settling_.settled_sums(), next);
         else
             lattices_.clear_tile(number, next);
-        const TileStep step = tile_step(thread, tile, number, iteration);
-        read_log_probabilities(thread, tile, number, step.values);
-        kernels().update(step);
+        kernels().splat(step);
         if (settles) settling_.settle(thread, tile, number, step);
     });
     if (!settles) return;

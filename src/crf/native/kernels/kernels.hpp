@@ -70,13 +70,12 @@ struct Kernels {
     void (*argmax)(const float* values, int32_t* lanes, float* largest, int pixels, int vectors);
 
     // Mean field. splat_first: probabilities and the pruned mass from log probabilities, splat. slice: adds the
-    // messages to the log probabilities. splat: adds Q to the sums. update: slice, softmax, splat. slice_softmax also
-    // gives what exp(log probability) of a pruned class is multiplied by.
+    // messages to the log probabilities. slice_softmax: Q from them, and where pruned_scale is not null, what
+    // exp(log probability) of a pruned class is multiplied by. splat: adds Q to the sums.
     void (*splat_first)(const TileStep& step);
     void (*slice)(const TileStep& step);
-    void (*splat)(const TileStep& step);
-    void (*update)(const TileStep& step);
     void (*slice_softmax)(const TileStep& step, float* pruned_scale);
+    void (*splat)(const TileStep& step);
     // Blurs the values of vertices along chains.
     void (*blur)(float* values, const uint32_t* chain, size_t length, int vectors);
 };

@@ -148,11 +148,6 @@ void splat_first(const TileStep& step) {
     with_constant(step.vectors, [&](auto nv) { first_probabilities<nv.value>(step); });
     splat(step);
 }
-void update(const TileStep& step) {
-    slice(step);
-    with_constant(step.vectors, [&](auto nv) { softmax<nv.value>(step, nullptr); });
-    splat(step);
-}
 void slice_softmax(const TileStep& step, float* pruned_scale) {
     slice(step);
     with_constant(step.vectors, [&](auto nv) { softmax<nv.value>(step, pruned_scale); });
