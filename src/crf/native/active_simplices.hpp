@@ -30,6 +30,8 @@ class ActiveSimplices {
         return {begin, begin + place.simplices, pixels_.data() + place.first_pixel};
     }
 
+    Pixel* pixels(const Place& place) { return pixels_.data() + place.first_pixel; }
+
     // Adds the `count` pixels of a tile whose number is not kNone. Their place in the tile becomes that number.
     Place add(const TileSimplices<Corners>& tile, const uint32_t* numbers, uint32_t count) {
         Place place{simplex_count_, pixel_count_, 0};

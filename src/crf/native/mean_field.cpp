@@ -38,11 +38,11 @@ void MeanField::run(int thread) {
 
 // Q begins as the given probabilities: splats these.
 void MeanField::start_tile(int thread, const Tile& tile, size_t number) {
-    scores_.store_tile(thread, tile);
     lattices_.clear_tile(number, sums(0));
     TileStep step = tile_step(thread, tile, number, 0);
     lattices_.set_sums(sums(0), step);
-    read_log_probabilities(thread, tile, number, step.values);
+    scores_.read_tile(thread, tile, step.values);
+    scores_.store_tile(tile, step.bilateral.pixels, step.values);
     kernels().splat_first(step);
     if (!scores_.any_pruned()) std::fill_n(step.pruned_mass, tile.pixels(), 0.f);
 }
@@ -53,7 +53,7 @@ void MeanField::iterate(int thread, int iteration) {
     const bool settles = settling_.is_due(iteration);
     tiling_.for_tiles(thread, [&](const Tile& tile, size_t number) {
         const TileStep step = tile_step(thread, tile, number, iteration);
-        read_log_probabilities(thread, tile, number, step.values);
+        if (!step.scores) scores_.read_tile(thread, tile, step.values);
         kernels().slice_softmax(step, nullptr);
         if (settling_.has_settled())
             lattices_.copy_tile(number, settling_.settled_sums(), next);
@@ -71,7 +71,7 @@ void MeanField::iterate(int thread, int iteration) {
 void MeanField::write_tile(int thread, const Tile& tile, size_t number) {
     ThreadScratch& scratch = *workspace_.threads[thread];
     const TileStep step = tile_step(thread, tile, number, std::max(request_.iterations - 1, 0));
-    read_log_probabilities(thread, tile, number, step.values);
+    if (!step.scores) scores_.read_tile(thread, tile, step.values);
     if (request_.q) {
         float* const pruned_scale = scratch.pruned_scale.fit(tile.pixels());
         kernels().slice_softmax(step, pruned_scale);
@@ -91,6 +91,7 @@ TileStep MeanField::tile_step(int thread, const Tile& tile, size_t number, int i
         settling_.set_tile(thread, number, step);
     } else {
         lattices_.set_tile(number, tile.first_pixel, step);
+        step.scores = scores_.stored_tile(tile);
         step.pixels = int(tile.pixels());
     }
     lattices_.set_blurred(sums(iteration), step);
@@ -100,13 +101,6 @@ TileStep MeanField::tile_step(int thread, const Tile& tile, size_t number, int i
     step.vectors = scores_.kept().vectors();
     step.subtract_max = request_.w1 + request_.w2 > 16;  // messages are bounded: below, exponentials cannot overflow
     return step;
-}
-
-void MeanField::read_log_probabilities(int thread, const Tile& tile, size_t number, float* out) const {
-    if (settling_.has_settled())
-        settling_.read_tile(thread, number, out);
-    else
-        scores_.read_tile(thread, tile, out);
 }
 
 }  // namespace crf

@@ -35,7 +35,6 @@ class MeanField {
     void write_tile(int thread, const Tile& tile, size_t number);
 
     TileStep tile_step(int thread, const Tile& tile, size_t number, int iteration) const;
-    void read_log_probabilities(int thread, const Tile& tile, size_t number, float* out) const;
 
     // The sums of the vertices that an iteration reads. It writes those of the next one.
     float* sums(int iteration) const { return workspace_.sums[iteration % 2].data(); }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/kernels.hpp"
 
@@ -73,26 +72,23 @@ void Scores::choose_classes() {
         workspace_.log_probabilities.fit(tiling_.pixels() * kept_.lanes());
 }
 
-void Scores::store_tile(int thread, const Tile& tile) {
-    if (request_.stride || stores_at_once()) return;
-    for (int i = 0; i < tile.rows; ++i) {
-        const size_t pixel = tile.first_pixel + size_t(i) * tile.columns;
-        read_scores(thread, tile, i, kept_, &workspace_.log_sum_exp[pixel],
-                    &workspace_.log_probabilities[pixel * kept_.lanes()]);
-    }
-}
-
 void Scores::read_tile(int thread, const Tile& tile, float* out) const {
     const size_t lanes = kept_.lanes();
-    if (!request_.stride) {
-        const float* const stored = &workspace_.log_probabilities[tile.first_pixel * lanes];
-        std::memcpy(out, stored, tile.pixels() * lanes * sizeof(float));
+    if (stores_at_once()) {
+        std::copy_n(&workspace_.log_probabilities[tile.first_pixel * lanes], tile.pixels() * lanes, out);
         return;
     }
-    for (int i = 0; i < tile.rows; ++i) {  // up-sampling again is as fast as reading from memory
+    for (int i = 0; i < tile.rows; ++i) {
         const size_t pixel = size_t(i) * tile.columns;
         read_scores(thread, tile, i, kept_, &workspace_.log_sum_exp[tile.first_pixel + pixel], out + pixel * lanes);
     }
+}
+
+void Scores::store_tile(const Tile& tile, const PixelWeights<6>* pixels, const float* rows) {
+    if (request_.stride) return;  // up-sampling again is as fast as reading from memory
+    const size_t lanes = kept_.lanes();
+    float* out = &workspace_.log_probabilities[tile.first_pixel * lanes];
+    for (size_t i = 0; i < tile.pixels(); ++i) out = std::copy_n(rows + pixels[i].pixel * lanes, lanes, out);
 }
 
 void Scores::read_row(int thread, const Tile& tile, int row, float* out) const {

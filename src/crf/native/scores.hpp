@@ -37,11 +37,15 @@ class Scores {
     void normalise(int band);
     // Which classes are kept, when all bands are normalised. In one thread.
     void choose_classes();
-    // Stores the log probabilities of a tile where that is faster than to read the scores in each iteration.
-    void store_tile(int thread, const Tile& tile);
 
-    // The log probabilities of a tile's pixels, kept classes only.
+    // The log probabilities of a tile's pixels row by row, kept classes only.
     void read_tile(int thread, const Tile& tile, float* out) const;
+    // Stores what was read of a tile in the order of its bilateral pixels, where that is faster than to read it again.
+    void store_tile(const Tile& tile, const PixelWeights<6>* pixels, const float* rows);
+    // Null where they are not stored.
+    const float* stored_tile(const Tile& tile) const {
+        return request_.stride ? nullptr : &workspace_.log_probabilities[tile.first_pixel * kept_.lanes()];
+    }
     // The log probabilities of a row of the tile, all classes.
     void read_row(int thread, const Tile& tile, int row, float* out) const;
 

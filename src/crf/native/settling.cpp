@@ -42,7 +42,7 @@ void Settling::settle(int thread, const Tile& tile, size_t number, TileStep step
     for (size_t i = 0; i < pixels; ++i) {
         const bool is_settled = best_value[i] >= 1.f - doubt_;
         active[count] = uint16_t(i);
-        numbers[i] = is_settled ? kNone : count;
+        numbers[i] = is_settled ? kNone : uint32_t(i);
         count += !is_settled;
     }
 
@@ -52,13 +52,21 @@ void Settling::settle(int thread, const Tile& tile, size_t number, TileStep step
     lattices_.set_sums(sums, step);
     kernels().splat(step);
 
-    next_active_[number] = {int(count), scratch.active_bilateral.add(step.bilateral, numbers, count),
-                            scratch.active_gaussian.add(step.gaussian, numbers, count)};
+    // Active pixels are numbered in the order in which their bilateral simplices have them.
+    const ActiveSimplices<6>::Place bilateral = scratch.active_bilateral.add(step.bilateral, numbers, count);
+    PixelWeights<6>* const active_weights = scratch.active_bilateral.pixels(bilateral);
+    for (uint32_t n = 0; n < count; ++n) {
+        active[n] = uint16_t(active_weights[n].pixel);
+        numbers[active[n]] = active_weights[n].pixel = n;
+    }
+    next_active_[number] = {int(count), bilateral, scratch.active_gaussian.add(step.gaussian, numbers, count)};
+
     scores_.read_tile(thread, tile, step.values);
     float* scores = scratch.active_scores.grow((first + count) * lanes, first * lanes) + first * lanes;
+    std::copy_n(step.pruned_mass, pixels, best_value);
     for (uint32_t n = 0; n < count; ++n) {
         scores = std::copy_n(step.values + active[n] * lanes, lanes, scores);
-        step.pruned_mass[n] = step.pruned_mass[active[n]];
+        step.pruned_mass[n] = best_value[active[n]];
     }
 }
 
@@ -66,13 +74,8 @@ void Settling::set_tile(int thread, size_t number, TileStep& step) const {
     const ThreadScratch& scratch = *workspace_.threads[thread];
     step.bilateral = scratch.active_bilateral.tile(active_[number].bilateral);
     step.gaussian = scratch.active_gaussian.tile(active_[number].gaussian);
+    step.scores = scratch.active_scores.data() + active_[number].first() * scores_.kept().lanes();
     step.pixels = active_[number].count;
-}
-
-void Settling::read_tile(int thread, size_t number, float* out) const {
-    const size_t lanes = scores_.kept().lanes();
-    const float* const scores = workspace_.threads[thread]->active_scores.data() + active_[number].first() * lanes;
-    std::copy_n(scores, active_[number].count * lanes, out);
 }
 
 }  // namespace crf

@@ -38,10 +38,9 @@ class Settling {
 
     bool has_settled() const { return !active_.empty(); }
 
-    // Once pixels have settled: what an iteration needs of the active ones, their log probabilities, their places in
-    // the tile, and what the settled ones add to the sums of all slots.
+    // Once pixels have settled: what an iteration needs of the active ones, their places in the tile, and what the
+    // settled ones add to the sums of all slots.
     void set_tile(int thread, size_t number, TileStep& step) const;
-    void read_tile(int thread, size_t number, float* out) const;
     const uint16_t* active_pixels(int thread, size_t number) const {
         return workspace_.threads[thread]->active_pixels.data() + active_[number].first();
     }

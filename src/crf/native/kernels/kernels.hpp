@@ -39,7 +39,8 @@ struct UpsampledRow {
 struct TileStep {
     TileSimplices<6> bilateral;
     TileSimplices<3> gaussian;
-    float* values;                   // pixels x vectors x 8: log probabilities, then Q
+    const float* scores;             // log probabilities in the order of the bilateral pixels; null: in values
+    float* values;                   // pixels x vectors x 8: log probabilities with messages, then Q
     float* pruned_mass;              // of each pixel, the probability of the pruned classes together
     const float* bilateral_blurred;  // of each slot
     const float* gaussian_blurred;

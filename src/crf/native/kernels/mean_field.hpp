@@ -11,28 +11,35 @@
 namespace crf {
 namespace {
 
-// Adds the messages to the values of the pixels, for the lanes of one vector.
+// Sets the values of the pixels to scores, or what they are where scores is null, plus messages; for the lanes of one
+// vector.
 template <int Corners, class V>
-CRF_INLINE void slice_lattice(const TileSimplices<Corners>& tile, const float* blurred, float* values, size_t lanes) {
+CRF_INLINE void slice_lattice(const TileSimplices<Corners>& tile, const float* blurred, const float* scores,
+                              float* values, size_t lanes) {
     const PixelWeights<Corners>* pixel = tile.pixels;
     for (const Simplex<Corners>* simplex = tile.begin; simplex < tile.end; ++simplex) {
         V corner[Corners];
         for (int c = 0; c < Corners; ++c) corner[c] = load<V>(blurred + simplex->slots[c] * lanes);
         for (const PixelWeights<Corners>* const end = pixel + simplex->pixels; pixel < end; ++pixel) {
             float* const out = values + pixel->pixel * lanes;
-            V a = load<V>(out), b = fill<V>(pixel->weights[0]) * corner[0];  // two sums: half the wait
+            V a = load<V>(scores ? scores : out), b = fill<V>(pixel->weights[0]) * corner[0];  // two sums: half the wait
             for (int c = 1; c < Corners; c += 2) {
                 a += fill<V>(pixel->weights[c]) * corner[c];
                 if (c + 1 < Corners) b += fill<V>(pixel->weights[c + 1]) * corner[c + 1];
             }
             store(out, a + b);
+            if (scores) scores += lanes;
         }
     }
 }
 template <class V>
 CRF_INLINE void slice_lanes(const TileStep& step, size_t k, size_t lanes) {
-    slice_lattice<6, V>(step.bilateral, step.bilateral_blurred + k, step.values + k, lanes);
-    slice_lattice<3, V>(step.gaussian, step.gaussian_blurred + k, step.values + k, lanes);
+    float* const values = step.values + k;
+    if (step.scores)
+        slice_lattice<6, V>(step.bilateral, step.bilateral_blurred + k, step.scores + k, values, lanes);
+    else
+        slice_lattice<6, V>(step.bilateral, step.bilateral_blurred + k, nullptr, values, lanes);
+    slice_lattice<3, V>(step.gaussian, step.gaussian_blurred + k, nullptr, values, lanes);
 }
 void slice(const TileStep& step) {
     const size_t lanes = size_t(step.vectors) * 8;
