@@ -81,15 +81,17 @@ class ChainLinker {
     }
 
     static void look_neighbours_up(Direction& direction, const Slots<D, Key>& slots, Key step) {
-        const VertexTable<Key>& table = slots.band_vertices[0]->table();
         const Key* const keys = slots.keys.data();
         const uint32_t* const doubtful = direction.doubtful.data();
         uint32_t* const next = direction.next.data();
         uint8_t* const preceded = direction.preceded.data();
-        for (size_t i = 0; i < direction.doubts; ++i) {
+        int band = 0;
+        for (size_t i = 0; i < direction.doubts; ++i) {  // in the order of their slots, so band by band
+            while (doubtful[i] >= slots.first_slot[band + 1]) ++band;
+            const VertexTable<Key>& table = slots.band_vertices[band]->table();
             if (i + 32 < direction.doubts) table.prefetch_entry(keys[doubtful[i + 32]] + step);
             if (i + 16 < direction.doubts) table.prefetch_key(keys[doubtful[i + 16]] + step);
-            const uint32_t neighbour = slots.find(keys[doubtful[i]] + step, slots.bands());
+            const uint32_t neighbour = slots.find_near(keys[doubtful[i]] + step, band);
             next[doubtful[i]] = neighbour;
             if (neighbour != kNone) preceded[neighbour] = 1;
         }

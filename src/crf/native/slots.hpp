@@ -39,7 +39,7 @@ struct Slots {
             for (uint32_t i = 0; i < table.count(); ++i) {
                 const Key key = table.keys()[i];
                 const uint32_t slot = first_slot[band] + i;
-                const uint32_t earlier = filter.may_hold(key) ? find(key, band) : kNone;
+                const uint32_t earlier = filter.may_hold(key) ? find(key, 0, band) : kNone;
                 originals[slot] = earlier == kNone ? slot : earlier;
                 if (earlier == kNone)
                     filter.add(key);
@@ -52,13 +52,18 @@ struct Slots {
     int bands() const { return int(first_slot.size()) - 1; }
     uint32_t count() const { return first_slot.back(); }
 
-    // The original slot of a key in the first `bands` bands, or kNone.
-    uint32_t find(Key key, int bands) const {
-        for (int band = 0; band < bands; ++band) {
+    // The original slot of a key in one of the bands from `begin` to `end`, or kNone.
+    uint32_t find(Key key, int begin, int end) const {
+        for (int band = begin; band < end; ++band) {
             const uint32_t known = band_vertices[band]->table().find(key);
             if (known != kNone) return originals[first_slot[band] + known];
         }
         return kNone;
+    }
+    // In any band, that of a neighbour first: most neighbours are in the same.
+    uint32_t find_near(Key key, int band) const {
+        const uint32_t slot = find(key, band, bands());
+        return slot == kNone ? find(key, 0, band) : slot;
     }
 
     KeyPacking<D, Key> packing;
