@@ -165,6 +165,7 @@ template <int NV>
 CRF_INLINE void blur_chains(float* values, const uint32_t* chain, size_t length, int vectors) {
     using V = typename WidestVector<NV>::Type;
     constexpr int kWidth = sizeof(V) / sizeof(float), kGroup = NV ? NV * 8 / kWidth : 1;
+    constexpr size_t kAhead = 32;  // vertices to prefetch
     const size_t lanes = size_t(NV ? NV : vectors) * 8;
     const float link[2] = {0.5f, 0.f};
     if (!length) return;
@@ -177,8 +178,8 @@ CRF_INLINE void blur_chains(float* values, const uint32_t* chain, size_t length,
             here[v] = load<V>(vertex + v * kWidth);
         }
         for (size_t i = 0; i + 1 < length; ++i) {
-            if (i + 12 < length) {
-                const float* const ahead = base + (chain[i + 12] & ~kChainEnd) * lanes;
+            if (i + kAhead < length) {
+                const float* const ahead = base + (chain[i + kAhead] & ~kChainEnd) * lanes;
                 for (int v = 0; v < kGroup; v += 16 / kWidth) __builtin_prefetch(ahead + v * kWidth, 1);
             }
             const V half = fill<V>(link[chain[i] >> 31]);  // 0 at the end of a chain
