@@ -74,7 +74,7 @@ struct Kernels {
     // messages to the log probabilities. slice_softmax: Q from them, and where pruned_scale is not null, what
     // exp(log probability) of a pruned class is multiplied by. splat: adds Q to the sums.
     void (*splat_first)(const TileStep& step);
-    void (*slice)(const TileStep& step);
+    void (*slice)(TileStep step);
     void (*slice_softmax)(const TileStep& step, float* pruned_scale);
     void (*splat)(const TileStep& step);
     // Blurs the values of vertices along chains.

@@ -41,8 +41,21 @@ CRF_INLINE void slice_lanes(const TileStep& step, size_t k, size_t lanes) {
         slice_lattice<6, V>(step.bilateral, step.bilateral_blurred + k, nullptr, values, lanes);
     slice_lattice<3, V>(step.gaussian, step.gaussian_blurred + k, nullptr, values, lanes);
 }
-void slice(const TileStep& step) {
+// Copies the scores of the pixels to their values.
+void copy_scores(const TileStep& step, size_t lanes) {
+    const float* scores = step.scores;
+    for (int i = 0; i < step.pixels; ++i, scores += lanes) {
+        float* const out = step.values + step.bilateral.pixels[i].pixel * lanes;
+        for (size_t k = 0; k < lanes; k += 8) store(out + k, load<F8>(scores + k));
+    }
+}
+void slice(TileStep step) {
+    constexpr size_t kLanesAtOnce = CRF_REGISTER_FLOATS == 16 ? 24 : 8;
     const size_t lanes = size_t(step.vectors) * 8;
+    if (step.scores && lanes > kLanesAtOnce) {  // else each pass over the lanes would read the scores from memory
+        copy_scores(step, lanes);
+        step.scores = nullptr;
+    }
     size_t k = 0;
 #if CRF_REGISTER_FLOATS == 16
     for (; lanes - k >= 32 || lanes - k == 16; k += 16) slice_lanes<F16>(step, k, lanes);
