@@ -12,6 +12,7 @@ from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.check_folders import check_folders
 from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
 from src.cli.conf_folder import CONF
@@ -75,7 +76,7 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         overrides: those that were given.
 
     Raises:
-        UserError: if an override sets nothing or a wrong value, or ckpt=last finds no run.
+        UserError: if an override sets nothing or a wrong value, ckpt=last finds no run, or a path cannot be written.
     """
     defaults = compose_groups(config.command, overrides)
     check_structure(config, defaults, overrides)
@@ -88,6 +89,7 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     elif config.get("ckpt") == "last":
         config.ckpt = str(find_best_checkpoint(config.paths.log_dir))
     check_values(config, defaults, overrides)
+    check_folders(config)
     return config
 
 

@@ -1,0 +1,75 @@
+"""Check that a command can write to the folders and files that its config names, before it begins."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli.argument_keys import key_to_set
+from src.errors import UserError
+from src.system.nested import walk
+
+# Keys of these parts of a config with these names say where to write; those of data sets say where to read, too, and
+# the data sets check them.
+PARTS = ("paths", "callbacks", "logger", "trainer", "output", "cache")
+FOLDERS = ("folder", "dirpath", "save_dir", "default_root_dir", "output_dir", "output", "cache")
+FILES = ("path",)
+
+
+def check_folders(config: DictConfig) -> None:
+    """Check that every folder and file to which the command writes can be made.
+
+    Raises:
+        UserError: naming the key, the value and what prevents it.
+    """
+    for key, value, is_file in paths_to_write(config):
+        if fault := find_obstacle(Path(value), is_file):
+            raise UserError(f"{key}={value}: {fault}; choose another place")
+
+
+def paths_to_write(config: DictConfig) -> Iterator[tuple[str, str, bool]]:
+    """Yield (key, path, whether it is a file) of each value of a config that says where to write."""
+    unresolved: Any = OmegaConf.to_container(config)
+    content: Any = OmegaConf.to_container(config, resolve=True)
+    for key, value in walk(content):
+        part, name = key.partition(".")[0], key.rpartition(".")[2]
+        if part in PARTS and name in FOLDERS + FILES and isinstance(value, str) and value:
+            is_file = name in FILES or (name == "output" and config.command == "export")
+            yield key_to_set(unresolved, key), value, is_file
+
+
+def find_obstacle(path: Path, is_file: bool) -> str:
+    """Return what prevents that a folder, or a file, is made; "" if nothing does.
+
+    To find out, a folder is made in the innermost folder of the path that exists, and removed at once.
+    """
+    if is_file and os.path.isdir(path):
+        return "is a folder, and must be a file"
+    place = path.parent if is_file else path
+    try:
+        while not exists(place):
+            place = place.parent
+        os.rmdir(tempfile.mkdtemp(dir=place))
+    except OSError as error:
+        return f"no folder can be made in {place} ({error.strerror})"
+    return ""
+
+
+def exists(path: Path) -> bool:
+    """Tell whether a file or folder exists.
+
+    Raises:
+        OSError: if this cannot be found out, as for a name that is too long, or if it is a link to nothing.
+    """
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise
+        return False
+    return True
