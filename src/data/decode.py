@@ -40,6 +40,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image, ImageOps
 
 from src.data.dataset import DatasetError, Picture
+from src.data.find_files import name_in_other_case
 
 MaskValues = Integer[np.ndarray, "height width"] | Integer[np.ndarray, "height width channels"]
 
@@ -134,7 +135,9 @@ def why_unreadable(path: Path) -> str | None:
     try:
         status = path.stat()
     except FileNotFoundError:
-        return "a link to nothing" if path.is_symlink() else "missing"
+        other = name_in_other_case(path)
+        hint = f"; there is {other}, and the names must agree in upper and lower case: rename one" if other else ""
+        return "a link to nothing" if path.is_symlink() else f"missing{hint}"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if stat.S_ISDIR(status.st_mode):

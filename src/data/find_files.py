@@ -88,6 +88,26 @@ def pair_files(images: Path, masks: Path) -> PairedFiles:
     return PairedFiles(pairs, [*strays, *mask_strays], orphans)
 
 
+def name_in_other_case(path: Path) -> str:
+    """Return the name of the file or folder that is meant by a missing path, if only the case differs; "" for none.
+
+    The ending of a file may differ, too: masks/A.png may be stored as a.PNG, or as a.tif.
+    """
+    missing = path
+    while not missing.parent.is_dir() and missing != missing.parent:
+        missing = missing.parent
+    parent = missing.parent
+
+    def comparable(name: str) -> str:
+        return normalised(Path(name).stem if missing == path else name).casefold()
+
+    try:
+        names = sorted(name for name in os.listdir(parent) if not is_junk(name))
+    except OSError:
+        return ""
+    return next((name for name in names if comparable(name) == comparable(missing.name)), "")
+
+
 def describe_files(folder: Path, endings: Sequence[str]) -> str:
     """Return what a folder holds instead of files with the right endings, and the remedy."""
     found = Counter(path.suffix.lower() or "no ending" for path in files_below(folder))

@@ -56,7 +56,7 @@ class SplitList:
             pair = self.parse(text, where)
             if pair is None:
                 if not text.startswith("#"):
-                    unknown.append(f"{where}: {text} is not in {self.images}")
+                    unknown.append(f"{where}: {text} is not in {self.images}{self.hint_at_case(text)}")
             elif pair[0] in lines:
                 raise DatasetError(f"{where}: {pair[0]} stands in line {lines[pair[0]]} already; list an image once")
             else:
@@ -97,6 +97,12 @@ class SplitList:
         endings = IMAGE_ENDINGS + MASK_ENDINGS
         tails += [tail[: -len(ending)] for tail in tails for ending in endings if tail.lower().endswith(ending)]
         return next((tail for tail in tails if tail in self.pairs), "")
+
+    def hint_at_case(self, text: str) -> str:
+        """Return a hint that names the image which a text means, if only the case differs; "" for none."""
+        wanted = (normalised(text).casefold(), Path(normalised(text)).stem.casefold())
+        name = next((name for name in self.pairs if name.casefold() in wanted), "")
+        return f"; there is {name}, and the names must agree in upper and lower case" if name else ""
 
     def find_mask(self, text: str) -> Path | None:
         """Return the mask file that a text means; None for none."""

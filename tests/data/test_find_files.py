@@ -151,3 +151,25 @@ def test_missing_folders_are_reported_with_those_that_exist(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
     with pytest.raises(DatasetError, match=r"no folders images/ and masks/ there; it holds imgs/, labels/; set root="):
         Folder(str(tmp_path), "train", CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "named"),
+    [("A.JPG", "a.png", "a.png"), ("straße.png", "STRASSE.png", "STRASSE.png"), ("Day/1.jpg", "day/1.png", "day")],
+)
+def test_a_mask_whose_name_differs_in_case_is_named(tmp_path: Path, image: str, mask: str, named: str) -> None:
+    write_pair(tmp_path / "images" / image, tmp_path / "masks" / mask)
+    for stem in "bcdefg":
+        write_pair(tmp_path / f"images/{stem}.png", tmp_path / f"masks/{stem}.png")
+    dataset = Folder(str(tmp_path), "train", CLASSES, val_share=0.01)
+    dataset.pairs = Folder(str(tmp_path), "val", CLASSES, val_share=0.01).pairs + dataset.pairs
+    with pytest.raises(DatasetError, match=rf"missing; there is {named}, and the names must agree in upper and lower"):
+        dataset.check()
+
+
+def test_a_name_of_a_list_that_differs_in_case_is_named(tmp_path: Path) -> None:
+    write_pair(tmp_path / "images/Street.png", tmp_path / "masks/Street.png")
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.txt").write_text("street.png\n")
+    with pytest.raises(DatasetError, match=r"street\.png is not in .*; there is Street, and the names must agree in"):
+        Folder(str(tmp_path), "train", CLASSES)
