@@ -62,6 +62,8 @@ def is_list(value: Any) -> bool:
 TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
 TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NAME of a class or function")
 BOOL: Rule = (lambda v: isinstance(v, bool), "true or false")
+ABOVE_ZERO: Rule = (lambda v: is_number(v) and v > 0, "a number above 0")
+ZERO_OR_MORE: Rule = (lambda v: is_number(v) and v >= 0, "a number, 0 or more")
 POSITIVE, COUNT = integer_between(1), integer_between(0)
 SEED = integer_between(0, 2**32 - 1)
 SPLITS = ("train", "val", "test")
@@ -119,14 +121,18 @@ RULES: dict[str, Rule] = {
     "trainer.num_nodes": POSITIVE,
     "trainer.plugins": or_null((lambda v: isinstance(v, list), "a list of plugins, each with its _target_")),
     "trainer.accumulate_grad_batches": POSITIVE,
-    "trainer.gradient_clip_val": (lambda v: v is None or (is_number(v) and v > 0), "null, or a number above 0"),
+    "trainer.gradient_clip_val": or_null(ABOVE_ZERO),
     "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),
     "trainer.log_every_n_steps": COUNT,
     "trainer.deterministic": (lambda v: v is None or isinstance(v, bool) or v == "warn", "true, false or warn"),
     "trainer.benchmark": or_null(BOOL),
     "trainer.fast_dev_run": (lambda v: BOOL[0](v) or COUNT[0](v), "true, false, or how many batches"),
     "trainer.num_sanity_val_steps": integer_between(-1),
+    # Of the schedules of torch, which divide by these, or make the learning rate negative
     "scheduler.total_iters": or_null(POSITIVE),
+    **dict.fromkeys(("scheduler.step_size", "scheduler.T_max", "scheduler.T_0", "scheduler.total_steps"), POSITIVE),
+    **dict.fromkeys(("scheduler.power", "scheduler.gamma"), ABOVE_ZERO),
+    "scheduler.eta_min": ZERO_OR_MORE,
     # Numbers whose default is null, so that it does not show their type
     **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs"), or_null(COUNT)),
     "trainer.check_val_every_n_epoch": or_null(POSITIVE),

@@ -36,6 +36,8 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         overrides: of the command line.
         config: of the job that failed; None if the error arose before it was composed.
     """
+    if not str(error).strip():
+        return reason_of(error)
     if isinstance(error, InstantiationException):
         return explain_instantiation(error, config)
     if isinstance(error, UserError):
@@ -184,7 +186,7 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
         cause = cause.__cause__
     if isinstance(cause, UserError):
         return explain_user_error(cause, config)
-    reason = one_line(str(cause))
+    reason = reason_of(cause)
     message, key = name_keys(reason, error, config) if config is not None else (reason, "")
     if message != reason:
         return message
@@ -243,18 +245,21 @@ def explain_disk(error: BaseException, begun: bool) -> str:
         return ""
     if begun and cause.errno not in DISK_ERRORS:
         where = f"{cause.filename}: " if cause.filename else ""
-        return f"{where}{cause.strerror or one_line(str(cause))} {TRACEBACK_HINT}"
+        return f"{where}{cause.strerror or reason_of(cause)} {TRACEBACK_HINT}"
     where = cause.filename or (HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else "paths.log_dir")
     remedy = "make room or choose" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
-    return f"{where}: {cause.strerror}; {remedy} another paths.log_dir"
+    return f"{where}: {cause.strerror or reason_of(cause)}; {remedy} another paths.log_dir"
 
 
-def explain_lightning(error: BaseException) -> str:
-    """Describe an error that Lightning's own code has raised, about one of its settings; "" for other errors."""
+def explain_library(error: BaseException) -> str:
+    """Describe an error that the code of Lightning or of ``torch.optim`` has raised, about a setting; "" for others."""
     frames = list(walk_tb(error.__traceback__))
     raised_by = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    if raised_by.startswith("torch.optim.") and isinstance(error, (ValueError, TypeError, ArithmeticError)):
+        key = "scheduler" if raised_by == "torch.optim.lr_scheduler" else "optimizer"
+        return f"{key}: {reason_of(error)} {TRACEBACK_HINT}"
     is_check = isinstance(error, (ValueError, TypeError, RuntimeError)) and raised_by.partition(".")[0] == "lightning"
-    return f"{one_line(str(error))} {TRACEBACK_HINT}" if is_check else ""
+    return f"{reason_of(error)} {TRACEBACK_HINT}" if is_check else ""
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:
@@ -269,6 +274,11 @@ def closest(word: str, words: Iterable[str]) -> str:
     longer = [other for other in words if len(word) > 2 and other.startswith(word)]
     found = longer if len(longer) == 1 else difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f" Did you mean {found[0]}?" if found else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the message of an error in one line; if it has none, its type."""
+    return one_line(str(error)) or f"{type(error).__name__} without a message {TRACEBACK_HINT}"
 
 
 def one_line(text: str) -> str:

@@ -25,7 +25,7 @@ from src import __version__
 from src.cli.check_structure import key_of
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
-from src.cli.explain import explain, explain_disk, explain_lightning, explain_start, one_line
+from src.cli.explain import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.help_page import help_page
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
@@ -58,7 +58,7 @@ def run_command(name: str, recipe: str) -> None:
     show_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1" and is_first_process()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     sys.argv[1:] = arrange_arguments(sys.argv[1:])
-    if fixed := next((argument for argument in sys.argv[1:] if key_of(argument) == "command"), None):
+    if fixed := next((argument for argument in sys.argv[1:] if key_of(argument).partition(".")[0] == "command"), None):
         exit_with_error(f"{fixed}: this key says which command runs, and is not to be set")
     register_resolvers()
     register_search_path()
@@ -157,7 +157,7 @@ def explain_other_error(error: Exception, begun: bool, name: str) -> str:
     Args:
         begun: whether a job has begun.
     """
-    if line := explain_disk(error, begun) or explain_lightning(error):
+    if line := explain_disk(error, begun) or explain_library(error):
         return line
     return "" if begun else explain_start(error, name, sys.argv[1:])
 
@@ -213,4 +213,4 @@ def describe_error(error: BaseException, name: str, config: DictConfig) -> str:
     """Describe any error in one line: with the remedy if the user can correct it, otherwise with its type."""
     if isinstance(error, user_errors()):
         return explain(error, name, HydraConfig.get().overrides.task, config)
-    return f"{type(error).__name__}: {one_line(str(error))}"
+    return f"{type(error).__name__}: {reason_of(error)}"

@@ -1,5 +1,6 @@
 """The paper's optimiser: one learning rate, multiplied by a factor for each group of parameters; and its schedules."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,7 @@ def grouped_optimizer(
         options: further arguments of the algorithm (momentum, betas, ...).
 
     Raises:
-        ValueError: if the algorithm or a group is unknown, or all groups are frozen.
+        ValueError: if the algorithm or a group is unknown, a number is out of range, or all groups are frozen.
     """
     optimizer: Any = getattr(torch.optim, str(algorithm), None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
@@ -71,8 +72,11 @@ def grouped_optimizer(
     for name, factor in (multipliers or {}).items():
         if name not in PAPER_MULTIPLIERS:
             raise ValueError(f"multipliers.{name}={factor}: no such group; groups: {', '.join(PAPER_MULTIPLIERS)}")
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-            raise ValueError(f"multipliers.{name}={factor}: must be a number")
+        check_number(f"multipliers.{name}", factor)
+    check_number("lr", lr)
+    check_number("weight_decay", weight_decay)
+    for name in {"momentum", "dampening"} & set(options):
+        check_number(name, options[name], below=1)
     factors: dict[str, float] = {**PAPER_MULTIPLIERS, **(multipliers or {})}
     groups = named_parameters_by_group(model)
     frozen = [parameter for group, pairs in groups.items() if factors[group] == 0 for _, parameter in pairs]
@@ -97,6 +101,14 @@ def grouped_optimizer(
     )
 
 
+def check_number(name: str, value: Any, below: float = math.inf) -> None:
+    """Raise ``ValueError`` if a value is not a number from 0 to ``below``, which is excluded."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name}={value}: must be a number")
+    if not 0 <= value < below:  # false for NaN too
+        raise ValueError(f"{name}={value}: must be 0 or more{f', and below {below:g}' if below < math.inf else ''}")
+
+
 class PolynomialWarmupLR(LRScheduler):
     """Multiplies the learning rate by (1 - t / total_iters) ^ power, and by (t + 1) / warmup during the warm-up.
 
@@ -111,7 +123,7 @@ class PolynomialWarmupLR(LRScheduler):
         last_epoch: as in ``torch.optim.lr_scheduler``; -1 for a new schedule.
 
     Raises:
-        ValueError: if ``total_iters`` is not positive or ``warmup`` is negative.
+        ValueError: if ``total_iters`` or ``power`` is not positive, or ``warmup`` is negative.
     """
 
     def __init__(
@@ -119,6 +131,8 @@ class PolynomialWarmupLR(LRScheduler):
     ) -> None:
         if total_iters < 1:
             raise ValueError(f"total_iters={total_iters}: must be 1 or more")
+        if not power > 0:  # the last step has 0 ^ power
+            raise ValueError(f"power={power}: must be above 0")
         if warmup < 0:
             raise ValueError(f"warmup={warmup}: must be 0 or more")
         self.total_iters, self.power, self.warmup = total_iters, power, warmup

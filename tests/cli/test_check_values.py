@@ -72,3 +72,13 @@ def test_a_callback_that_the_trainer_refuses_is_named(key: str, callback: str) -
     config = OmegaConf.create({"trainer": {key: False}, "callbacks": {callback: {"a": 1}, "other": {"a": 1}}})
     with pytest.raises(UserError, match=f"trainer.{key}=false: .* add callbacks.{callback}=null$"):
         check_values(config, config, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("power", -1), ("power", 0), ("step_size", 0), ("step_size", 1.5), ("gamma", -0.1), ("T_max", 0), ("eta_min", -1)],
+)
+def test_a_schedule_of_torch_that_fails_only_at_a_later_step_is_refused(key: str, value: float) -> None:
+    config = OmegaConf.create({"scheduler": {"_target_": "torch.optim.lr_scheduler.PolynomialLR", key: value}})
+    with pytest.raises(UserError, match=f"^scheduler.{key}={value}: scheduler.{key} takes a"):
+        check_values(config, config, [])

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from lightning import Trainer
 from rich.console import Console
 
@@ -42,11 +43,12 @@ def test_a_choice_from_a_search_path(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_key_that_names_the_command_is_refused() -> None:
-    done = run_command("report", "command=nan")
+@pytest.mark.parametrize("override", ["command=nan", "+command.more=nan"])
+def test_the_key_that_names_the_command_is_refused(override: str) -> None:
+    done = run_command("report", override)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: command=nan: this key says which command runs, and is not to be set\n",
+        f"error: {override}: this key says which command runs, and is not to be set\n",
     )
 
 
@@ -69,6 +71,16 @@ def test_lightnings_own_checks_are_one_line() -> None:
     with pytest.raises(ValueError, match="barebones") as refused:
         Trainer(accelerator="cpu", barebones=True, profiler="simple")
     assert "(HYDRA_FULL_ERROR=1" in explain_other_error(refused.value, True, "train")
+
+
+def test_a_schedule_that_torch_stops_is_one_line() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=1)
+    optimizer.step()
+    schedule.step()
+    with pytest.raises(ValueError, match="total steps") as stopped:
+        schedule.step()
+    assert explain_other_error(stopped.value, True, "train").startswith("scheduler: Tried to step 2 times")
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), ZeroDivisionError("no")])

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.compose import compose
-from src.cli.explain import quote_value
+from src.cli.explain import explain, quote_value
 from src.errors import UserError
 
 
@@ -31,3 +33,9 @@ def test_the_suggested_quotes_give_the_intended_value(override: str, meant: obje
 def test_a_mapping_where_a_list_should_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^dataset\.classes: must be a list, in brackets: 'dataset\.classes=\[a,b\]'$"):
         compose("train", "dataset=folder", "dataset.classes={ground: 0, thing: 1}", output_dir=tmp_path)
+
+
+@pytest.mark.parametrize("error", [UserError(), HydraException(""), OmegaConfBaseException(" \n")])
+def test_an_error_without_a_message_gives_its_type(error: Exception) -> None:
+    line = explain(error, "report", [])
+    assert line == f"{type(error).__name__} without a message (HYDRA_FULL_ERROR=1 prints the traceback)"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from src.training.optim import grouped_optimizer
+from src.training.optim import PolynomialWarmupLR, grouped_optimizer
 from tests.models.networks import composed, network
 
 PAPER = {"weight": (1e-3, 5e-4), "bias": (2e-3, 0), "classifier_weight": (1e-2, 5e-4), "classifier_bias": (2e-2, 0)}
@@ -83,9 +83,28 @@ def test_frozen_norms_have_no_group_and_no_new_statistics() -> None:
             {"algorithm": "SGD", "multipliers": composed("optimizer=second_stage").optimizer.multipliers},
             "^multipliers.weight=0, multipliers.bias=0, .*: leaves nothing to train",
         ),
+        ({"multipliers": {"bias": -1}}, r"^multipliers\.bias=-1: must be 0 or more$"),
+        ({"lr": -0.1}, "^lr=-0.1: must be 0 or more$"),
+        ({"lr": float("nan")}, "^lr=nan: must be 0 or more$"),
+        ({"lr": None}, "^lr=None: must be a number$"),
+        ({"weight_decay": -1}, "^weight_decay=-1: must be 0 or more$"),
+        ({"weight_decay": True}, "^weight_decay=True: must be a number$"),
+        ({"momentum": 1}, "^momentum=1: must be 0 or more, and below 1$"),
+        ({"algorithm": "RMSprop", "momentum": -0.5}, "^momentum=-0.5: must be 0 or more, and below 1$"),
+        ({"momentum": 0.9, "dampening": 2}, "^dampening=2: must be 0 or more, and below 1$"),
     ],
 )
 def test_mistakes_are_named(options: dict, message: str) -> None:
     model = network("meta", "backbone=vgg11", "head=largefov")
     with pytest.raises(ValueError, match=message):
-        grouped_optimizer(model, lr=1e-3, weight_decay=0.0, **options)
+        grouped_optimizer(model, **{"algorithm": "SGD", "lr": 1e-3, "weight_decay": 0.0, **options})
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"total_iters": 0}, {"power": 0}, {"power": -1}, {"power": float("nan")}, {"warmup": -1}]
+)
+def test_a_schedule_that_cannot_be_computed_is_refused(arguments: dict) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=f"^{name}={value}: must be"):
+        PolynomialWarmupLR(optimizer, **{"total_iters": 4, **arguments})
