@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from src.errors import UserError
+from src.models.weights.pretrained import read_state
 from src.training.restore import load_segmenter
 from tests.checkpoints import SHAPES, write_checkpoint
 
@@ -46,6 +47,26 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     for given, said in ((None, "ckpt=CHECKPOINT is needed"), ("/nowhere.ckpt", "no such file")):
         with pytest.raises(UserError, match=said):
             load_segmenter(given)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "an empty file"),
+        (b"\x89PNG\r\n\x1a\n0123456789", "it is no file of torch.save"),
+        (
+            torch.nn.Conv2d(1, 1, 1),
+            r"it holds torch\.nn\.modules\.conv\.Conv2d, .*; save the network's state_dict\(\) alone",
+        ),
+        (Path("a"), r"it holds pathlib\.\w+, .* is not loaded"),
+    ],
+)
+def test_nobody_is_told_to_run_the_code_of_a_file(content: Any, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.ckpt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(UserError, match=rf"cannot be read as weights \({reason}") as caught:
+        read_state(path)
+    assert "weights_only" not in str(caught.value)
 
 
 def test_a_torn_file_and_other_weights_are_named(tmp_path: Path) -> None:

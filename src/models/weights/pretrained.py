@@ -1,5 +1,7 @@
 """Load pretrained weights: torchvision's ImageNet files, .caffemodel files, or the checkpoint of another run."""
 
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,11 +120,24 @@ def read_state(path: Path) -> Mapping[str, Any]:
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as weights ({reason})") from error
+        raise UserError(f"{path}: cannot be read as weights ({why_not_loaded(path, error)})") from error
     if not isinstance(state, Mapping):
         raise UserError(f"{path}: holds {type(state).__name__}, not weights by name")
     return state
+
+
+def why_not_loaded(path: Path, error: Exception) -> str:
+    """Return why ``torch.load`` has failed, without its advice to run the code that a file holds."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if path.stat().st_size == 0:
+        return "an empty file; copy it again"
+    if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"it holds {found[1]}, which might run code and is not loaded; save the network's state_dict() alone"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is no file of torch.save"
+    reason = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
+    return f"damaged, or no file of torch.save: {reason}; copy it again"
 
 
 def load_trained(model: DeepLab, path: str) -> str:
