@@ -19,6 +19,10 @@ LOSS = {
 }
 SHAPES = {"_target_": "src.data.Shapes", "_partial_": True, "samples": {"train": 2, "val": 5, "test": 3}, "size": 60}
 
+NO_PROGRESS = {  # what Lightning restores from a checkpoint, besides the network
+    "loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": [], "epoch": 0, "global_step": 0,
+}  # fmt: skip
+
 
 def segmenter(classes: Any = Shapes.classes, palette: Any = Shapes.palette, dataset: Any = None) -> Segmenter:
     """Return a network with random weights, scaled so that every class wins somewhere and the CRF changes labels."""

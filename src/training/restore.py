@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from types import NoneType
 from typing import Any
 
@@ -49,7 +50,8 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
         segmenter = Segmenter(**parts)
         segmenter.load_state_dict(content["state_dict"])
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
-        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        first, *details = (str(error.__cause__ or error) or type(error).__name__).splitlines()
+        reason = shorten(details[0] if details and first.endswith(":") else first, 300, placeholder=" ...")
         raise UserError(f"{path}: does not fit this version of the code ({reason})") from error
     weights = segmenter.state_dict()
     if bad := [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:

@@ -33,6 +33,13 @@ OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # of parts that o
 # Settings that a checkpoint restores, whatever the config says
 RESTORED = ("classes", "optimizer", "scheduler", "memory_format")
 
+# What Lightning reads when it resumes
+RESUMABLE = {
+    **dict.fromkeys(("hyper_parameters", "state_dict", "loops", "callbacks"), dict),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
+    **dict.fromkeys(("epoch", "global_step"), int),
+}
+
 
 def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) -> None:
     """Compare a run with the one that wrote the checkpoint, and log the settings that may differ and do.
@@ -49,9 +56,10 @@ def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) ->
         UserError: if the file is not a checkpoint, or a difference would change the network or the remaining steps.
     """
     content = read_state(Path(checkpoint))
-    if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
+    if lacking := [key for key, kind in RESUMABLE.items() if not isinstance(content.get(key), kind)]:
         raise UserError(
-            f"ckpt={checkpoint}: not a checkpoint that can be resumed; to load weights only, use init_from="
+            f"ckpt={checkpoint}: not a checkpoint that can be resumed; it has no {', '.join(lacking)}; to load "
+            "weights only, use init_from="
         )
     record = Path(checkpoint).parent.parent / "config.yaml"
     configs = (OmegaConf.load(record) if record.is_file() else config, config)

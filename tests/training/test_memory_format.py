@@ -17,6 +17,7 @@ from src.training.losses import CrossEntropy, SegmentationLoss
 from src.training.memory_format import FORMATS, choose_memory_format, measure_ratio
 from src.training.same_run import check_same_run
 from src.training.segmenter import Segmenter
+from tests.checkpoints import NO_PROGRESS
 from tests.models.networks import composed
 
 
@@ -85,7 +86,9 @@ def test_a_resumed_run_keeps_its_format(in_checkpoint: dict[str, str], restored:
     """With any other format than its own, it is refused."""
     segmenter, other = small_segmenter(), ({*FORMATS} - {restored}).pop()
     hparams, file = dict(segmenter.hparams), tmp_path / "last.ckpt"
-    torch.save({**in_checkpoint, "hyper_parameters": hparams, "state_dict": segmenter.state_dict()}, file)
+    torch.save(
+        {**NO_PROGRESS, **in_checkpoint, "hyper_parameters": hparams, "state_dict": segmenter.state_dict()}, file
+    )
     for configured in ("auto", restored):
         check_same_run(str(file), segmenter, OmegaConf.create({"memory_format": configured}))
     with pytest.raises(

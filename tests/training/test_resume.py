@@ -21,6 +21,7 @@ from src.training.datamodule import SegmentationDataModule
 from src.training.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
+from tests.checkpoints import NO_PROGRESS
 from tests.models.networks import composed
 
 STEPS = 8  # epochs of three batches
@@ -275,7 +276,7 @@ def built(*overrides: str, classes: int = 3) -> Segmenter:
 def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str], classes: int, said: str) -> None:
     first = built()
     file = tmp_path / "last.ckpt"
-    torch.save({"hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}, file)
+    torch.save({**NO_PROGRESS, "hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}, file)
     other = built(*overrides, classes=classes)
     if not said:
         check_same_run(str(file), other, OmegaConf.create({"memory_format": "auto"}))
@@ -296,3 +297,13 @@ def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"weights\.pth: not a checkpoint that can be resumed; .* init_from="):
         check_same_run(str(tmp_path / "weights.pth"), built(), OmegaConf.create())
+
+
+@pytest.mark.parametrize(("key", "value"), [("optimizer_states", None), ("loops", None), ("callbacks", 5)])
+def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    file = tmp_path / "last.ckpt"
+    first = built()
+    network = {"hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}
+    torch.save({**NO_PROGRESS, **network, key: value}, file)
+    with pytest.raises(UserError, match=f"can be resumed; it has no {key}; .* init_from="):
+        check_same_run(str(file), built(), OmegaConf.create())
