@@ -72,7 +72,7 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
         return f"{group}={choice}: no such choice.{hint}"
     if match := re.search(r"Could not delete (?:from config\. )?'([^'@=]+)|Error merging override ~([^\s=]+)", text):
         key = match[1] or match[2]
-        return ("" if is_group(key) else no_such_key(key, name, overrides)) or explain_removal(key)
+        return ("" if key in groups(name) or "/" in key else no_such_key(key, name, overrides)) or explain_removal(key)
     if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
         return f"{match[1]} is chosen already: leave out the + before {match[1]}="
     if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
@@ -108,7 +108,8 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
 
     The keys are those of the config with the groups that the overrides choose.
     """
-    chosen = list(choices_among(overrides))
+    own = {*groups(name), "hydra", "paths"}  # the choice of another command's group would fail again
+    chosen = [o for o in choices_among(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in own]
     GlobalHydra.instance().clear()  # it is left over from the failed composition
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         defaults = hydra.compose(name, chosen, return_hydra_config=True)

@@ -39,3 +39,11 @@ def test_a_mapping_where_a_list_should_be(tmp_path: Path) -> None:
 def test_an_error_without_a_message_gives_its_type(error: Exception) -> None:
     line = explain(error, "report", [])
     assert line == f"{type(error).__name__} without a message (HYDRA_FULL_ERROR=1 prints the traceback)"
+
+
+@pytest.mark.parametrize("others", [[], ["size=33"], ["head=vanilla", "loss=ohem"]])
+def test_a_group_that_belongs_to_other_commands_is_no_key(tmp_path: Path, others: list[str]) -> None:
+    with pytest.raises(UserError, match=r"^(crf|loss): no such key.* Top level has: .*backbone.*head"):
+        compose("describe", *others, "crf=none", output_dir=tmp_path)
+    with pytest.raises(UserError, match=r"^crf: no such key"):
+        compose("describe", "~crf", output_dir=tmp_path)
