@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +49,9 @@ def load_onnx(path: Path) -> Scores:
 
 def write_torchscript(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
     """Write a network as TorchScript."""
-    torch.jit.save(torch.jit.trace(network, image, check_trace=False), path, _extra_files=dict(notes))
+    content = BytesIO()  # if the disk is full, torch's own writing to a path ends the process
+    torch.jit.save(torch.jit.trace(network, image, check_trace=False), content, _extra_files=dict(notes))
+    path.write_bytes(content.getbuffer())
 
 
 def load_torchscript(path: Path) -> Scores:
@@ -60,8 +63,9 @@ def write_pt2(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str,
     """Write a network with ``torch.export``, with dynamic batch, height and width."""
     dynamic = torch.export.Dim.AUTO
     program = torch.export.export(network, (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
-    with path.open("wb") as file:  # given a path, torch.export would demand the ending .pt2
-        torch.export.save(program, file, extra_files=dict(notes))
+    content = BytesIO()  # given a path, torch.export would demand the ending .pt2
+    torch.export.save(program, content, extra_files=dict(notes))
+    path.write_bytes(content.getbuffer())
 
 
 def load_pt2(path: Path) -> Scores:

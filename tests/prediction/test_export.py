@@ -153,3 +153,12 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     done = run_command("export", f"ckpt={tmp_path / 'some.ckpt'}", f"paths.log_dir={tmp_path}", before=hide_onnx)
     assert done.returncode == 2
     assert done.stderr == ('error: format=onnx needs onnx, onnxscript, onnxruntime: pip install "deeplab-v1[export]"\n')
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("form", ["torchscript", "pt2"])
+def test_a_full_disk_is_an_error_and_does_not_end_the_process(form: str) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        FORMATS[form].write(
+            torch.nn.Conv2d(3, 2, 1).eval(), torch.zeros(1, 3, 4, 5), Path("/dev/full"), {"classes": "[]"}
+        )
