@@ -68,7 +68,7 @@ def find_target(config: DictConfig) -> Target:
     """
     name = config.name
     if name is None:
-        raise UserError("name: missing; name=NAME names the data set, for dataset=NAME")
+        raise UserError(f"from={config['from']}: needs name=NAME, the name of the data set for dataset=NAME")
     usable = re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name, re.ASCII) and isinstance(yaml.safe_load(name), str)
     if not usable or name == "none":
         raise UserError(f"name={name}: give letters, digits, _ and - for dataset=NAME, a letter first")

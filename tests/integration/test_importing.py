@@ -104,7 +104,7 @@ def test_faults_are_listed_and_left_out_only_if_asked(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["from=export"], "name: missing; name=NAME names the data set, for dataset=NAME"),
+        (["from=export"], "from=export: needs name=NAME, the name of the data set for dataset=NAME"),
         (["name=mine"], "name=mine: names a data set that from=PATH makes; give from=PATH too"),
         (["from=lost", "name=mine"], "lost: no such file or folder"),
         (["from=export", "name=mi/ne"], "name=mi/ne: give letters, digits, _ and - for dataset=NAME, a letter first"),
