@@ -46,12 +46,15 @@ def test_paths_given_in_a_config(home: Path) -> None:
         "prepare": ("downloads",),
         "tune_crf": ("cache",),
     }
+    written = ("paths.log_dir", "output", "cache")
     for command, names in keys.items():
         choices = [] if command != "train" else ["dataset=folder", "dataset.classes=[a,b]"]
-        config = compose(command, *choices, *(f'{name}="~/net.ckpt"' for name in names), output_dir=home / "out")
-        for name in names:
+        files = {name: "made" if name in written else "net.ckpt" for name in names}
+        overrides = [f'{name}="~/{file}"' for name, file in files.items()]
+        config = compose(command, *choices, *overrides, output_dir=home / "out")
+        for name, file in files.items():
             group, _, key = name.rpartition(".")
-            assert (config[group] if group else config)[key] == str(home / "net.ckpt"), name
+            assert (config[group] if group else config)[key] == str(home / file), name
 
 
 def test_paths_given_to_a_command(home: Path) -> None:

@@ -139,7 +139,7 @@ IMAGES: dict[str, tuple[str, Callable[[Path], None], Any]] = {
 def through_predict(path: Path, folder: Path) -> np.ndarray:
     """Return the pixels that predict gives to the network."""
     seen = []
-    network = SimpleNamespace(scores=lambda pixels: seen.append(pixels), refine=lambda *_, **__: None)
+    network = SimpleNamespace(pool=None, scores=lambda pixels: seen.append(pixels), refine=lambda *_, **__: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "save_prediction", lambda *_: None)
         if faults := predict.run([predict.Job(path, {})], network):
