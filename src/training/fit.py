@@ -57,13 +57,13 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
+    wandb_id = None
     if config.ckpt:
-        check_same_run(config.ckpt, segmenter, config)
+        wandb_id = check_same_run(config.ckpt, segmenter, config).get("wandb_id")  # to continue the same curve
     callbacks = build_callbacks(config, segmenter.classes)
     if not config.ckpt:  # a checkpoint holds all weights
         log.info("initial weights: %s", load_initial_weights(segmenter.model, config.init_from))
     record_run(config.paths.log_dir, config.paths.output_dir)
-    wandb_id = read_state(Path(config.ckpt)).get("wandb_id") if config.ckpt else None  # continue the same curve
     loggers = build_loggers(config, wandb_id)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
     datamodule.check_devices(trainer.num_devices * trainer.num_nodes)

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,10 +24,7 @@ log = logging.getLogger(__name__)
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 MARGIN = 1.05  # how much faster contiguous has to be, so that noise does not decide
-ROUNDS, SECONDS = (
-    5,
-    3.0,
-)  # a trial ends after so many steps in each format, or after this time, but has one step in each
+SIDE = 161  # of the images of a trial, at most: enough to see the difference
 
 
 def choose_memory_format(
@@ -46,9 +44,9 @@ def choose_memory_format(
         file: holds the ratios of earlier trials; None for one in the folder of torch.hub.
     """
     file = file or Path(torch.hub.get_dir(), "deeplab-v1", "memory_formats.json")
-    machine = [processor_name(), torch.get_num_threads(), torch.__version__, precision]
-    layers = [[name, list(parameter.shape)] for name, parameter in model.named_parameters()]
-    key = hashlib.sha256(json.dumps([machine, str(model), layers, side]).encode()).hexdigest()[:16]
+    side = min(side, SIDE)
+    conditions = [processor_name(), torch.backends.cpu.get_cpu_capability(), torch.__version__, precision, side]
+    key = hashlib.sha256(json.dumps([*conditions, str(model)]).encode()).hexdigest()[:16]
     ratio = None
     with suppress(OSError, Timeout):  # the folder cannot be written, or a process hangs
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +73,6 @@ def measure_ratio(model: nn.Module, loss: nn.Module, classes: int, side: int, pr
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            side = min(side, 161)  # enough to see the difference
             image = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
             label = torch.randint(0, classes, (2, side, side), dtype=torch.uint8)
             seconds: dict[str, float] = {}
@@ -103,10 +100,11 @@ def lay_out(model: nn.Module, name: str) -> None:
     to(memory_format=FORMATS[name])
 
 
-def read_ratios(file: Path) -> dict[str, Any]:
+def read_ratios(file: Path) -> dict[str, float]:
     """Return the ratios of earlier trials; none from a file that is missing or damaged."""
     try:
-        ratios = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return ratios if isinstance(ratios, dict) else {}
+    ratios = content if isinstance(content, dict) else {}
+    return {key: ratio for key, ratio in ratios.items() if isinstance(ratio, float) and 0 < ratio < math.inf}

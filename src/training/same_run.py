@@ -41,7 +41,7 @@ RESUMABLE = {
 }
 
 
-def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) -> None:
+def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) -> Mapping[str, Any]:
     """Compare a run with the one that wrote the checkpoint, and log the settings that may differ and do.
 
     The checkpoint holds the settings of the network, the optimiser and the schedule; config.yaml in the folder of its
@@ -51,6 +51,9 @@ def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) ->
         checkpoint: its path.
         segmenter: of the run that resumes.
         config: of the run that resumes.
+
+    Returns:
+        The content of the checkpoint.
 
     Raises:
         UserError: if the file is not a checkpoint, or a difference would change the network or the remaining steps.
@@ -72,6 +75,7 @@ def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) ->
     check_other_settings(checkpoint, config_before, config_now)
     if init_from := config.get("init_from"):
         log.info("init_from=%s is not used: ckpt= holds all weights", init_from)
+    return content
 
 
 def check_restored_settings(
