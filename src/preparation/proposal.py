@@ -19,7 +19,6 @@ WINDOW_PIXELS = {"cuda": 8e6, "mps": 4e6, "cpu": 4e6}  # beyond these, images ar
 # Memory for each image and megapixel in GiB: what autograd keeps in float32 (measured with saved_tensors_hooks: 0.8 for
 # slim, 2.0 for vgg16, with largefov), and as much again for gradients and work space.
 MEMORY = {"slim": 1.7, "vgg16": 4.1}
-SECONDS = 0.73  # on two cores, for slim and a megapixel (docs/performance.md)
 
 
 @dataclass
@@ -154,7 +153,7 @@ def choose_length(
     steps = 100 * round(min(max(80 * samples / batch, 600), most) / 100)
     views = f"{steps * batch / samples:.0f} views of each of the {samples:,} images"
     if machine.device == "cpu":
-        minutes = steps * batch * SECONDS * crop**2 / 1e6 * 2 / machine.cores / 60
+        minutes = steps * batch * crop**2 / 1e6 * machine.seconds / machine.cores / 60
         views += f"; about {max(1, round(minutes))} minutes on this machine, without validations"
     proposal.values["trainer.max_steps"] = Setting(steps, views)
     proposal.values["trainer.val_check_interval"] = Setting(steps // 5, "five validations")

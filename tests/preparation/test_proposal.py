@@ -14,8 +14,8 @@ from src.preparation.experiment import experiment_yaml
 from src.preparation.machine import Machine, this_machine
 from src.preparation.proposal import Proposal, propose
 
-CPU = Machine("cpu", 16, 2, has_weights=True)
-GPU = Machine("cuda", 24, 16, has_weights=True)
+CPU = Machine("cpu", 16, 2, has_weights=True, seconds=1.5)
+GPU = Machine("cuda", 24, 16, has_weights=True, seconds=1.5)
 
 
 def fingerprint(
@@ -40,7 +40,7 @@ def test_pretrained_weights_only_with_a_gpu() -> None:
     proposal = propose(fingerprint(), GPU, "mine")
     chosen = [value(proposal, key) for key in ("backbone", "optimizer", "backbone.weights")]
     assert chosen == ["vgg16", "paper", "imagenet"]
-    without = propose(fingerprint(), Machine("cuda", 24, 16, has_weights=False), "mine")
+    without = propose(fingerprint(), Machine("cuda", 24, 16, has_weights=False, seconds=1.5), "mine")
     assert value(without, "backbone") == "slim"
     assert any("backbone.weights=imagenet" in remark for remark in without.remarks)
 
@@ -88,7 +88,7 @@ def test_no_mirror_image_of_left_and_right() -> None:
 )
 def test_the_batch_fits_into_the_memory_and_the_data(memory: float, count: int, batch: int) -> None:
     """VGG-16 at crop 321 needs 0.42 GiB an image, of 60 % of the memory."""
-    machine = Machine("cuda", memory, 8, has_weights=True)
+    machine = Machine("cuda", memory, 8, has_weights=True, seconds=1.5)
     assert value(propose(fingerprint(count=count), machine, "mine"), "data.batch_size") == batch
 
 
