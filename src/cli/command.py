@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from src.runs.folder import is_first_process
 from src.system.signals import find_stop, handle_stop_signals
 
-RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep what they have done
+RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep what they have done, or leave nothing behind
 
 
 def command(name: str, recipe: str) -> Callable[[], None]:
@@ -43,7 +43,7 @@ def explain_stop(name: str) -> Iterator[None]:
         if (stop := find_stop(error)) is None:
             raise
         if not stop.is_explained and is_first_process():
-            hint = "; the same command goes on from here" if name in RESTARTABLE else ""
+            hint = "; run the same command again" if name in RESTARTABLE else ""
             with suppress(OSError):  # the terminal may have been closed
                 print(f"stopped by {stop.signal.name}{hint}", file=sys.stderr)
         raise stop from None
