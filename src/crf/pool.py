@@ -34,7 +34,7 @@ class RefinementPool:
     Args:
         crf: refines the images.
         workers: images refined at once; None for one per core, or for 1 if the engine uses all cores by itself. With
-            fewer images than cores, several cores work on each.
+            fewer workers than cores, several cores work on each image.
         pending: images submitted and not finished at most, which bounds the memory; beyond that, ``submit`` waits for
             one to finish. None for twice the number of workers.
         time_limit: seconds that ``submit`` waits at most, before it raises ``concurrent.futures.TimeoutError``; None to

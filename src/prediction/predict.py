@@ -109,7 +109,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
             with collect_faults(faults, job):
                 pixels = reading.popleft().result()
                 scores = predictor.scores(pixels)
-                if predictor.pool is None:
+                if predictor.pool is None:  # torch would start threads of its own for each thread that labels
                     prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
                     finishing.add(pool.submit(save_prediction, job.results, pixels, prediction, predictor), job)
                 else:
