@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.commands import run_command
-from tests.data.release.server import serving
 from tests.data.release.test_release import png, tar
+from tests.server import serving
 
 
 def run(folder: Path, *arguments: str, command: str = "prepare") -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from src.models import DeepLab
 from src.models.weights.caffemodel import read_caffemodel
 from src.models.weights.pretrained import load_pretrained
 from tests.commands import run_command
+from tests.conftest import real_data
 from tests.models.networks import composed
 
 LEGACY = ("num", "channels", "height", "width")
@@ -113,6 +114,44 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: Any) -> None:
         read_caffemodel(path)
 
 
+# By Caffe's layer names; README.md of the files.
+CIFAR10 = {"conv1": (32, 3, 5, 5), "conv2": (32, 32, 5, 5), "conv3": (64, 32, 5, 5), "ip1": (10, 1024)}
+LENET = {"conv1": (20, 1, 5, 5), "conv2": (50, 20, 5, 5), "ip1": (500, 800), "ip2": (10, 500)}
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"), [("cifar10_full_v1", CIFAR10), ("cifar10_full", CIFAR10), ("lenet_v1", LENET)]
+)
+def test_reads_what_caffe_wrote(name: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    path = real_data("caffe") / f"{name}.caffemodel"
+    found = read_caffemodel(path)
+    assert {layer: tuple(weight.squeeze().shape) for layer, (weight, _) in found.items()} == {
+        layer: tuple(side for side in shape if side > 1) for layer, shape in shapes.items()
+    }
+    net = caffe_messages(packed=True)["NetParameter"].FromString(path.read_bytes())
+    for layer in net.layers or net.layer:
+        for blob, array in zip(layer.blobs, found.get(layer.name, []), strict=True):
+            np.testing.assert_array_equal(array.ravel(), np.array(blob.data, np.float32))
+            assert 0 < array.std() < 1
+
+
+def test_another_network_of_caffe_is_refused() -> None:
+    path = real_data("caffe") / "cifar10_full.caffemodel"
+    with pytest.raises(UserError, match=rf"^weights={path}: has no layer conv1_1, .* it has conv1, conv2, conv3, ip1$"):
+        load_pretrained(slim(path))
+
+
+def test_a_shape_without_end_is_named(tmp_path: Path) -> None:
+    """A side of -1 is 2 ^ 64 - 1 in the file."""
+    net = caffe_messages(packed=True)["NetParameter"]()
+    blob = net.layer.add(name="conv").blobs.add()
+    blob.data.extend([1.0])
+    blob.shape.dim.extend([-1, 3])
+    (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
+    with pytest.raises(UserError, match=r"net\.caffemodel: is no \.caffemodel file, or is incomplete"):
+        read_caffemodel(tmp_path / "net.caffemodel")
+
+
 def slim(path: Path, head: str = "largefov") -> DeepLab:
     return instantiate(
         composed("backbone=vgg16", f"head={head}", "backbone.width=0.0625", f"backbone.weights={path}").model,
@@ -159,6 +198,25 @@ def test_a_missing_layer_is_named(tmp_path: Path, blobs: int) -> None:
     write(path, layers)
     with pytest.raises(UserError, match="has no layer conv3_2 with weight and bias"):
         load_pretrained(model)
+
+
+def test_msc_takes_a_network_without_branches(tmp_path: Path) -> None:
+    """VGG itself, of which the paper's first stage starts; its classifier has 1000 classes."""
+    path = tmp_path / "vgg.caffemodel"
+    model = slim(path, "msc_largefov")
+    layers = layers_of(slim(path), np.random.default_rng(1))
+    layers["fc8"] = [np.zeros((1000, 256), np.float32), np.zeros(1000, np.float32)]
+    write(path, layers)
+    assert load_pretrained(model) == f"backbone, fc6, fc7, fc8_voc12 from {path}"
+
+
+def test_a_larger_vgg_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vgg19.caffemodel"
+    layers = layers_of(slim(path), np.random.default_rng(1))
+    layers["conv3_4"] = layers["conv3_3"]
+    write(path, layers)
+    with pytest.raises(UserError, match=f"^weights={path}: has layers that the network lacks, such as conv3_4"):
+        load_pretrained(slim(path))
 
 
 def test_a_released_network_is_evaluated_as_it_is(tmp_path: Path) -> None:

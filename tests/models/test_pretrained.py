@@ -1,6 +1,7 @@
 """Weights from files: decimation against indices written by hand, torchvision's names, downloads and their failures."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from torch import Tensor, nn
 
 from src.errors import UserError
 from src.models import VGG, DeepLab
-from src.models.weights import decimation, pretrained
+from src.models.backbones import vgg
+from src.models.backbones.backbone import WeightFile
+from src.models.weights import decimation
 from src.models.weights.decimation import decimate_fc6, decimate_fc7
-from src.models.weights.pretrained import load_pretrained, load_trained
+from src.models.weights.pretrained import fetch_weights, load_pretrained, load_trained
 from tests.models.networks import composed
+from tests.server import Site, serving
 
 
 def configured(*overrides: str, classes: int = 4) -> DeepLab:
@@ -124,6 +128,8 @@ def test_features_without_fully_connected_layers(tmp_path: Path, small_fc: tuple
             ["backbone.weights=imagenet", "backbone.convs=[1,1,1,1,1]"],
             r"there is no file for convs=\[1, 1, 1, 1, 1\]",
         ),
+        (["backbone.weights=caffe", "backbone.width=0.5"], "^weights=caffe: needs width=1, not 0.5"),
+        (["backbone.weights=caffe", "backbone.batch_norm=true"], r"^weights=caffe: .* with BatchNorm"),
     ],
 )
 def test_unloadable_files_are_named(overrides: list[str], message: str) -> None:
@@ -150,37 +156,72 @@ def test_another_vgg_is_refused(tmp_path: Path, small_fc: tuple[int, int]) -> No
         load_pretrained(configured("backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={path}"))
 
 
-def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> str:
-    """Put a file where the server would have it, under a name that begins its checksum, with an empty cache."""
-    name = f"vgg16-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    (folder / "server").mkdir()
-    (folder / "server" / name).write_bytes(content)
-    monkeypatch.setattr(pretrained, "SERVER", (folder / "server").as_uri())
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder / "cache"))
-    return name
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
+    """Return a server in place of Keras's, which has a file of known content for weights=caffe; the cache is empty."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
+    with serving() as site:
+        site.files["/vgg.h5"] = b"weights"
+        checksum = f"md5:{hashlib.md5(b'weights').hexdigest()}"
+        monkeypatch.setitem(vgg.CAFFE, vgg.VGG16, WeightFile([f"{site.url}/vgg.h5"], checksum))
+        yield site
 
 
-def test_a_download_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = serve(tmp_path, monkeypatch, b"weights")
-    path = pretrained.torchvision_file(name)
+def fetched() -> Path:
+    with torch.device("meta"):
+        return fetch_weights(VGG(weights="caffe"))
+
+
+def test_a_download_is_cached(site: Site, tmp_path: Path) -> None:
+    path = fetched()
+    assert path == tmp_path / "cache" / "checkpoints" / "vgg.h5"
     assert path.read_bytes() == b"weights"
-    (tmp_path / "server" / name).unlink()
-    assert pretrained.torchvision_file(name) == path
+    assert fetched() == path
+    assert site.asked == [("/vgg.h5", None)]
 
 
-def test_a_wrong_checksum_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = serve(tmp_path, monkeypatch, b"weights")
-    (tmp_path / "server" / name).write_bytes(b"other")
-    with pytest.raises(UserError, match="could not be fetched"):
-        pretrained.torchvision_file(name)
-    assert not list((tmp_path / "cache" / "checkpoints").iterdir())
+def test_a_wrong_checksum_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    site.files["/vgg.h5"] = b"other"
+    with pytest.raises(UserError, match=r"^weights=caffe: vgg\.h5: no server gave it .*its checksum is not md5:"):
+        fetched()
+    assert not list((tmp_path / "cache" / "checkpoints").glob("vgg*"))
 
 
-def test_offline_says_where_to_put_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = serve(tmp_path, monkeypatch, b"weights")
-    (tmp_path / "server" / name).unlink()
-    with pytest.raises(UserError, match=rf"Fetch it elsewhere and put it at {tmp_path}/cache/checkpoints/{name}"):
-        pretrained.torchvision_file(name)
+def test_a_closed_network_says_where_to_put_the_file(site: Site, tmp_path: Path) -> None:
+    del site.files["/vgg.h5"]
+    by_hand = rf"Get it from {site.url}/vgg.h5, put it at {tmp_path}/cache/checkpoints/vgg.h5 and run this again"
+    with pytest.raises(UserError, match=rf"^weights=caffe: .*404 Not Found.*{by_hand}; or name a file with weights="):
+        fetched()
+
+
+def test_a_damaged_file_in_the_cache_is_named(site: Site, tmp_path: Path) -> None:
+    fetched().write_bytes(b"weig")
+    with pytest.raises(UserError, match=rf"^weights=caffe: {tmp_path}/cache/checkpoints/vgg\.h5: not the file of"):
+        fetched()
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "checksum"),
+    [
+        ("vgg16", "/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+         "md5:64373286793e3c8b2b4e3219cbf3544b"),
+        ("vgg19", "/tensorflow/keras-applications/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels.h5",
+         "md5:cbe5617147190e668d6c5d5026f83318"),
+    ],
+)  # fmt: skip
+def test_caffe_s_networks_are_those_that_keras_distributes(name: str, address: str, checksum: str) -> None:
+    """The addresses and checksums are those of keras/src/applications/vgg16.py and vgg19.py."""
+    with torch.device("meta"):
+        model = configured(f"backbone={name}", "backbone.weights=caffe")
+    urls, digest = model.backbone.weight_file()
+    assert (urls[0], digest) == (f"https://storage.googleapis.com{address}", checksum)
+    assert model.backbone.bgr
+
+
+def test_torchvision_s_checksum_is_in_the_name() -> None:
+    with torch.device("meta"):
+        file = configured("backbone=vgg16", "backbone.weights=imagenet").backbone.weight_file()
+    assert file == (["https://download.pytorch.org/models/vgg16-397923af.pth"], "sha256:397923af")
 
 
 SLIM = ("backbone=vgg11", "backbone.width=0.0625")

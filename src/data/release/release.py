@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from src.data.release.archive import extract
-from src.data.release.download import fetch
 from src.errors import UserError
+from src.system.download import fetch
 
 log = logging.getLogger(__name__)
 

@@ -21,23 +21,37 @@ class Normalization(NamedTuple):
     bgr: bool
 
 
+class WeightFile(NamedTuple):
+    """A file of weights that is fetched: its addresses, and the checksum of its content (see ``download.fetch``)."""
+
+    urls: Sequence[str]
+    checksum: str
+
+
 CAFFE = Normalization((122.675, 116.669, 104.008), (1.0, 1.0, 1.0), bgr=True)  # the paper's
 TORCHVISION = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), bgr=False)
+CAFFE_NAMES = ("none", "caffe", "imagenet_features")
+CAFFE_SUFFIXES = (".caffemodel", ".h5", ".hdf5")
 
 
 def normalization_of(weights: str) -> Normalization:
     """Return the normalisation that weights expect, by the name of the weights or their file; Caffe's for "none"."""
-    if weights == "imagenet":
-        return TORCHVISION
-    caffe = weights in ("none", "imagenet_features") or weights.endswith(".caffemodel")
+    caffe = weights in CAFFE_NAMES or Path(weights).suffix.lower() in CAFFE_SUFFIXES
     return CAFFE if caffe or Path(weights).name.startswith("vgg16_features") else TORCHVISION
+
+
+def torchvision_file(name: str) -> WeightFile:
+    """Return torchvision's file of this name, which ends with the first digits of the file's SHA-256."""
+    digest = name.rpartition("-")[2].removesuffix(".pth")
+    return WeightFile([f"https://download.pytorch.org/models/{name}"], f"sha256:{digest}")
 
 
 class Backbone(nn.Module, ABC):
     """Turns an image in RGB, 0..255, into feature maps at output stride 8. It normalises the image itself.
 
     Args:
-        weights: "none", "imagenet" or the path of a file. The constructor loads nothing; ``load_pretrained`` does.
+        weights: "none", a name that ``weight_file`` knows, or the path of a file. The constructor loads nothing;
+            ``load_pretrained`` does.
         mean, std: statistics of each channel, RGB in 0..255; None for those that the weights expect.
         bgr: reverse the channels, as Caffe does; None for the order that the weights expect.
 
@@ -80,11 +94,11 @@ class Backbone(nn.Module, ABC):
         the order of the layers.
         """
 
-    def imagenet_file(self) -> str:
-        """Return the name of torchvision's file for this network, such as "vgg16-397923af.pth".
+    def weight_file(self) -> WeightFile:
+        """Return the file to fetch for ``weights``, such as torchvision's of this network for "imagenet".
 
         Raises:
-            UserError: if torchvision has none.
+            UserError: if there is none.
         """
         raise UserError(f"weights={self.weights}: no weights are known for this backbone; set weights=none")
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.errors import UserError
-from src.models.backbones.backbone import Backbone, copy_weight
+from src.models.backbones.backbone import Backbone, WeightFile, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
 
 EXPANSION = 4  # a block's output has four times the channels of its inner convolutions
@@ -66,14 +66,14 @@ class ResNet(Backbone):
             features.append(x := stage(x))
         return features
 
-    def imagenet_file(self) -> str:
-        """Return the name of torchvision's file; there is one for ResNet-50 and one for ResNet-101."""
+    def weight_file(self) -> WeightFile:
+        """Return torchvision's file; there is one for ResNet-50 and one for ResNet-101."""
         if self.weights != "imagenet" or self.blocks not in IMAGENET or self.width != 1:
             raise UserError(
                 f"weights={self.weights}: only imagenet has a file, for ResNet-50 and ResNet-101 with width=1; "
                 "or set weights=none"
             )
-        return IMAGENET[self.blocks]
+        return torchvision_file(IMAGENET[self.blocks])
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Load the weights of torchvision's ResNet, which has the same names."""

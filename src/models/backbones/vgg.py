@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.errors import UserError
-from src.models.backbones.backbone import Backbone, copy_weight
+from src.models.backbones.backbone import Backbone, WeightFile, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
 
 # Simonyan & Zisserman 2015, table 1: numbers of 3x3 convolutions in each of the five stages.
@@ -25,6 +25,17 @@ IMAGENET: dict[tuple[tuple[int, ...], bool], str] = {
     (VGG19, True): "vgg19_bn-c79401a0.pth",
 }
 IMAGENET_FEATURES = "vgg16_features-amdegroot-88682ab5.pth"  # Caffe's normalisation, no fully connected layers
+# The Caffe networks of Simonyan & Zisserman, which the paper starts from, as Keras distributes and checks them
+# (keras/src/applications/vgg16.py and vgg19.py). The originals at www.robots.ox.ac.uk have no published checksum of
+# their authors, no HTTPS, and are often out of reach.
+KERAS = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/{0}/{0}_weights_tf_dim_ordering_tf_kernels.h5",
+    "https://github.com/fchollet/deep-learning-models/releases/download/v0.1/{0}_weights_tf_dim_ordering_tf_kernels.h5",
+)
+CAFFE: dict[tuple[int, ...], WeightFile] = {
+    VGG16: WeightFile([url.format("vgg16") for url in KERAS], "md5:64373286793e3c8b2b4e3219cbf3544b"),
+    VGG19: WeightFile([url.format("vgg19") for url in KERAS], "md5:cbe5617147190e668d6c5d5026f83318"),
+}
 
 
 class VGG(Backbone):
@@ -38,8 +49,9 @@ class VGG(Backbone):
         width: factor on the channels of every layer; values below 1 make slim networks for CPUs.
         batch_norm: put BatchNorm after every convolution.
         pool_kernel: kernel size of the pools: 3 as in the LargeFOV prototxt, or 2 as in VGG.
-        weights: "none", "imagenet" (torchvision's), "imagenet_features" (torchvision's VGG-16 with Caffe's
-            normalisation), or the path of a .pth file of torchvision or a .caffemodel file.
+        weights: "none", "caffe" (those that the paper starts from), "imagenet" (torchvision's), "imagenet_features"
+            (torchvision's VGG-16 with Caffe's normalisation), or the path of a .pth file of torchvision, a .caffemodel
+            file, or an HDF5 file of Keras (.h5).
         mean, std, bgr: see ``Backbone``; in the paper, ImageNet's mean, no division and BGR.
 
     Raises:
@@ -96,17 +108,20 @@ class VGG(Backbone):
             for index, conv in enumerate((m for m in stage.modules() if isinstance(m, nn.Conv2d)), start=1)
         }
 
-    def imagenet_file(self) -> str:
-        """Return the name of torchvision's file; there is one for each VGG of Simonyan & Zisserman."""
-        if self.weights == "imagenet_features" and (self.convs, self.batch_norm) == (VGG16, False):
-            name = IMAGENET_FEATURES
+    def weight_file(self) -> WeightFile:
+        """Return the file of ``weights``: torchvision's of each VGG, or Caffe's of VGG-16 and VGG-19."""
+        if self.weights == "caffe" and self.convs in CAFFE and not self.batch_norm:
+            file = CAFFE[self.convs]
+        elif self.weights == "imagenet_features" and (self.convs, self.batch_norm) == (VGG16, False):
+            file = torchvision_file(IMAGENET_FEATURES)
         elif self.weights == "imagenet" and (self.convs, self.batch_norm) in IMAGENET:
-            name = IMAGENET[self.convs, self.batch_norm]
+            file = torchvision_file(IMAGENET[self.convs, self.batch_norm])
         else:
-            raise UserError(f"weights={self.weights}: there is no file for convs={list(self.convs)}")
+            norm = " with BatchNorm" if self.batch_norm else ""
+            raise UserError(f"weights={self.weights}: there is no file for convs={list(self.convs)}{norm}")
         if self.width != 1:
             raise UserError(f"weights={self.weights}: needs width=1, not {self.width}; or set weights=none")
-        return name
+        return file
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Load the convolutions, and BatchNorm if there is any, of torchvision's VGG."""

@@ -1,1 +1,1 @@
-"""Load weights from files: torchvision's, Caffe's and this project's checkpoints."""
+"""Load weights from files: torchvision's, Caffe's, Keras's and this project's checkpoints."""

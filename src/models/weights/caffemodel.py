@@ -44,7 +44,7 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Blob]]:
         ]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: is no .caffemodel file, or is incomplete ({error}); fetch it again") from error
     weights = {name: blobs for name, blobs in layers if blobs}
     if not weights:

@@ -1,24 +1,27 @@
-"""Load pretrained weights: torchvision's ImageNet files, .caffemodel files, or the checkpoint of another run."""
+"""Load pretrained weights: files of torchvision, Caffe and Keras, or the checkpoint of another run."""
 
 import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
 
 from src.errors import UserError
+from src.models.backbones.backbone import Backbone
 from src.models.backbones.timm_backbone import Timm
 from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
-from src.models.weights.caffe import load_caffe
+from src.models.weights.caffemodel import read_caffemodel
 from src.models.weights.decimation import find_fc_head, load_fc
+from src.models.weights.keras_file import read_keras
+from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
+from src.system.download import fetch
 
-SERVER = "https://download.pytorch.org/models"
+FETCHED = ("caffe", "imagenet", "imagenet_features")  # names of weights, see Backbone.weight_file
 
 
 def load_initial_weights(model: DeepLab, checkpoint: str | None = None) -> str:
@@ -51,42 +54,51 @@ def load_pretrained(model: DeepLab) -> str:
     if isinstance(model.backbone, Timm):
         model.backbone.load_timm_weights()
         return f"backbone from timm's {model.backbone.name}"
-    path = torchvision_file(model.backbone.imagenet_file()) if weights.startswith("imagenet") else Path(weights)
+    path = fetch_weights(model.backbone) if weights in FETCHED else Path(weights)
     if not path.is_file():
-        raise UserError(f"weights={weights}: no such file; give a path, imagenet or none")
+        raise UserError(f"weights={weights}: no such file; give a path, {', '.join(FETCHED)} or none")
+    source = f"weights={weights}" + (f" ({path})" if weights in FETCHED else "")
     try:
-        loaded = load_caffe(model, path) if path.suffix == ".caffemodel" else load_torchvision(model, path)
+        loaded = load_file(model, path)
     except UserError as error:
-        raise UserError(f"weights={weights}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise UserError(f"{source}: {str(error).removeprefix(f'{path}: ')}") from error
     return f"{', '.join(loaded)} from {path}"
 
 
-def torchvision_file(name: str) -> Path:
-    """Return the path of a weight file of torchvision, and fetch the file if it is not there yet.
+def fetch_weights(backbone: Backbone) -> Path:
+    """Return the path of the file that the backbone's ``weights`` names, and fetch the file if it is not there yet.
 
     The folder is the one that torchvision uses, so that no file is fetched twice; $TORCH_HOME moves it.
-
-    Args:
-        name: its last part is the beginning of the file's SHA-256, which is checked.
 
     Raises:
         UserError: if the file cannot be fetched; the message says where to put it by hand.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    url, checksum = f"{SERVER}/{name}", name.rsplit("-", 1)[1].removesuffix(".pth")
+    urls, checksum = backbone.weight_file()
+    folder = Path(torch.hub.get_dir(), "checkpoints")
     try:
-        # This writes to a temporary file and renames it when its checksum is right: nobody sees an incomplete file.
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=checksum)
-    except (URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", error)
-        raise UserError(
-            f"weights=imagenet: {url} could not be fetched ({reason}). Fetch it elsewhere and put it at "
-            f"{path}, or name a file with weights=PATH, or train from scratch with weights=none"
-        ) from error
-    return path
+        return fetch(urls[0].rpartition("/")[2], urls, checksum, urls[0], folder, key="TORCH_HOME")
+    except UserError as error:
+        raise UserError(f"weights={backbone.weights}: {error}; or name a file with weights=PATH") from error
+
+
+def load_file(model: DeepLab, path: Path) -> list[str]:
+    """Load the weights of a file of torchvision, Caffe (.caffemodel) or Keras (.h5).
+
+    Returns:
+        The names of what was loaded.
+
+    Raises:
+        UserError: if the file cannot be read or does not fit the network.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".caffemodel":
+        blobs = read_caffemodel(path).items()
+        return load_vgg_layers(model, {name: [torch.from_numpy(blob) for blob in layer] for name, layer in blobs})
+    if suffix in (".h5", ".hdf5"):
+        return load_vgg_layers(model, read_keras(path, find_vgg_convs(model)))
+    if suffix == ".keras":
+        raise UserError("an archive of Keras: unzip it, and name its model.weights.h5")
+    return load_torchvision(model, path)
 
 
 def load_torchvision(model: DeepLab, path: Path) -> list[str]:

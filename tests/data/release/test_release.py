@@ -14,7 +14,7 @@ from src.data import ADE20K, VOC12, CamVid, Cityscapes
 from src.data.release.release import Archive, Release, git_tree
 from src.data.release.sbd import MergeSBD
 from src.errors import UserError
-from tests.data.release.server import serving
+from tests.server import serving
 
 SIZE = (12, 9)
 PAGE = "https://example.org"

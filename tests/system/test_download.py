@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from src.data.release import download
-from src.data.release.download import fetch
 from src.errors import UserError
+from src.system import download
+from src.system.download import fetch
 from src.system.processes import one_at_a_time
-from tests.data.release.server import serving
+from tests.server import serving
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

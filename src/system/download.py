@@ -25,15 +25,19 @@ class MirrorError(Exception):
     """A mirror has sent something else than the file."""
 
 
-def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folder: Path) -> Path:
+def fetch(
+    name: str, urls: Sequence[str], checksum: str | None, page: str, folder: Path, key: str = "downloads"
+) -> Path:
     """Return the path of the file ``folder/name``, and download the file if it does not exist.
 
     Args:
         name: of the file.
         urls: mirrors of the file, in the order to try.
-        checksum: such as "sha256:e14f...", with an algorithm of hashlib; None if unknown: then nothing is resumed.
+        checksum: such as "sha256:e14f...", with an algorithm of hashlib and the digest or its beginning; None if
+            unknown: then nothing is resumed.
         page: web page where a person finds the file.
         folder: for the file; it is created if necessary.
+        key: what sets the folder, for the message.
 
     Raises:
         UserError: if no mirror sends the file, with the reason of each and what to do by hand; or if the existing file
@@ -43,12 +47,12 @@ def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folde
 
     path, part = folder / name, folder / f"{name}.part"
     try:
+        if path.exists():  # perhaps in a folder where nothing can be written
+            return check_file(path, checksum, page)
         folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):  # a second command waits, and then finds the file
             if path.exists():
-                if checksum and not matches(path, checksum):
-                    raise UserError(f"{path}: not the file of {page} (its checksum is not {checksum}); delete it")
-                return path
+                return check_file(path, checksum, page)
             failures = []
             for url in urls:
                 try:
@@ -60,9 +64,16 @@ def fetch(name: str, urls: Sequence[str], checksum: str | None, page: str, folde
                     failures.append(f"{url}: {reason(error)}")
                     log.warning("  %s", reason(error))
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; set downloads=FOLDER") from error
+        raise UserError(f"{folder}: {error.strerror}; set {key}=FOLDER") from error
     tried = f"no server gave it ({'; '.join(failures)})" if failures else "cannot be fetched without a login"
     raise UserError(f"{name}: {tried}. Get it from {page}, put it at {path.resolve()} and run this again")
+
+
+def check_file(path: Path, checksum: str | None, page: str) -> Path:
+    """Return the path of a file that exists, or raise ``UserError`` if it has another checksum."""
+    if checksum and not matches(path, checksum):
+        raise UserError(f"{path}: not the file of {page} (its checksum is not {checksum}); delete it")
+    return path
 
 
 def download(url: str, part: Path, checksum: str | None) -> None:
@@ -130,13 +141,13 @@ def transfer(url: str, part: Path) -> None:
 
 
 def matches(path: Path, checksum: str) -> bool:
-    """Tell whether a file has a checksum such as "sha256:e14f..."."""
+    """Tell whether a file has a checksum such as "sha256:e14f...", which may be the beginning of the digest."""
     algorithm, _, expected = checksum.partition(":")
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest() == expected
+    return digest.hexdigest().startswith(expected)
 
 
 def reason(error: Exception) -> str:

@@ -1,9 +1,8 @@
-"""Load the layers of a .caffemodel file, such as the authors' released networks, by their names."""
+"""Load VGG's layers by Caffe's names: conv1_1 to conv5_3, fc6, fc7, fc8, and the branches of MSc."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
@@ -11,12 +10,24 @@ from src.models.backbones.backbone import copy_weight
 from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
-from src.models.weights.caffemodel import read_caffemodel
 from src.models.weights.decimation import find_fc_head, load_fc
 
+Layers = Mapping[str, Sequence[Tensor]]  # [weight, bias] by Caffe's names, in Caffe's layout
 
-def load_caffe(model: DeepLab, path: Path) -> list[str]:
-    """Load a .caffemodel file: conv1_1 to conv5_3, fc6, fc7, the classifier fc8, and the branches of MSc.
+
+def find_vgg_convs(model: DeepLab) -> dict[str, nn.Conv2d]:
+    """Return the convolutions of a VGG without BatchNorm by Caffe's names.
+
+    Raises:
+        UserError: if the network has another backbone.
+    """
+    if not isinstance(model.backbone, VGG) or model.backbone.batch_norm:
+        raise UserError("files of Caffe and Keras fit a VGG without BatchNorm only; choose backbone=vgg16")
+    return model.backbone.convs_by_name()
+
+
+def load_vgg_layers(model: DeepLab, layers: Layers) -> list[str]:
+    """Load all convolutions of VGG, and what the layers have of fc6, fc7, the classifier fc8 and the branches of MSc.
 
     fc6 and fc7 may have the head's shape, or VGG's, which are decimated. A classifier for another number of classes
     is not loaded.
@@ -25,41 +36,41 @@ def load_caffe(model: DeepLab, path: Path) -> list[str]:
         The names of what was loaded.
 
     Raises:
-        UserError: if the file cannot be read, or its layers do not fit the network.
+        UserError: if the layers do not fit the network.
     """
-    if not isinstance(model.backbone, VGG) or any(isinstance(m, nn.BatchNorm2d) for m in model.backbone.modules()):
-        raise UserError(f"{path}: a .caffemodel file fits a VGG-16 without BatchNorm only; choose backbone=vgg16")
-    found = read_caffemodel(path)
-    layers = {name: [torch.from_numpy(b) for b in blobs] for name, blobs in found.items() if len(blobs) == 2}
-    convs = model.backbone.convs_by_name()
-    if missing := convs.keys() - layers.keys():
+    convs = find_vgg_convs(model)
+    left = {name: blobs for name, blobs in layers.items() if len(blobs) == 2}
+    if missing := convs.keys() - left.keys():
+        has = f"it has {', '.join(left)}" if left else "it has none"
+        raise UserError(f"has no layer {', '.join(sorted(missing))} with weight and bias; {has}")
+    if surplus := {name for name in left if re.fullmatch(r"conv\d_\d", name)} - convs.keys():
         raise UserError(
-            f"{path}: has no layer {', '.join(sorted(missing))} with weight and bias; it has {', '.join(layers)}"
+            f"has layers that the network lacks, such as {min(surplus)}; choose the backbone that the file was made for"
         )
     for name, conv in convs.items():
-        copy_layer(conv, layers.pop(name), name)
+        copy_layer(conv, left.pop(name), name)
     loaded = ["backbone"]
     if (head := find_fc_head(model)) is None:
         return loaded
-    if "fc6" in layers and "fc7" in layers:
-        (fc6, fc6_bias), (fc7, fc7_bias) = layers.pop("fc6"), layers.pop("fc7")
+    if "fc6" in left and "fc7" in left:
+        (fc6, fc6_bias), (fc7, fc7_bias) = left.pop("fc6"), left.pop("fc7")
         if fc6.shape == head.fc6.weight.shape:
             copy_layer(head.fc6, [fc6, fc6_bias], "fc6")
             copy_layer(head.fc7, [fc7, fc7_bias], "fc7")
         else:
             load_fc(head, fc6, fc6_bias, fc7, fc7_bias)
         loaded += ["fc6", "fc7"]
-    for name in [name for name in layers if name.startswith("fc8")]:
-        if layers[name][0].shape == head.fc8.weight.shape:
-            copy_layer(head.fc8, layers.pop(name), name)
+    for name in [name for name in left if name.startswith("fc8")]:
+        if left[name][0].shape == head.fc8.weight.shape:
+            copy_layer(head.fc8, left.pop(name), name)
             loaded.append(name)
             break
-    if isinstance(model.head, MSc) and layers:
-        loaded += load_caffe_branches(model.head, layers)
+    if isinstance(model.head, MSc) and any(weight.shape[2:] == (3, 3) for weight, _ in left.values()):
+        loaded += load_branches(model.head, left)
     return loaded
 
 
-def load_caffe_branches(head: MSc, layers: Mapping[str, list[Tensor]]) -> list[str]:
+def load_branches(head: MSc, layers: Layers) -> list[str]:
     """Load the layers of MSc's branches, which are told apart by their input channels (3, 64, 128, 256, 512).
 
     Raises:
