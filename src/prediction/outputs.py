@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,11 +15,13 @@ from PIL import Image
 from src.data.dataset import Picture
 from src.drawing.pictures import indexed_image, overlay
 from src.errors import UserError
+from src.prediction.annotations import labelme_content
 from src.prediction.predictor import Prediction, Predictor
 from src.system.files import replacing
 
-ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}  # by the folder in the output
+ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz", "labelme": ".json"}  # by the folder
 SETTINGS = "predict.json"
+CLASS_LIST = "labels.txt"  # in labelme's folder
 
 
 class WriteError(UserError):
@@ -39,18 +42,32 @@ def save(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         raise WriteError(f"{path}: cannot be written ({reason}); run the same command again to continue") from error
 
 
-def save_prediction(results: Mapping[str, Path], pixels: Picture, prediction: Prediction, predictor: Predictor) -> None:
+class Job(NamedTuple):
+    """One image to label.
+
+    Attributes:
+        image: path of the image.
+        name: the path, relative to the folder of all images.
+        results: the path to write for each kind of result: masks, overlays, probabilities, labelme.
+    """
+
+    image: Path
+    name: str
+    results: dict[str, Path]
+
+
+def save_prediction(job: Job, pixels: Picture, prediction: Prediction, predictor: Predictor) -> None:
     """Write the results of one image.
 
     Args:
-        results: the path to write for each kind of result: masks, overlays, probabilities.
+        job: the image's path, and those of its results.
         pixels: the image, for overlays.
         predictor: gives the palette and the classes.
 
     Raises:
         WriteError: if a file cannot be written.
     """
-    label, palette = prediction.label, predictor.palette
+    label, palette, results = prediction.label, predictor.palette, job.results
     if path := results.get("masks"):
         save(path, lambda file: indexed_image(label, palette).save(file, "PNG"))
     if path := results.get("overlays"):
@@ -60,6 +77,19 @@ def save_prediction(results: Mapping[str, Path], pixels: Picture, prediction: Pr
         assert prediction.probabilities is not None
         q, classes = prediction.probabilities.astype(np.float16), np.array(predictor.classes)
         save(path, lambda file: np.savez_compressed(file, probabilities=q, classes=classes))
+    if path := results.get("labelme"):
+        image = Path(os.path.relpath(job.image.absolute(), path.parent.absolute())).as_posix()
+        save_json(path, labelme_content(label, predictor.classes, image))
+
+
+def save_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        WriteError: naming the file and the reason.
+    """
+    text = json.dumps(content, indent=indent) + "\n"
+    save(path, lambda file: file.write(text.encode()))
 
 
 def check_settings(output: Path, settings: Mapping[str, Any], has_results: bool) -> None:
@@ -86,8 +116,12 @@ def check_settings(output: Path, settings: Mapping[str, Any], has_results: bool)
 
 def save_settings(output: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings of the results in a folder, for ``check_settings``."""
-    text = json.dumps(settings, indent=2) + "\n"
-    save(output / SETTINGS, lambda file: file.write(text.encode()))
+    save_json(output / SETTINGS, settings, indent=2)
+
+
+def save_class_list(folder: Path, classes: Sequence[str]) -> None:
+    """Write the names of the classes, in their order, for ``labelme --labels labels.txt`` and for prepare."""
+    save(folder / CLASS_LIST, lambda file: file.write("".join(f"{name}\n" for name in classes).encode()))
 
 
 def checksum(path: Path) -> str:

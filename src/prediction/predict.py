@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -18,19 +18,23 @@ from src.data.dataset import Picture
 from src.data.decode import read_image
 from src.errors import UserError, printable
 from src.prediction.inputs import find_images, result_names
-from src.prediction.outputs import ENDINGS, WriteError, check_settings, checksum, save_prediction, save_settings
+from src.prediction.outputs import (
+    CLASS_LIST,
+    ENDINGS,
+    Job,
+    WriteError,
+    check_settings,
+    checksum,
+    save_class_list,
+    save_prediction,
+    save_settings,
+)
 from src.prediction.predictor import Prediction, Predictor, Tensor
+from src.prediction.summaries import SUMMARIES, Summary
 from src.system.futures import OrderedFutures
 from src.system.progress import tracked
 
 __all__ = ["Prediction", "Predictor", "predict"]
-
-
-class Job(NamedTuple):
-    """One image, and the path of each kind of result to write for it."""
-
-    image: Path
-    results: dict[str, Path]
 
 
 def main(config: DictConfig) -> None:
@@ -55,16 +59,45 @@ def predict(config: DictConfig) -> list[str]:
     settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
     settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": predictor.classes}
     if not config.overwrite:
-        check_settings(output, settings, any(path.exists() for job in jobs for path in job.results.values()))
+        paths = [path for job in jobs for path in job.results.values()]
+        paths += [output / SUMMARIES[key][0] for key in SUMMARIES if config[key]]
+        check_settings(output, settings, any(path.exists() for path in paths))
+    summaries = open_summaries(config, predictor.classes)
+    if config.overwrite:
+        remove_results(jobs, summaries)
     save_settings(output, settings)
+    if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
+        save_class_list(output / "labelme", predictor.classes)
 
-    missing = [Job(image, {k: p for k, p in r.items() if config.overwrite or not p.exists()}) for image, r in jobs]
+    missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in jobs]
     missing = [job for job in missing if job.results]
     faults = run(missing, predictor)
     kept, failed = len(jobs) - len(missing), len(faults)
+    masks = {job.name: job.results["masks"] for job in jobs if summaries and job.results["masks"].exists()}
+    for summary in summaries:
+        faults += summary.complete(masks)
     notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
     print(f"{len(missing) - failed} of {len(jobs)} images labelled{notes}: {output}/")
     return faults
+
+
+def open_summaries(config: DictConfig, classes: Sequence[str]) -> list[Summary[Any]]:
+    """Return the files about all images that the config asks for, with what they hold already.
+
+    Raises:
+        UserError: if such a file cannot be read.
+    """
+    chosen = [SUMMARIES[key] for key in SUMMARIES if config[key]]
+    return [kind(Path(config.output, name), classes, replace=config.overwrite) for name, kind in chosen]
+
+
+def remove_results(jobs: Sequence[Job], summaries: Sequence[Summary[Any]]) -> None:
+    """Remove the results of all jobs, so that none of other settings is left if the command is stopped."""
+    for job in jobs:
+        for path in job.results.values():
+            path.unlink(missing_ok=True)
+    for summary in summaries:
+        summary.remove(job.name for job in jobs)
 
 
 def find_jobs(config: DictConfig) -> list[Job]:
@@ -75,7 +108,11 @@ def find_jobs(config: DictConfig) -> list[Job]:
     """
     if not config.input:
         raise UserError("input=FILE, FOLDER or PATTERN is needed: which images?")
-    if not (kinds := [kind for kind in ENDINGS if config[kind]]):
+    kinds = [kind for kind in ENDINGS if config[kind]]
+    for summary in SUMMARIES:
+        if config[summary] and "masks" not in kinds:
+            raise UserError(f"{summary}=true needs masks=true, because it is made of the masks")
+    if not kinds:
         raise UserError(f"nothing to save: set one of {', '.join(ENDINGS)} to true")
     if not config.output:
         raise UserError("output=FOLDER is needed: where to?")
@@ -83,7 +120,11 @@ def find_jobs(config: DictConfig) -> list[Job]:
     base, images = find_images(str(config.input), without=[output / kind for kind in ENDINGS])
     names = result_names(images, base)
     return [
-        Job(image, {kind: output / kind / f"{name}{ENDINGS[kind]}" for kind in kinds})
+        Job(
+            image,
+            image.relative_to(base).as_posix(),
+            {kind: output / kind / f"{name}{ENDINGS[kind]}" for kind in kinds},
+        )
         for image, name in zip(images, names, strict=True)
     ]
 
@@ -111,7 +152,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
                 scores = predictor.scores(pixels)
                 if predictor.pool is None:  # torch would start threads of its own for each thread that labels
                     prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
-                    finishing.add(pool.submit(save_prediction, job.results, pixels, prediction, predictor), job)
+                    finishing.add(pool.submit(save_prediction, job, pixels, prediction, predictor), job)
                 else:
                     finishing.add(pool.submit(finish, job, pixels, scores, predictor), job)
         finishing.finish()
@@ -121,7 +162,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
 def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> None:
     """Refine the scores of an image and save its results."""
     prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
-    save_prediction(job.results, pixels, prediction, predictor)
+    save_prediction(job, pixels, prediction, predictor)
 
 
 @contextmanager
