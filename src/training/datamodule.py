@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -104,6 +104,12 @@ class SegmentationDataModule(LightningDataModule):
         )
         samples = AugmentedSamples(self.train_set, self.augmentation)
         return self.make_loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
+
+    def sample_images(self, count: int = 8) -> Iterator[UInt8[Tensor, "3 height width"]]:
+        """Yield augmented images of the training set, evenly spaced and always the same."""
+        samples = AugmentedSamples(self.train_set, self.augmentation)
+        for index in range(0, len(samples), max(1, len(samples) // count))[:count]:
+            yield samples[index][0].permute(2, 0, 1)
 
     def batches_behind(self) -> int:
         """Return the number of training batches that the run has behind it."""

@@ -62,7 +62,8 @@ def train(config: DictConfig) -> dict[str, float]:
         wandb_id = check_same_run(config.ckpt, segmenter, config).get("wandb_id")  # to continue the same curve
     callbacks = build_callbacks(config, segmenter.classes)
     if not config.ckpt:  # a checkpoint holds all weights
-        log.info("initial weights: %s", load_initial_weights(segmenter.model, config.init_from))
+        images = datamodule.sample_images()
+        log.info("initial weights: %s", load_initial_weights(segmenter.model, images, config.init_from))
     record_run(config.paths.log_dir, config.paths.output_dir)
     loggers = build_loggers(config, wandb_id)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)

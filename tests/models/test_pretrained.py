@@ -119,6 +119,57 @@ def test_features_without_fully_connected_layers(tmp_path: Path, small_fc: tuple
     assert model.backbone.bgr
 
 
+def images() -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((33, 33), (40, 57))]
+
+
+def deviations(model: DeepLab) -> list[float]:
+    """Return the standard deviations of fc6's and fc7's outputs on the images, before their ReLU."""
+    trunk = getattr(model.head, "trunk", model.head)
+    outputs: dict[str, list[Tensor]] = {"fc6": [], "fc7": []}
+    for name, found in outputs.items():
+        getattr(trunk, name).register_forward_hook(
+            lambda _, __, output, found=found: found.append(output.flatten().clone())
+        )
+    model.eval()
+    with torch.no_grad():
+        for image in images():
+            model(image[None])
+    return [float(torch.cat(found).std()) for found in outputs.values()]
+
+
+@pytest.mark.parametrize("head", ["largefov", "vanilla", "msc_largefov"])
+@pytest.mark.parametrize("weights", ["none", "features"])
+def test_random_fc6_and_fc7_are_scaled_to_the_features(tmp_path: Path, weights: str, head: str) -> None:
+    path = "none" if weights == "none" else str(tmp_path / "vgg16_features-local.pth")
+    model = configured("backbone=vgg16", f"head={head}", "backbone.width=0.0625", f"backbone.weights={path}")
+    if path != "none":
+        theirs = torchvision_vgg(model.backbone, (32, 256))
+        torch.save({n: t for n, t in theirs.state_dict().items() if n.startswith("features")}, path)
+    said = load_pretrained(model, images())
+    assert said.endswith("; random fc6 and fc7, scaled to the backbone's features")
+    assert deviations(model) == pytest.approx([1, 1], rel=1e-3)
+
+
+def test_loaded_fc6_and_fc7_keep_their_scale(tmp_path: Path, small_fc: tuple[int, int]) -> None:
+    path = tmp_path / "weights.pth"
+    model = configured("backbone=vgg16", "backbone.width=0.0625", f"backbone.weights={path}")
+    theirs = torchvision_vgg(model.backbone, small_fc)
+    torch.save(theirs.state_dict(), path)
+    assert load_pretrained(model, images()) == f"backbone, fc6, fc7 from {path}"
+    assert torch.equal(model.head.fc6.bias[5], theirs["classifier"][0].bias[20])
+    assert torch.equal(model.head.fc7.weight[3, 2, 0, 0], theirs["classifier"][3].weight[12, 8])
+
+
+@pytest.mark.parametrize("overrides", [["backbone=slim"], ["backbone=vgg16", "head.batch_norm=true"]])
+def test_batch_norm_needs_no_scale(overrides: list[str]) -> None:
+    model = configured(*overrides, "backbone.width=0.0625")
+    before = model.head.fc6.weight.clone()
+    assert load_pretrained(model, images()) == "random weights"
+    assert torch.equal(model.head.fc6.weight, before)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -46,6 +46,14 @@ def test_training_samples_stay_uint8_through_workers():
     assert batch["label"].numel() * batch["label"].element_size() == 4 * 33 * 33
 
 
+def test_sample_images_are_augmented_and_always_the_same():
+    first, again = (list(module(20, 4).sample_images(4)) for _ in range(2))
+    assert [tuple(image.shape) for image in first] == 4 * [(3, 33, 33)]
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1])
+    assert len(list(module(3, 4).sample_images(8))) == 3
+
+
 def test_a_batch_that_does_not_divide_among_the_devices_is_refused():
     datamodule = module(8, 3)
     datamodule.trainer = SimpleNamespace(global_rank=0, world_size=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -80,6 +81,23 @@ class FCHead(Head):
         That is 8 rate (kernel - 1) + 32.
         """
         return STRIDE * self.fc6.dilation[0] * (self.fc6.kernel_size[0] - 1) + 32
+
+    @torch.no_grad()
+    def calibrate(self, maps: Sequence[Float[Tensor, "batch _ _ _"]]) -> None:
+        """Scale the weights of fc6 and fc7 so that their outputs have a standard deviation of 1.
+
+        Random weights are made for inputs of this size; the maps of VGG without BatchNorm are ten times as large, and
+        training diverges. This is LSUV without its orthogonal start (Mishkin & Matas, ICLR 2016).
+
+        Args:
+            maps: the last feature map of some images.
+        """
+        inputs = [self.pool5a(one) for one in maps]
+        for layer in (self.fc6, self.fc7):
+            scale = torch.cat([layer(x).flatten() for x in inputs]).std()
+            if bool(scale > 0):  # false for NaN too
+                layer.weight /= scale
+            inputs = [self.relu(layer(x)) for x in inputs]
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
         """Return scores at the size of the last feature map."""

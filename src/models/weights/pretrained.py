@@ -2,12 +2,13 @@
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import UInt8
+from torch import Tensor, nn
 
 from src.errors import UserError
 from src.models.backbones.backbone import Backbone
@@ -21,48 +22,77 @@ from src.models.weights.keras_file import read_keras
 from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
 from src.system.download import fetch
 
+Image = UInt8[Tensor, "3 _ _"]  # RGB
+
 FETCHED = ("caffe", "imagenet", "imagenet_features")  # names of weights, see Backbone.weight_file
 
 
-def load_initial_weights(model: DeepLab, checkpoint: str | None = None) -> str:
+def load_initial_weights(model: DeepLab, images: Iterable[Image], checkpoint: str | None = None) -> str:
     """Load the weights that a training begins with: those of another run, or those that the backbone names.
 
     Args:
+        images: some of the training set, to calibrate a head with random weights; read only if they are needed.
         checkpoint: of the other run; None for the backbone's ``weights``.
 
     Returns:
-        A description of what was loaded.
+        A description of the weights.
 
     Raises:
         UserError: if a file cannot be fetched or read, or does not fit the network.
     """
-    return load_trained(model, checkpoint) if checkpoint else load_pretrained(model)
+    return load_trained(model, checkpoint) if checkpoint else load_pretrained(model, images)
 
 
-def load_pretrained(model: DeepLab) -> str:
+def load_pretrained(model: DeepLab, images: Iterable[Image] = ()) -> str:
     """Load the weights that the backbone's ``weights`` names: for the backbone, and for fc6 and fc7 if they have these.
 
+    Where fc6 and fc7 stay random, and the network has no BatchNorm, they are calibrated.
+
+    Args:
+        images: to calibrate with; none to leave random weights as they are.
+
     Returns:
-        A description of what was loaded.
+        A description of the weights.
 
     Raises:
         UserError: if the file cannot be fetched or read, or does not fit the network.
     """
     weights = model.backbone.weights
+    loaded: list[str] = []
     if weights == "none":
-        return "random weights"
-    if isinstance(model.backbone, Timm):
+        description = "random weights"
+    elif isinstance(model.backbone, Timm):
         model.backbone.load_timm_weights()
-        return f"backbone from timm's {model.backbone.name}"
-    path = fetch_weights(model.backbone) if weights in FETCHED else Path(weights)
-    if not path.is_file():
-        raise UserError(f"weights={weights}: no such file; give a path, {', '.join(FETCHED)} or none")
-    source = f"weights={weights}" + (f" ({path})" if weights in FETCHED else "")
-    try:
-        loaded = load_file(model, path)
-    except UserError as error:
-        raise UserError(f"{source}: {str(error).removeprefix(f'{path}: ')}") from error
-    return f"{', '.join(loaded)} from {path}"
+        description = f"backbone from timm's {model.backbone.name}"
+    else:
+        path = fetch_weights(model.backbone) if weights in FETCHED else Path(weights)
+        if not path.is_file():
+            raise UserError(f"weights={weights}: no such file; give a path, {', '.join(FETCHED)} or none")
+        source = f"weights={weights}" + (f" ({path})" if weights in FETCHED else "")
+        try:
+            loaded = load_file(model, path)
+        except UserError as error:
+            raise UserError(f"{source}: {str(error).removeprefix(f'{path}: ')}") from error
+        description = f"{', '.join(loaded)} from {path}"
+    if "fc6" not in loaded and calibrate_head(model, images):
+        description += "; random fc6 and fc7, scaled to the backbone's features"
+    return description
+
+
+def calibrate_head(model: DeepLab, images: Iterable[Image]) -> bool:
+    """Scale random fc6 and fc7 to the backbone's features, unless there is BatchNorm, which does so in each step.
+
+    Returns:
+        Whether anything was scaled.
+    """
+    head = find_fc_head(model)
+    if head is None or any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        return False
+    with torch.no_grad():
+        maps = [model.backbone(image[None])[-1] for image in images]
+    if maps:
+        head.calibrate(maps)
+    return bool(maps)
 
 
 def fetch_weights(backbone: Backbone) -> Path:
