@@ -11,13 +11,24 @@ from src.system.files import expand_path
 def register_resolvers() -> None:
     """Register the functions with OmegaConf; every process that composes a config has to call this."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
-    OmegaConf.register_new_resolver("expand_path", lambda path: str(expand_path(path)), replace=True)
+    OmegaConf.register_new_resolver("log_folder", log_folder, replace=True)
     OmegaConf.register_new_resolver("averaging_start", averaging_start, replace=True)
 
 
 def slug(overrides: str) -> str:
     """Return overrides as part of a folder's name: short, without special characters and without the home folder."""
     return re.sub(r"[^\w.+]+", "-", overrides.replace(os.path.expanduser("~/"), ""))[:100].strip("-") or "default"
+
+
+def log_folder(path: object) -> str:
+    """Return ``paths.log_dir`` with ~ and environment variables expanded.
+
+    Raises:
+        ValueError: if it is not a text.
+    """
+    if not isinstance(path, str):
+        raise ValueError(f"paths.log_dir={path}: must be the path of a folder, such as paths.log_dir=logs")
+    return str(expand_path(path))
 
 
 def averaging_start(share: float, steps: int) -> int:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 from src.cli.compose import compose
+from src.cli.resolvers import register_resolvers
 from src.data import Folder
 from src.data.checks import check_splits
 from src.prediction.inputs import find_images
@@ -27,6 +30,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "data" / "masks" / f"{index}.png")
     write_checkpoint(tmp_path / "net.ckpt")
     return tmp_path
+
+
+@pytest.mark.parametrize("value", [{"more": 1}, 3, None, ["a"]])
+def test_a_folder_of_logs_that_is_no_text(value: object) -> None:
+    register_resolvers()
+    config = OmegaConf.create({"paths": {"log_dir": value}, "folder": "${log_folder:${paths.log_dir}}/train"})
+    with pytest.raises(OmegaConfBaseException, match=r"paths.log_dir=.*: must be the path of a folder"):
+        _ = config.folder
 
 
 @pytest.mark.parametrize("root", ["~/data", "$DATA", "${DATA}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import BrokenExecutor, Future
 from typing import Any
 
@@ -46,13 +47,13 @@ class CRFRefinement(Callback):
     ) -> None:
         positive = {"every_n_validations": every_n_validations, "first_n": first_n, "workers": workers}
         for name, value in {**positive, "time_limit": time_limit}.items():
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise ValueError(f"{name}={value}: must be positive")
         self.crf = crf
         self.every_n_validations = every_n_validations
         self.first_n = first_n
         self.workers = workers
-        self.time_limit = time_limit
+        self.time_limit = min(time_limit, threading.TIMEOUT_MAX)  # waiting raises OverflowError for more
         self.pool: RefinementPool | None = None
         self.validations = 0
 

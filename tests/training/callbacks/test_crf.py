@@ -103,6 +103,10 @@ def test_evaluation_ends_where_a_worker_is_lost(segmenter, datamodule, tmp_path,
         validate(segmenter, datamodule, callback)
 
 
+def test_a_time_limit_beyond_what_python_can_wait(segmenter, datamodule):
+    assert validate(segmenter, datamodule, CRFRefinement(DenseCRF(**PARAMETERS), time_limit=1e30))["val/miou_crf"] > 0
+
+
 @pytest.mark.parametrize("name", ["every_n_validations", "first_n", "workers", "time_limit"])
 def test_bad_values_are_named(name):
     with pytest.raises(ValueError, match=f"{name}=0: must be positive"):
