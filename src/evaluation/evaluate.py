@@ -57,7 +57,8 @@ def evaluate(config: DictConfig) -> dict[str, float]:
             write_plots(folder, results, segmenter.classes)
             if not has_trimap(results):
                 log.info("no trimap curves: the annotation has no void pixels")
-        names = ["metrics.json", "classes.csv", "confusion.png", "trimap.png", "pictures.png", "archive"]
+        tables = ["metrics.json", "classes.csv", "images.csv"]
+        names = [*tables, "confusion.png", "trimap.png", "pictures.png", "worst.html", "archive"]
         print_results(
             list(results.values()), segmenter.classes, folder, [n for n in names if (folder / n).exists()], config.split
         )

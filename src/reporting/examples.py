@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 from dataclasses import dataclass
 from math import nan
@@ -15,6 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.crf import DenseCRF
+from src.drawing.html import css_colour, data_uri, shrink_photo, subsampling_step
 from src.drawing.pictures import indexed_image
 from src.errors import UserError
 from src.labels import VOID, LabelMap
@@ -100,9 +99,7 @@ def predict_candidates(row: Row, candidates: int, colours: dict[str, str]) -> li
     dataset = build_dataset(load_segmenter(ckpt), OmegaConf.create(dataset_config), split)
     options = {k: v for k, v in run.part("crf").items() if k != "_target_"}
     predictor = Predictor(ckpt, crf=DenseCRF(**options) if options else None)
-    colours.update(
-        (c, "#{:02x}{:02x}{:02x}".format(*rgb)) for c, rgb in zip(predictor.classes, predictor.palette, strict=True)
-    )
+    colours.update(zip(predictor.classes, map(css_colour, predictor.palette), strict=True))
     log.info("%s: labels for %d images", row.label, min(candidates, len(dataset)))
     examples = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, candidates).round().astype(int)):
@@ -125,24 +122,16 @@ def draw_pictures(
     labels: dict[str, LabelMap],
 ) -> list[Picture]:
     """Return small pictures as data URIs, subsampled so that labels keep their colours."""
-    step = max(1, -(-max(truth.shape) // SIDE))
+    step = subsampling_step(truth.shape, SIDE)
 
     def encode(label: LabelMap) -> str:
         return data_uri(indexed_image(np.ascontiguousarray(label[::step, ::step]), predictor.palette), "PNG")
 
-    height, width = image.shape[:2]
-    photo = Image.fromarray(image).resize((-(-width // step), -(-height // step)))
-    pictures: list[Picture] = [(None, "image", data_uri(photo, "JPEG"), nan), (None, "truth", encode(truth), nan)]
+    photo = data_uri(Image.fromarray(shrink_photo(image, step)), "JPEG")
+    pictures: list[Picture] = [(None, "image", photo, nan), (None, "truth", encode(truth), nan)]
     for title, label in labels.items():
         pictures.append((row, title, encode(label), 100 * image_miou(truth, label, len(predictor.classes))))
     return pictures
-
-
-def data_uri(picture: Image.Image, kind: str) -> str:
-    """Return a picture as a data URI."""
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, quality=82, optimize=True)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def image_miou(truth: LabelMap, label: LabelMap, classes: int) -> float:

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from src.drawing.html import render
 from src.reporting.charts import summary_axis, training_charts, trimap_charts
 from src.reporting.examples import Gallery
 from src.reporting.paper import PAPER
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
-from src.reporting.text import NOTE, LeftOut, number, row_values, with_spread
+from src.reporting.text import NOTE, LeftOut, row_values, with_spread
 from src.runs.metric_names import CRF, METHODS, column_name
 from src.system.files import write_text
 
 
 def write_page(path: Path, tables: Sequence[Table], examples: Sequence[Gallery | None], left_out: LeftOut) -> None:
-    """Fill in the template; all text in it is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "command": command, "bar": bar, "is_known": is_known}
-    environment.globals |= {"with_spread": with_spread, "CRF": CRF}
+    """Fill in the template, and write the page."""
     sections = [section(table, chosen) for table, chosen in zip(tables, examples, strict=True)]
     runs = [run for table in tables for row in table.rows for run in row.runs]
-    text = environment.get_template("page.html.jinja").render(sections=sections, left_out=left_out, runs=runs)
-    write_text(path, text)
+    filters: dict[str, Callable[..., Any]] = {"command": command, "bar": bar}
+    values = {"sections": sections, "left_out": left_out, "runs": runs, "with_spread": with_spread, "CRF": CRF}
+    write_text(path, render(Path(__file__).with_name("page.html.jinja"), filters, **values))
 
 
 def section(table: Table, chosen: Gallery | None) -> dict[str, Any]:
@@ -94,11 +85,6 @@ def class_bars(table: Table, name: str) -> tuple[str, list[tuple[float, float]]]
 def bar(value: float) -> float:
     """Return the length of a bar in %; 0 for NaN."""
     return 0.0 if isnan(value) else round(value, 1)
-
-
-def is_known(value: float | None) -> bool:
-    """Tell whether a value exists."""
-    return value is not None and not isnan(value)
 
 
 def command(run: Run) -> str:

@@ -8,6 +8,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from src.drawing.html import number
 from src.reporting.runs import Run
 from src.reporting.table import Row, Table
 from src.runs.metric_names import CRF
@@ -92,14 +93,6 @@ def write_markdown(path: Path, tables: Sequence[Table], left_out: LeftOut) -> No
     if left_out:
         lines += ["Not in the table:", "", *(f"- `{run.folder}`: {reason}" for run, reason in left_out), ""]
     write_text(path, "\n".join(lines))
-
-
-def number(value: float | None, form: str = ".1f") -> str:
-    """Format a number with a true minus sign; a dash if it does not exist."""
-    if value is None or isnan(value):
-        return "–"
-    text = format(value, form)
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
 def with_spread(mean: float, spread: float) -> str:

@@ -22,7 +22,7 @@ Results = Mapping[Method, Mapping[str, Tensor]]  # by method: SegmentationMetric
 
 
 class LabelledImage(NamedTuple):
-    """One image of a validation, its true labels, and the prediction of a method."""
+    """One image of a validation, its true labels, and the prediction of a method; with CRF, also the one without."""
 
     position: int  # counted from 0, in the order of this process
     id: str
@@ -30,6 +30,7 @@ class LabelledImage(NamedTuple):
     truth: UInt8[Tensor, "height width"]
     method: Method
     prediction: Tensor  # (height, width), integer
+    unrefined: Tensor | None = None  # the network's prediction, likewise, if the method is the network with CRF
 
 
 class Refinement(Protocol):
@@ -125,7 +126,7 @@ class Validation:
         assert self.refinement is not None
         prediction = future.result(self.refinement.time_limit).to(image.truth.device)
         self.metrics[CRF].update(prediction, image.truth)
-        self.publish(image._replace(prediction=prediction))
+        self.publish(image._replace(prediction=prediction, unrefined=image.prediction))
 
     def publish(self, image: LabelledImage) -> None:
         """Pass an image to all readers."""

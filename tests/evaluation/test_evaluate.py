@@ -6,6 +6,7 @@ import shutil
 import tarfile
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,14 @@ from src.crf import DenseCRF
 from src.data import VOC12, CamVid, SegmentationDataset, Shapes
 from src.errors import UserError
 from src.evaluation.evaluate import evaluate
+from src.evaluation.images import CORRECTED, RIGHT, SPOILED, WRONG, ImageScores, error_map
+from src.runs.metric_names import NETWORK
 from src.training.segmenter import Segmenter
-from tests.checkpoints import SHAPES, write_checkpoint
+from src.training.validation import LabelledImage
+from tests.checkpoints import SHAPES, segmenter, write_checkpoint
 from tests.metrics.test_trimap import band
 from tests.models.networks import composed
+from tests.reporting.test_report import read
 
 CPU = ["trainer.accelerator=cpu", "trainer.precision=32-true", "num_workers=0"]
 CRF = {"w1": 4, "sxy": 30, "srgb": 10, "iterations": 3, "prune": 0}
@@ -211,3 +216,74 @@ def test_a_checkpoint_without_data_set_asks_for_one(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "net.ckpt")
     with pytest.raises(UserError, match="choose dataset=NAME"):
         run(tmp_path, f"ckpt={tmp_path / 'net.ckpt'}")
+
+
+def test_images_are_listed_worst_first(evaluated: tuple[Path, Segmenter, dict[str, float]]) -> None:
+    """Each line is scikit-learn's of one image."""
+    folder, module, _ = evaluated
+    rows = table(folder / "images.csv")
+    dataset = Shapes("val", SHAPES["samples"], size=60)
+    assert sorted(row["image"] for row in rows) == [dataset[index].id for index in range(5)]
+    refined = [float(row["miou_crf"]) for row in rows]
+    assert refined == sorted(refined)
+    assert refined != [float(row["miou"]) for row in rows]
+    crf = DenseCRF(**CRF)
+    for index in range(5):
+        image, truth, id_ = dataset[index]
+        tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
+        q = module.model.predict(tensor[None])[0]
+        (row,) = [row for row in rows if row["image"] == id_]
+        for suffix, labels in (("", q.argmax(0).numpy()), ("_crf", crf(tensor, q).argmax(0).numpy())):
+            true, predicted = truth[truth != 255], labels[truth != 255]
+            found = np.union1d(true, predicted)
+            by_class = dict(zip(found, jaccard_score(true, predicted, average=None, labels=found), strict=True))
+            assert float(row[f"miou{suffix}"]) == pytest.approx(np.mean(list(by_class.values())), abs=2e-3)
+            assert float(row[f"pixel_accuracy{suffix}"]) == pytest.approx(accuracy_score(true, predicted), abs=2e-3)
+            for number, name in enumerate(Shapes.classes):
+                cell = row[f"iou{suffix}/{name}"]
+                assert float(cell or "nan") == pytest.approx(by_class.get(number, np.nan), abs=0.02, nan_ok=True)
+
+
+def test_the_page_shows_the_worst_images(evaluated: tuple[Path, Segmenter, dict[str, float]], tmp_path: Path) -> None:
+    folder, *_ = evaluated
+    page = read(folder / "worst.html")
+    ids = [row["image"] for row in table(folder / "images.csv")]
+    places = [page.text.index(id_) for id_ in ids]
+    assert places == sorted(places)
+    assert len(page.addresses) == 5 * len(ids)  # image, truth, network, CRF, errors
+    assert all(address.startswith("data:image/") for address in page.addresses)
+    assert "made wrong by the CRF" in page.text
+    run(tmp_path, f"ckpt={folder / 'net.ckpt'}", "callbacks.images.worst=2", "crf=none")
+    page = read(tmp_path / "worst.html")
+    worst = [row["image"] for row in table(tmp_path / "images.csv")][:2]
+    assert [id_ for id_ in ids if id_ in page.text] == sorted(worst, key=ids.index)
+    assert len(page.addresses) == 2 * 4
+    assert "CRF" not in page.text
+    run(tmp_path / "none", f"ckpt={folder / 'net.ckpt'}", "callbacks.images.worst=0", "crf=none")
+    assert not (tmp_path / "none" / "worst.html").exists()
+
+
+def test_the_error_map_by_hand() -> None:
+    truth, network, refined = np.array([[[0, 0, 1, 1, 255]], [[0, 1, 0, 1, 0]], [[0, 0, 0, 2, 1]]], np.uint8)
+    assert error_map(truth, network, refined).tolist() == [[RIGHT, CORRECTED, WRONG, SPOILED, 255]]
+
+
+def test_images_without_labels_come_last_and_not_on_the_page(tmp_path: Path) -> None:
+    scores = ImageScores(str(tmp_path), worst=2)
+    module = segmenter()
+    scores.setup(None, module, "validate")
+    for position, truth in enumerate((255, 1, 0, 0)):
+        label = torch.full((9, 9), truth, dtype=torch.uint8)
+        prediction = torch.zeros(9, 9, dtype=torch.int64)
+        prediction[: 3 * (position == 2)] = 1
+        pixels = torch.zeros(3, 9, 9, dtype=torch.uint8)
+        scores.add(LabelledImage(position, f"i{position}", pixels, label, NETWORK, prediction))
+    trainer = SimpleNamespace(world_size=1, is_global_zero=True)
+    module.validation.wait()
+    scores.on_validation_epoch_end(trainer, module)
+    rows = table(tmp_path / "images.csv")
+    # i1 is all wrong; of i2, two thirds are right: IoU 2/3 and 0
+    assert [row["image"] for row in rows] == ["i1", "i2", "i3", "i0"]
+    assert [float(row["miou"] or "nan") for row in rows] == pytest.approx([0, 1 / 3, 1, np.nan], nan_ok=True)
+    text = read(tmp_path / "worst.html").text
+    assert [name in text for name in ("i1", "i2", "i3", "i0")] == [True, True, False, False]

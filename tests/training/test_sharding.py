@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from src.crf import DenseCRF
 from src.data import DatasetError, Shapes, train_transform
+from src.evaluation.images import ImageScores
 from src.training.callbacks import CRFRefinement
 from src.training.datamodule import SegmentationDataModule
 from src.training.segmenter import Segmenter
@@ -57,6 +58,7 @@ def figures(folder: Path, processes: int, fit: bool) -> dict[str, float]:
         callbacks=[
             CRFRefinement(DenseCRF(w1=5, sxy=20, srgb=10, iterations=2, engine="torch"), workers=1),
             Ids(folder),
+            ImageScores(str(folder), worst=3),
         ],
     )
     if fit:
@@ -74,6 +76,9 @@ def test_two_processes_see_each_image_once_and_find_what_one_finds(tmp_path, fit
     assert one.keys() == two.keys()
     assert one.pop("val/loss") == pytest.approx(two.pop("val/loss"), rel=1e-6)  # a sum of floats in another order
     assert {k: v for k, v in one.items() if not math.isnan(v)} == {k: v for k, v in two.items() if not math.isnan(v)}
+    for name in ("images.csv", "worst.html"):
+        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
+    assert len((tmp_path / "two" / "images.csv").read_text().splitlines()) == 1 + IMAGES
     shares = [(tmp_path / "two" / f"{rank}.txt").read_text().split() for rank in (0, 1)]
     assert [len(share) for share in shares] == [4, 3]
     assert sorted(shares[0] + shares[1]) == [f"val_{i:05d}" for i in range(IMAGES)]
