@@ -251,6 +251,14 @@ def test_a_damaged_file_in_the_cache_is_named(site: Site, tmp_path: Path) -> Non
         fetched()
 
 
+def test_a_fetched_file_that_cannot_be_read_is_named(site: Site, tmp_path: Path) -> None:
+    path = fetched()
+    with torch.device("meta"):
+        model = DeepLab(VGG(weights="caffe"), lambda _, classes: nn.Conv2d(8, classes, 1), 2)
+    with pytest.raises(UserError, match=rf"^weights=caffe \({path}\): cannot be read as an HDF5 file of Keras"):
+        load_pretrained(model)
+
+
 @pytest.mark.parametrize(
     ("name", "address", "checksum"),
     [
