@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Set
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import dropwhile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -75,7 +76,10 @@ def shell_lines() -> list[str]:
 def words_of(line: str) -> list[str]:
     """Return the words of a command without comments, and without what precedes the program."""
     words = shlex.split(line, comments=True)
-    return words[1:] if words[:1] == ["srun"] else words
+    if words[:1] not in (["srun"], ["torchrun"]):
+        return words
+    program = list(dropwhile(lambda word: word.startswith("--"), words[1:]))
+    return program if words[0] == "srun" else ["python", *program]
 
 
 def is_ours(words: list[str]) -> bool:

@@ -91,7 +91,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("name", "ckpt", "init_from", "input", "output", "baseline"), or_null(TEXT)),
     **dict.fromkeys(("from", "images_from", "format", "unlabelled"), or_null(TEXT)),
     **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(TEXT)),
-    **dict.fromkeys(("cache", "downloads", "evaluations"), TEXT),
+    **dict.fromkeys(("cache", "downloads", "evaluations", "shard"), TEXT),
     "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),
     "memory_format": (
         lambda v: v in ("auto", "channels_last", "contiguous"),

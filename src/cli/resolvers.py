@@ -12,6 +12,7 @@ def register_resolvers() -> None:
     """Register the functions with OmegaConf; every process that composes a config has to call this."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("log_folder", log_folder, replace=True)
+    OmegaConf.register_new_resolver("array_task", array_task, replace=True)
     OmegaConf.register_new_resolver("averaging_start", averaging_start, replace=True)
 
 
@@ -29,6 +30,15 @@ def log_folder(path: object) -> str:
     if not isinstance(path, str):
         raise ValueError(f"paths.log_dir={path}: must be the path of a folder, such as paths.log_dir=logs")
     return str(expand_path(path))
+
+
+def array_task() -> str:
+    """Return the end of a run's folder in a task of a SLURM array, "_7"; empty elsewhere.
+
+    All tasks may begin in the same second, with the same overrides.
+    """
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"_{task}" if task else ""
 
 
 def averaging_start(share: float, steps: int) -> int:

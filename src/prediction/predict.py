@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from src.prediction.inputs import find_images, result_names
 from src.prediction.outputs import (
     CLASS_LIST,
     ENDINGS,
+    SETTINGS,
     Job,
     WriteError,
     check_settings,
@@ -30,8 +31,10 @@ from src.prediction.outputs import (
     save_settings,
 )
 from src.prediction.predictor import Prediction, Predictor, Tensor
+from src.prediction.shards import Shard, find_shard
 from src.prediction.summaries import SUMMARIES, Summary
 from src.system.futures import OrderedFutures
+from src.system.processes import one_at_a_time
 from src.system.progress import tracked
 
 __all__ = ["Prediction", "Predictor", "predict"]
@@ -45,16 +48,20 @@ def main(config: DictConfig) -> None:
 
 
 def predict(config: DictConfig) -> list[str]:
-    """Label all images, and return a line for each that failed.
+    """Label all images, or those of this process's shard, and return a line for each that failed.
 
     Raises:
         UserError: if an option, the checkpoint or the output folder cannot be used.
     """
+    shard = find_shard(config.shard)
     jobs = find_jobs(config)
+    if shard.count > 1 and config.output == config.paths.output_dir:
+        raise UserError("output=FOLDER is needed: several processes write to one folder")
+    own = jobs[shard.index :: shard.count]
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)
-    workers = min(torch.get_num_threads(), len(jobs))
-    predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision, workers)
+    workers = max(1, min(torch.get_num_threads(), len(own)))
+    predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision, workers, shard.local_index)
     output = Path(config.output)
     settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
     settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": predictor.classes}
@@ -62,23 +69,47 @@ def predict(config: DictConfig) -> list[str]:
         paths = [path for job in jobs for path in job.results.values()]
         paths += [output / SUMMARIES[key][0] for key in SUMMARIES if config[key]]
         check_settings(output, settings, any(path.exists() for path in paths))
-    summaries = open_summaries(config, predictor.classes)
-    if config.overwrite:
-        remove_results(jobs, summaries)
-    save_settings(output, settings)
-    if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
-        save_class_list(output / "labelme", predictor.classes)
+    with alone(output, shard):
+        summaries = open_summaries(config, predictor.classes)
+        if config.overwrite:
+            remove_results(own, summaries)
+        save_settings(output, settings)
+        if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
+            save_class_list(output / "labelme", predictor.classes)
 
-    missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in jobs]
+    missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in own]
     missing = [job for job in missing if job.results]
     faults = run(missing, predictor)
-    kept, failed = len(jobs) - len(missing), len(faults)
-    masks = {job.name: job.results["masks"] for job in jobs if summaries and job.results["masks"].exists()}
-    for summary in summaries:
-        faults += summary.complete(masks)
+    kept, failed = len(own) - len(missing), len(faults)
+    if summaries:
+        with alone(output, shard):  # each process adds the images that are labelled by now, the last one all others
+            masks = {job.name: job.results["masks"] for job in jobs if job.results["masks"].exists()}
+            summaries = open_summaries(config, predictor.classes)
+            for summary in summaries:
+                faults += summary.complete(masks)
     notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
-    print(f"{len(missing) - failed} of {len(jobs)} images labelled{notes}: {output}/")
+    part = f" of shard {shard.index}/{shard.count} ({len(jobs)} in all)" if shard.count > 1 else ""
+    print(f"{len(missing) - failed} of {len(own)} images{part} labelled{notes}: {output}/")
     return faults
+
+
+@contextmanager
+def alone(output: Path, shard: Shard) -> Iterator[None]:
+    """Lock the files about all images for the block, if other processes write to the folder too.
+
+    Raises:
+        WriteError: if the folder cannot be written to.
+    """
+    if shard.count == 1:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(one_at_a_time(output / SETTINGS))
+        except OSError as error:
+            raise WriteError(f"{output}: cannot be written to ({error.strerror or error})") from error
+        yield
 
 
 def open_summaries(config: DictConfig, classes: Sequence[str]) -> list[Summary[Any]]:

@@ -20,7 +20,7 @@ from src.labels import LabelMap
 from src.models import Inference
 from src.models.folding import fold_batch_norm
 from src.models.geometry import predict_labels, score_stride, upsample_scores
-from src.system.hardware import auto_precision
+from src.system.hardware import auto_precision, resolve_accelerator
 
 
 class Prediction(NamedTuple):
@@ -44,6 +44,7 @@ class Predictor:
         accelerator: Lightning's name: auto, cpu, gpu or mps.
         precision: Lightning's name; auto for the fastest one that is safe on this machine.
         workers: images that the CRF refines at once if ``refine`` is called from many threads; they share the cores.
+        device: number of the GPU to use; with fewer GPUs, counting begins again at the first one.
 
     Attributes:
         classes: names of the classes.
@@ -61,8 +62,10 @@ class Predictor:
         accelerator: str = "auto",
         precision: str = "auto",
         workers: int = 1,
+        device: int = 0,
     ) -> None:
         from lightning import Fabric  # imported here, so that importing this module does not load Lightning
+        from lightning.fabric.plugins.environments import LightningEnvironment
 
         from src.training.restore import load_segmenter
 
@@ -73,8 +76,12 @@ class Predictor:
         for name in ("lightning.fabric", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they log the precision twice
         chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
+        count = torch.cuda.device_count()
+        devices = [device % count] if count and resolve_accelerator(accelerator) == "cuda" else 1
         try:
-            self.fabric = Fabric(accelerator=accelerator, devices=1, precision=chosen)
+            # The processes of torchrun and SLURM do not communicate here, so Lightning shall not look for them.
+            environment = LightningEnvironment()
+            self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=chosen, plugins=environment)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"accelerator={accelerator}, precision={precision}: {error}") from error
         self.network = self.fabric.setup_module(fold_batch_norm(segmenter.model))

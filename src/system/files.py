@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 
 @contextmanager
@@ -18,12 +19,12 @@ def replacing(path: Path, *, shared: bool = False, durable: bool = False, keep: 
 
     Args:
         path: the file to write.
-        shared: other processes may write the same file at this time: the temporary name holds the process's number.
-            Otherwise it is always the same, so that what a killed process has left is overwritten.
+        shared: other processes, of this machine or of others, may write the same file at this time: the temporary name
+            is random. Otherwise it is always the same, so that what a killed process has left is overwritten.
         durable: flush to the disk, so that the file outlives a power cut; this takes milliseconds.
         keep: where the file that stood at ``path`` is moved to, just before; None replaces it.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part" if shared else f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{token_hex(4)}.part" if shared else f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield part
