@@ -10,7 +10,7 @@ from src.prediction.shards import Shard, find_shard
 from tests.checkpoints import write_checkpoint
 from tests.commands import Command, run_command
 from tests.faults.accidents import SignalInCall
-from tests.prediction.test_predict import pictures
+from tests.prediction.test_predict import pictures, run
 
 ARRAY = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRAY_TASK_COUNT": "3"}
 
@@ -70,28 +70,26 @@ def test_processes_write_the_files_of_one_also_after_a_kill(tmp_path: Path) -> N
     pictures(tmp_path / "in", *(f"{number}.png" for number in range(7)))
     (tmp_path / "in" / "7.png").write_text("no image\n")
 
-    common = [f"ckpt={tmp_path}/net.ckpt", f"input={tmp_path}/in", "crf=none", "shares=true", "coco=true"]
-    common += ["accelerator=cpu", "precision=32-true"]
+    common = ["crf=none", "shares=true", "coco=true"]
+    assert len(run(tmp_path / "net.ckpt", tmp_path / "in", tmp_path / "one", *common)) == 1  # 7.png cannot be read
 
-    def command(output: str, environment: dict[str, str], log: str, before: SignalInCall | None = None) -> Command:
-        arguments = [*common, f"output={tmp_path / output}", f"paths.log_dir={tmp_path / 'logs' / log}"]
+    def command(rank: int, log: str, before: SignalInCall | None = None) -> Command:
+        """Start a process as ``torchrun --nproc-per-node=2`` does."""
+        environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        environment |= {"TORCHELASTIC_RUN_ID": "none", "OMP_NUM_THREADS": "1"}
+        arguments = [*common, f"ckpt={tmp_path}/net.ckpt", f"input={tmp_path}/in", f"output={tmp_path}/two"]
+        arguments += ["accelerator=cpu", "precision=32-true", f"paths.log_dir={tmp_path}/logs/{log}"]
         return Command("predict", *arguments, output=tmp_path / f"{log}.txt", environment=environment, before=before)
 
-    def torchrun(rank: int) -> dict[str, str]:
-        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        return {"TORCHELASTIC_RUN_ID": "none", "OMP_NUM_THREADS": "1", **variables}
-
-    one = command("one", {}, "one")
     kill = SignalInCall("src.prediction.predict:save_prediction", 2, "SIGKILL")
-    first, second = command("two", torchrun(0), "first"), command("two", torchrun(1), "second", kill)
-    assert one.wait() == 1  # 7.png cannot be read
+    first, second = command(0, "first"), command(1, "second", kill)
     assert first.wait() == 0, first.output.read_text()
     assert second.wait() == -signal.SIGKILL
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "two" / "masks").iterdir()}
     assert {path.name for path in stamps} >= {"0.png", "2.png", "4.png", "6.png"}
     assert len(stamps) < 7
 
-    again = command("two", torchrun(1), "again")
+    again = command(1, "again")
     assert again.wait() == 1
     assert f"of 4 images of shard 1/2 (8 in all) labelled, {len(stamps) - 4} were there already" in (
         again.output.read_text()
