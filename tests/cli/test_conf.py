@@ -207,6 +207,7 @@ def test_paper_recipe():
     assert (config.scheduler.step_size, config.scheduler.gamma, config.trainer.max_steps) == (2000, 0.1, 6000)
     assert (config.data.batch_size, config.augmentation.crop_size, config.augmentation.scale) == (30, 321, None)
     assert (config.crf.w2, config.crf.sg, config.crf.iterations) == (3, 3, 10)
+    assert config.backbone.weights == "caffe"
     assert compose("experiment=voc12_vanilla").data.batch_size == 20
 
 
