@@ -125,7 +125,16 @@ RULES: dict[str, Rule] = {
     "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),
     "trainer.log_every_n_steps": COUNT,
     "trainer.deterministic": (lambda v: v is None or isinstance(v, bool) or v == "warn", "true, false or warn"),
-    "trainer.benchmark": or_null(BOOL),
+    **dict.fromkeys(
+        ("trainer.benchmark", "trainer.enable_checkpointing", "trainer.enable_progress_bar"), or_null(BOOL)
+    ),
+    "trainer.profiler": or_null(
+        (
+            lambda v: v in ("simple", "advanced", "pytorch", "xla") or (isinstance(v, dict) and "_target_" in v),
+            "simple, advanced, pytorch or xla, or an object with its _target_",
+        )
+    ),
+    "trainer.model_registry": or_null(TEXT),
     "trainer.fast_dev_run": (lambda v: BOOL[0](v) or COUNT[0](v), "true, false, or how many batches"),
     "trainer.num_sanity_val_steps": integer_between(-1),
     # Of the schedules of torch, which divide by these, or make the learning rate negative

@@ -32,6 +32,9 @@ def check(**trainer: Any) -> None:
         ({"gradient_clip_algorithm": "norm"}, "no effect without trainer.gradient_clip_val"),
         ({"deterministic": "maybe"}, "takes true, false or warn"),
         ({"benchmark": 2}, "takes null, or true or false"),
+        ({"profiler": 8}, "takes null, or simple, advanced"),
+        ({"profiler": "quick"}, "takes null, or simple, advanced"),
+        ({"enable_progress_bar": "no"}, "takes null, or true or false"),
         ({"fast_dev_run": -1}, "takes true, false, or how many batches"),
         ({"barebones": True}, "leave it false"),
         ({"val_check_interval": 0.5}, "needs trainer.check_val_every_n_epoch=1"),
@@ -57,6 +60,8 @@ def test_settings_that_would_have_no_effect(trainer: dict[str, Any], line: str) 
         {"limit_val_batches": 1.0},
         {"overfit_batches": 0.0},
         {"deterministic": "warn"},
+        {"profiler": "simple"},
+        {"profiler": {"_target_": "lightning.pytorch.profilers.AdvancedProfiler"}},
         {"fast_dev_run": 2},
     ],
 )
