@@ -20,7 +20,7 @@ CODE = re.compile(r"^(New file|In) `([\w/.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTI
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RECIPES = {title: CODE.findall(text) for title, text in SECTION.findall(PAGE)}
 COMMANDS = [line for body in SHELL.findall(PAGE) for line in body.splitlines()]
-NEW_PARTS = ("pets", "mobile", "aspp", "focal", "confusion", "temperature", "count")
+NEW_PARTS = ("pets", "mobile", "aspp", "poly", "confusion", "temperature", "count")
 # Words in the names of tests that run over all parts
 GENERAL = ("one_table", "takes_every_parameter", "presets_set", "documentation_explains")
 
@@ -103,7 +103,7 @@ from src.crf import DenseCRF
 from src.evaluation.count import count
 from src.evaluation.evaluate import evaluate
 from src.training.fit import train
-from src.training.losses import Focal
+from src.training.losses.poly import Poly
 from tests.test_docs import check_command
 
 folder, commands = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -111,7 +111,7 @@ for line in commands:
     check_command(line, folder)
 
 pets, small = ["dataset=pets", f"dataset.root={folder / 'pets'}"], ["trainer=cpu", "trainer.max_steps=2"]
-network = ["backbone=mobile", "backbone.width=0.25", "head=aspp", "loss=focal", "crf.temperature=2"]
+network = ["backbone=mobile", "backbone.width=0.25", "head=aspp", "loss=poly", "crf.temperature=2"]
 data = ["data.num_workers=0", "data.batch_size=2", "augmentation.crop_size=33", "logger=none"]
 config = compose("train", *pets, *network, *data, *small, "callbacks=confusion", output_dir=folder / "run")
 trained = train(config)
@@ -124,7 +124,7 @@ print(json.dumps({
     "count": count(compose("count", *pets, "split=val", output_dir=folder / "count")),
     "trained": trained["val/miou_crf"],
     "again": again["val/miou_crf"],
-    "focal": float(Focal(2.0)(scores[None] / 2, torch.zeros(1, 1, 1, dtype=torch.int64))),
+    "poly": float(Poly(2.0)(scores[None] / 2, torch.zeros(1, 1, 1, dtype=torch.int64))),
     "q": [DenseCRF(iterations=0, temperature=2, engine=e)(image, logits=scores)[0].item() for e in ("torch", "exact")],
 }))
 """
@@ -153,5 +153,5 @@ def test_commands_compose_and_parts_do_what_they_say(checkout: Path, tmp_path: P
         header, *rows = (tmp_path / "run" / "confusion" / f"{name}.csv").read_text().splitlines()
         assert header == "background,pet"
         assert [sum(map(int, row.split(","))) for row in rows] == [27 * 33, 4 * 33]
-    assert found["focal"] == pytest.approx((1 / 4) ** 2 * log(4 / 3))  # the true class has probability 3/4
+    assert found["poly"] == pytest.approx(log(4 / 3) + 2 / 4)  # the true class has probability 3/4
     assert found["q"] == pytest.approx([3 / 4, 3 / 4])  # 9 : 1 becomes 3 : 1

@@ -23,7 +23,7 @@ from src.system.files import expand_path
 from src.training.segmenter import Segmenter
 
 # MODULE.CLASS, in a module that defines networks, losses or data sets, or in a package that exports them
-TRUSTED = re.compile(r"(src(?:\.(?:models|data)(?:\.[a-z]\w*)*|\.training\.losses))\.([A-Z]\w*)")
+TRUSTED = re.compile(r"(src\.(?:models|data|training\.losses)(?:\.[a-z]\w*)*)\.([A-Z]\w*)")
 
 
 def load_segmenter(path: str | Path | None) -> Segmenter:

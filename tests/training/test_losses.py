@@ -1,15 +1,30 @@
 """Losses against their definitions; void never counts."""
 
+import math
 from collections.abc import Callable
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 import torch
 from hydra.utils import instantiate
-from torch import Tensor, nn
+from sklearn.metrics import f1_score, jaccard_score
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from src.models.geometry import shrink_label
-from src.training.losses import ClassBalancedCrossEntropy, CrossEntropy, OHEMCrossEntropy, SegmentationLoss
+from src.training.losses import (
+    ClassBalancedCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    LovaszSoftmax,
+    OHEMCrossEntropy,
+    SegmentationLoss,
+    Tversky,
+    WeightedSum,
+)
 from tests.models.networks import CONF, composed
 
 LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
@@ -100,6 +115,13 @@ def test_ohem_counts_the_hard_ones() -> None:
         (lambda: ClassBalancedCrossEntropy(1.0), "^beta=1.0: must be 0 or more and below 1"),
         (lambda: OHEMCrossEntropy(0.0), "^threshold=0.0: must be above 0 and at most 1"),
         (lambda: OHEMCrossEntropy(0.7, 2.0), "^least=2.0: must be above 0 and at most 1"),
+        (lambda: Focal(-1.0), "^gamma=-1.0: must be 0 or more"),
+        (lambda: Focal(math.nan), "^gamma=nan: must be 0 or more"),
+        (lambda: Tversky(-0.1, 0.5), "^alpha=-0.1: must be 0 or more"),
+        (lambda: Tversky(0.5, 0.0), "^beta=0.0: must be above 0"),
+        (lambda: WeightedSum({}), "^criteria={}: must name one criterion or more"),
+        (lambda: WeightedSum({"a": Dice()}, {"b": 1}), "^weights.b=1.0: no criterion has this name; there are a"),
+        (lambda: WeightedSum({"a": Dice()}, {"a": -1}), "^weights.a=-1.0: must be 0 or more"),
     ],
 )
 def test_values_out_of_range_are_named(build: Callable[[], object], message: str) -> None:
@@ -132,3 +154,167 @@ def test_full_resolution_scores_meet_every_label() -> None:
     torch.testing.assert_close(
         shrunk, F.cross_entropy(scores.float()[..., ::8, ::8], shrink_label(label), ignore_index=255)
     )
+
+
+def test_focal_by_hand() -> None:
+    """Two positions whose true classes have the probabilities 0.9 and 0.5."""
+    scores = torch.tensor([[0.9, 0.5], [0.1, 0.5]], dtype=torch.float64).log()[None]
+    label = torch.zeros(1, 2, dtype=torch.int64)
+    expected = (0.1**2 * -math.log(0.9) + 0.5**2 * -math.log(0.5)) / 2
+    assert float(Focal(2.0)(scores, label)) == pytest.approx(expected)
+    scores, label = sample()
+    torch.testing.assert_close(Focal(0.0)(scores, label), CrossEntropy()(scores, label))
+
+
+def test_dice_and_tversky_by_hand() -> None:
+    """Three labelled positions and a void one, two classes: TP, FP and FN of probabilities are sums on paper."""
+    p = torch.tensor([0.8, 0.6, 0.3, 0.9], dtype=torch.float64)  # of class 0
+    scores = torch.stack([p, 1 - p]).log()[None]
+    label = torch.tensor([[0, 1, 1, 255]])
+    # class 0: TP 0.8, FP 0.6 + 0.3, FN 0.2; class 1: TP 0.4 + 0.7, FP 0.2, FN 0.6 + 0.3
+    dice = [2 * 0.8 / (2 * 0.8 + 0.9 + 0.2), 2 * 1.1 / (2 * 1.1 + 0.2 + 0.9)]
+    assert float(Dice()(scores, label)) == pytest.approx(1 - sum(dice) / 2)
+    tversky = [0.8 / (0.8 + 0.3 * 0.9 + 0.7 * 0.2), 1.1 / (1.1 + 0.3 * 0.2 + 0.7 * 0.9)]
+    assert float(Tversky(0.3, 0.7)(scores, label)) == pytest.approx(1 - sum(tversky) / 2)
+    only = torch.tensor([[0, 0, 255, 255]])  # class 1 is absent: it does not count
+    assert float(Dice()(scores, only)) == pytest.approx(1 - 2 * 1.4 / (2 * 1.4 + 0.6))
+
+
+def test_lovasz_by_hand() -> None:
+    """The two errors of class 0 are 0.4 (missed) and 0.3 (extra): made in this order, they cost 1 and 0 IoU."""
+    p = torch.tensor([0.6, 0.3], dtype=torch.float64)
+    scores = torch.stack([p, 1 - p]).log()[None]
+    label = torch.tensor([[0, 1]])
+    # class 1: errors 0.4 (extra), 0.3 (missed). IoU 1, then 1/2, then 0: steps 1/2 and 1/2
+    assert float(LovaszSoftmax()(scores, label)) == pytest.approx((0.4 + (0.4 + 0.3) / 2) / 2)
+
+
+def test_hard_predictions_cost_one_minus_scikit_learns_iou() -> None:
+    """Of probabilities 0 and 1, Lovász and Tversky with weights of 1 are set functions."""
+    generator = torch.Generator().manual_seed(2)
+    for classes in (2, 4):
+        label = torch.randint(0, classes - (classes == 4), (2, 9, 8), generator=generator)  # with an absent class
+        predicted = torch.randint(0, classes, (2, 9, 8), generator=generator)
+        label[0, :2] = 255
+        scores = 200.0 * F.one_hot(predicted, classes).movedim(-1, 1).double()
+        known = label != 255
+        present = label[known].unique().tolist()
+        iou = jaccard_score(label[known], predicted[known], labels=present, average="macro")
+        assert float(LovaszSoftmax()(scores, label)) == pytest.approx(1 - iou)
+        assert float(Tversky(1.0, 1.0)(scores, label)) == pytest.approx(1 - iou)
+        f1 = f1_score(label[known], predicted[known], labels=present, average="macro")
+        assert float(Dice()(scores, label)) == pytest.approx(1 - f1)
+
+
+def test_lovasz_is_the_extension_of_one_minus_iou() -> None:
+    """Its value is the integral over thresholds t of 1 - IoU of the predictions whose errors are above t."""
+    scores, label = sample(4, 3)
+    scores = scores.detach()
+    p = scores.softmax(1)
+    known = label != 255
+    total = 0.0
+    for index in (0, 1, 2):
+        truth = (label == index)[known]
+        errors = (truth.double() - p[:, index][known]).abs()
+        levels = torch.cat([torch.zeros(1), errors.sort().values])
+        for low, high in pairwise(levels):
+            wrong = errors >= high
+            predicted = truth ^ wrong
+            iou = (truth & predicted).sum() / (truth | predicted).sum()
+            total += float((high - low) * (1 - iou)) / 3
+    assert float(LovaszSoftmax()(scores, label)) == pytest.approx(total)
+
+
+def test_weighted_sum() -> None:
+    scores, label = sample()
+    criteria = {"cross_entropy": CrossEntropy(), "dice": Dice()}
+    expected = 2 * CrossEntropy()(scores, label) + Dice()(scores, label)
+    torch.testing.assert_close(WeightedSum(criteria, {"cross_entropy": 2.0})(scores, label), expected)
+    config = composed("loss=combined", "loss.criterion.weights.dice=0.5").loss
+    torch.testing.assert_close(
+        instantiate(config.criterion)(scores, label), CrossEntropy()(scores, label) + 0.5 * Dice()(scores, label)
+    )
+
+
+@every_criterion
+def test_gradients_are_those_of_finite_differences(criterion: nn.Module) -> None:
+    scores, label = sample(3, 3)
+    assert torch.autograd.gradcheck(lambda values: criterion(values, label), scores)
+
+
+@every_criterion
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_certain_scores_have_finite_gradients(criterion: nn.Module, size: float) -> None:
+    """Right and wrong ones, so far apart that probabilities are 0 and 1 in float32."""
+    _, label = sample()
+    truth = F.one_hot(label.clamp(max=3), 4).movedim(-1, 1).float()
+    for sign in (1, -1):
+        scores = (sign * size * truth).requires_grad_()
+        loss = criterion(scores, label)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert scores.grad is not None
+        assert torch.isfinite(scores.grad).all()
+
+
+def test_focal_with_a_small_gamma_has_finite_gradients() -> None:
+    _, label = sample()
+    certain = (1000.0 * F.one_hot(label.clamp(max=3), 4).movedim(-1, 1).float()).requires_grad_()
+    Focal(0.5)(certain, label).backward()
+    assert certain.grad is not None
+    assert torch.isfinite(certain.grad).all()
+
+
+@pytest.mark.parametrize("choice", LOSSES)
+@pytest.mark.parametrize("grid", ["scores", "image"])
+def test_autocast_changes_a_loss_by_rounding_only(choice: str, grid: str) -> None:
+    loss = instantiate(composed(f"loss={choice}", f"loss.grid={grid}").loss)
+    generator = torch.Generator().manual_seed(3)
+    label = torch.randint(0, 3, (2, 33, 33), generator=generator)
+    label[:, :5] = 255
+    scores = torch.randn(2, 4, 5, 5, generator=generator).bfloat16()
+    plain = loss(scores.float(), label)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = loss(scores, label)
+    assert inside.dtype == torch.float32
+    torch.testing.assert_close(inside, plain, rtol=1e-5, atol=1e-6)
+
+
+EXACT_ON_DEVICES = [name for name in LOSSES if name != "ohem"]  # which mines the positions of each device
+
+
+def share_of_a_batch(rank: int, folder: Path) -> None:
+    """Compute all losses of one of two devices, which have two images each."""
+    distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    torch.save([share_loss(name, slice(2 * rank, 2 * rank + 2)) for name in EXACT_ON_DEVICES], folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def share_loss(name: str, images: slice) -> tuple[Tensor, Tensor]:
+    """Return the loss of a part of the batch, and its gradient."""
+    generator = torch.Generator().manual_seed(4)
+    scores = torch.randn(4, 4, 5, 6, generator=generator, dtype=torch.float64)[images].requires_grad_()
+    label = torch.randint(0, 2, (4, 5, 6), generator=generator)
+    label[0, :4] = 255  # more void on one device
+    label[3, 0] = 2  # a class that the other device does not have
+    loss = instantiate(composed(f"loss={name}").loss.criterion).train()(scores, label[images])
+    loss.backward()
+    assert scores.grad is not None
+    return loss.detach(), scores.grad
+
+
+def test_two_devices_have_the_gradient_of_one(tmp_path: Path) -> None:
+    """DDP averages gradients of the weights over devices, so those of the scores are to be half as large."""
+    processes = [get_context("fork").Process(target=share_of_a_batch, args=(rank, tmp_path)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for name, (loss, gradient), (other_loss, other_gradient) in zip(EXACT_ON_DEVICES, first, second, strict=True):
+        expected, whole = share_loss(name, slice(0, 4))
+        torch.testing.assert_close((loss + other_loss) / 2, expected, rtol=1e-6, atol=1e-9, msg=name)
+        torch.testing.assert_close(
+            torch.cat([gradient, other_gradient]) / 2, whole, rtol=1e-6, atol=1e-9, msg=f"gradient of {name}"
+        )

@@ -1,15 +1,14 @@
-"""The loss functions: criteria, and the grid on which a criterion is computed."""
+"""Cross-entropy and its weighted forms: a loss for each position."""
 
 from math import ceil, log
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Integer
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.labels import VOID
-from src.models.geometry import score_stride, shrink_label, upsample_scores
+from src.training.losses.devices import count_devices, mean_over_devices, mean_over_labelled
 
 
 class CrossEntropy(nn.Module):
@@ -40,8 +39,7 @@ class CrossEntropy(nn.Module):
             reduction="none",  # "sum" has no deterministic form on CUDA
             label_smoothing=self.label_smoothing,
         )
-        labelled = (label != VOID).sum()
-        return loss.sum() / (mean_over_devices(labelled) if self.training else labelled).clamp(min=1)
+        return mean_over_labelled(loss, label, self.training)
 
 
 class ClassBalancedCrossEntropy(nn.Module):
@@ -77,6 +75,34 @@ class ClassBalancedCrossEntropy(nn.Module):
         return loss.sum() / (weight * counts).sum().clamp(min=torch.finfo(scores.dtype).tiny)
 
 
+class Focal(nn.Module):
+    """Cross-entropy with smaller weights for positions that the network is sure of (Lin et al., ICCV 2017).
+
+    The mean is over all positions that are not ``VOID``.
+
+    Args:
+        gamma: each position is weighted by (1 - p)^gamma, where p is the probability of its true class; 0 or more. With
+            0, all positions weigh the same.
+
+    Raises:
+        ValueError: if ``gamma`` is negative.
+    """
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise ValueError(f"gamma={gamma}: must be 0 or more")
+        self.gamma = gamma
+
+    def forward(
+        self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
+    ) -> Float[Tensor, ""]:
+        loss = F.cross_entropy(scores, label, ignore_index=VOID, reduction="none")
+        other = -torch.expm1(-loss)  # 1 - p, to all digits
+        weight = other.clamp(min=torch.finfo(scores.dtype).tiny) ** self.gamma  # at 0, the gradient may be infinite
+        return mean_over_labelled(weight * loss, label, self.training)
+
+
 class OHEMCrossEntropy(nn.Module):
     """Cross-entropy over the hard positions only (online hard example mining, Shrivastava et al., CVPR 2016).
 
@@ -109,60 +135,3 @@ class OHEMCrossEntropy(nn.Module):
             return loss.sum()  # 0, with a gradient of 0
         hard = (hardest > -log(self.threshold)).sum()
         return hardest[: max(int(hard), ceil(self.least * len(hardest)))].mean()
-
-
-class SegmentationLoss(nn.Module):
-    """Computes a criterion on the grid of the score map or of the image.
-
-    On the score map (as in the paper), labels are shrunk by a factor of 8. The softmax takes 64 times less memory, and
-    the loss is deterministic on CUDA, where the backward pass of bilinear up-sampling is not. On the image, scores are
-    up-sampled by a factor of 8, as in later versions of DeepLab.
-
-    Args:
-        criterion: takes scores and labels on the same grid.
-        grid: "scores" or "image".
-
-    Raises:
-        ValueError: if ``grid`` is neither.
-    """
-
-    def __init__(self, criterion: nn.Module, grid: Literal["scores", "image"] = "scores") -> None:
-        super().__init__()
-        if grid not in ("scores", "image"):
-            raise ValueError(f"grid={grid}: must be scores or image")
-        self.criterion = criterion
-        self.grid = grid
-
-    def forward(
-        self, scores: Float[Tensor, "batch classes rows columns"], label: Integer[Tensor, "batch height width"]
-    ) -> Float[Tensor, ""]:
-        """Return the loss of a batch.
-
-        Scores at full resolution (the tutorial's network) are compared with every label, whatever ``grid`` is.
-
-        Args:
-            scores: output of the network.
-            label: labels at the image's size, of any integer dtype; ``VOID`` where there is no label.
-        """
-        scores, label = scores.float(), label.to(torch.int64)
-        if self.grid == "scores" and score_stride(scores.shape[-2:], label.shape[-2:]) > 1:
-            return self.criterion(scores, shrink_label(label))
-        return self.criterion(upsample_scores(scores, label.shape[-2:]), label)
-
-
-def count_devices() -> int:
-    """Return the number of devices that share a batch."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
-def mean_over_devices(count: Tensor) -> Tensor:
-    """Return the count of positions in the whole batch, divided by the number of devices.
-
-    DDP averages the gradients of all devices, so void positions on one device must count on all of them. All devices
-    have to call this, as they do in training but not in validation, where one can have more images than another.
-    """
-    if count_devices() == 1:
-        return count
-    count = count.float()
-    distributed.all_reduce(count)
-    return count / count_devices()

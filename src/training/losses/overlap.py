@@ -1,0 +1,126 @@
+"""Losses of how far the predicted regions overlap with the true ones, averaged over classes.
+
+They are computed over the whole batch, on all devices, as if it were one image. A class counts if it occurs in the true
+labels of the batch: of the others, these losses can only say that they are absent.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from src.labels import VOID
+from src.training.losses.devices import count_devices, gather_over_devices, own_share, sum_over_devices
+
+
+class Tversky(nn.Module):
+    """One minus the mean Tversky index of the classes (Salehi et al., MLMI 2017).
+
+    The index of a class is TP / (TP + alpha FP + beta FN): sums of its probabilities over its true positions (TP), over
+    other positions (FP), and of one minus its probabilities over its true positions (FN). ``VOID`` does not count. With
+    alpha = beta = 0.5 it is the Dice coefficient, with 1 and 1 the Jaccard index (IoU).
+
+    If a batch has no labelled position, the loss is 0.
+
+    Args:
+        alpha: weight of false positives, 0 or more.
+        beta: weight of false negatives, above 0. More than alpha: small regions are missed less often.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(self, alpha: float = 0.3, beta: float = 0.7) -> None:
+        super().__init__()
+        if not alpha >= 0:
+            raise ValueError(f"alpha={alpha}: must be 0 or more")
+        if not beta > 0:
+            raise ValueError(f"beta={beta}: must be above 0")
+        self.alpha = alpha
+        self.beta = beta
+
+    def forward(
+        self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
+    ) -> Float[Tensor, ""]:
+        truth, labelled = masks_of(label, scores.shape[1])
+        probabilities = by_class(scores.softmax(1)) * labelled
+        sums = torch.stack([(probabilities * truth).sum(1), probabilities.sum(1), truth.sum(1).to(scores.dtype)])
+        hits, predicted, actual = sum_over_devices(sums) if self.training else sums
+        index = hits / (hits + self.alpha * (predicted - hits) + self.beta * (actual - hits)).clamp(min=1e-6)
+        return mean_of_present(1 - index, actual > 0)
+
+
+class Dice(Tversky):
+    """One minus the mean Dice coefficient of the classes, 2 TP / (2 TP + FP + FN) (Milletari et al., 3DV 2016).
+
+    The sums are those of ``Tversky``: of probabilities, not of their squares.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(alpha=0.5, beta=0.5)
+
+
+class LovaszSoftmax(nn.Module):
+    """The Lovász extension of one minus the mean IoU of the classes (Berman et al., CVPR 2018).
+
+    For predictions without doubt, it is one minus the mean IoU of the classes that occur in the labels. The errors of a
+    class are sorted over the whole batch, and each is weighted by how much IoU it costs beside the larger ones. Several
+    devices exchange all errors for that: a float for each class and position.
+
+    If a batch has no labelled position, the loss is 0.
+    """
+
+    def forward(
+        self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
+    ) -> Float[Tensor, ""]:
+        truth, labelled = masks_of(label, scores.shape[1])
+        errors = (truth.to(scores.dtype) - by_class(scores.softmax(1))).abs()
+        with torch.no_grad():
+            keys = errors.masked_fill(~labelled, -1)  # void comes last
+            if self.training:
+                weights = own_share(jaccard_steps(gather_over_devices(keys), gather_over_devices(truth.byte()).bool()))
+                present = sum_over_devices(truth.sum(1)) > 0
+            else:
+                weights, present = jaccard_steps(keys, truth), truth.any(1)
+        losses = (errors * weights * labelled).sum(1)
+        return mean_of_present(losses * count_devices() if self.training else losses, present)
+
+
+def jaccard_steps(
+    errors: Float[Tensor, "classes positions"], truth: Bool[Tensor, "classes positions"]
+) -> Float[Tensor, "classes positions"]:
+    """Return by how much the Jaccard loss of a class grows with each of its errors, made after the larger ones.
+
+    With n true positions and the k largest errors made, the intersection is n minus the true positions among these, and
+    the union n plus the others. An error at a true position lowers the intersection, another one raises the union; the
+    steps are differences of 1 - intersection / union, written so that nothing cancels.
+
+    Args:
+        errors: of each position.
+        truth: which positions are of the class.
+    """
+    order = errors.argsort(dim=1, descending=True)
+    ordered = truth.gather(1, order)
+    missed = ordered.cumsum(1)  # of integers, whose order of addition does not matter
+    extra = (~ordered).cumsum(1)
+    actual = missed[:, -1:]
+    intersection, union = actual - missed, actual + extra
+    steps = torch.where(ordered, 1 / union, intersection / (union * (union - 1)).clamp(min=1))
+    return torch.empty_like(errors).scatter_(1, order, steps.to(errors.dtype))
+
+
+def masks_of(
+    label: Integer[Tensor, "batch *grid"], classes: int
+) -> tuple[Bool[Tensor, "classes positions"], Bool[Tensor, "1 positions"]]:
+    """Return which positions of a batch have the label of each class, and which are not ``VOID``."""
+    flat = label.reshape(1, -1)
+    return flat == torch.arange(classes, device=label.device)[:, None], flat != VOID
+
+
+def by_class(values: Float[Tensor, "batch classes *grid"]) -> Float[Tensor, "classes positions"]:
+    """Return values with all positions of a class in one row, in the order of ``masks_of``."""
+    return values.movedim(1, 0).flatten(1)
+
+
+def mean_of_present(losses: Float[Tensor, "classes"], present: Bool[Tensor, "classes"]) -> Float[Tensor, ""]:
+    """Return the mean of the losses of the classes that are present; 0 if none is."""
+    return (losses * present).sum() / present.sum().clamp(min=1)
