@@ -20,7 +20,7 @@ def write_json(path: Path, metrics: Mapping[str, float]) -> None:
 
 def write_csv(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
     """Write columns by title; NaN becomes an empty cell."""
-    with replacing(path) as part, part.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in zip(*columns.values(), strict=True):

@@ -277,13 +277,14 @@ def test_images_without_labels_come_last_and_not_on_the_page(tmp_path: Path) -> 
         prediction = torch.zeros(9, 9, dtype=torch.int64)
         prediction[: 3 * (position == 2)] = 1
         pixels = torch.zeros(3, 9, 9, dtype=torch.uint8)
-        scores.add(LabelledImage(position, f"i{position}", pixels, label, NETWORK, prediction))
+        name = f"i{position}" + "\udcff" * (position == 2)  # the name of a file that is in no encoding
+        scores.add(LabelledImage(position, name, pixels, label, NETWORK, prediction))
     trainer = SimpleNamespace(world_size=1, is_global_zero=True)
     module.validation.wait()
     scores.on_validation_epoch_end(trainer, module)
     rows = table(tmp_path / "images.csv")
     # i1 is all wrong; of i2, two thirds are right: IoU 2/3 and 0
-    assert [row["image"] for row in rows] == ["i1", "i2", "i3", "i0"]
+    assert [row["image"] for row in rows] == ["i1", "i2\\udcff", "i3", "i0"]
     assert [float(row["miou"] or "nan") for row in rows] == pytest.approx([0, 1 / 3, 1, np.nan], nan_ok=True)
     text = read(tmp_path / "worst.html").text
     assert [name in text for name in ("i1", "i2", "i3", "i0")] == [True, True, False, False]
