@@ -24,14 +24,14 @@ Scores = Float[Tensor, "classes height width"]
 
 
 class DenseCRF:
-    """A fully connected CRF with a bilateral and a Gaussian kernel, Potts compatibility and mean-field inference.
+    """A fully connected CRF with a bilateral and a Gaussian kernel and mean-field inference.
 
     It computes no gradients; use ``DenseCRFModule`` to train through a CRF. DeepLab uses w2 = sg = 3 and 10 iterations.
 
     Source: Krähenbühl & Koltun, NIPS 2011.
 
     Args:
-        w1, sxy, srgb, w2, sg, iterations, prune: see ``Parameters``.
+        w1, sxy, srgb, w2, sg, iterations, prune, bias, compatibility: see ``Parameters``.
         engine: auto, native, torch, pydensecrf or exact.
 
     Raises:
@@ -48,8 +48,10 @@ class DenseCRF:
         iterations: int = 10,
         prune: float = 0.0,
         engine: str = "auto",
+        bias: Sequence[float] | None = None,
+        compatibility: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        self.parameters = Parameters(w1, sxy, srgb, w2, sg, iterations, prune)
+        self.parameters = Parameters(w1, sxy, srgb, w2, sg, iterations, prune, bias, compatibility)
         self._auto = engine == "auto"
         self._engine, reason = make_engine(engine)
         self._on_gpu: Engine | None = None
@@ -86,7 +88,7 @@ class DenseCRF:
             Q with the shape, dtype and device of the given probabilities or logits.
 
         Raises:
-            ValueError: if the sizes differ, or the values are not a distribution.
+            ValueError: if the sizes differ, the values are not a distribution, or parameters are for other classes.
         """
         if (probabilities is None) == (logits is None):
             raise ValueError("give either probabilities or logits=..., one of the two")
@@ -125,7 +127,8 @@ class DenseCRF:
             Labels, height x width, on the score map's device; uint8, or int64 for more than 256 classes.
 
         Raises:
-            ValueError: if the score map does not cover the image, or holds values that are not finite.
+            ValueError: if the score map does not cover the image, or holds values that are not finite, or parameters
+                are for other classes.
         """
         image, score_map = (
             inputs.check_image(_as_tensor(image)),
@@ -162,8 +165,12 @@ class DenseCRF:
         return image.to(logits.device), self._unary(logits)
 
     def _unary(self, logits: Tensor) -> Tensor:
-        """Return logits in the form that engines take."""
-        return logits.detach().float().contiguous()
+        """Return logits in the form that engines take, with the bias of each class."""
+        self.parameters.check_classes(len(logits))
+        unary = logits.detach().float()
+        if self.parameters.bias is not None:
+            unary = unary + unary.new_tensor(self.parameters.bias)[:, None, None]
+        return unary.contiguous()
 
     def engine_for(self, scores: Tensor) -> Engine:
         """Return the engine that refines these scores.
@@ -178,7 +185,8 @@ class DenseCRF:
         return self._on_gpu
 
     def __repr__(self) -> str:
-        values = {name: v if isinstance(v, tuple) else f"{v:g}" for name, v in asdict(self.parameters).items()}
+        given = {name: value for name, value in asdict(self.parameters).items() if value is not None}
+        values = {name: value if isinstance(value, tuple) else f"{value:g}" for name, value in given.items()}
         return f"DenseCRF({', '.join(f'{name}={v}' for name, v in values.items())}, engine={self.engine_name})"
 
 

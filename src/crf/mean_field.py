@@ -1,8 +1,7 @@
-"""Mean-field inference (Krähenbühl & Koltun 2011, algorithm 1) in torch, for any message function."""
+"""Mean-field inference (Krähenbühl & Koltun 2011, algorithm 1) in torch, for any filter."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 Scores = Float[Tensor, "pixels classes"]
+Affinity = Float[Tensor, "classes classes"]
 Softmax = Callable[[Scores], Scores]
 
 
@@ -29,47 +29,64 @@ def softmax_in_place(x: Scores) -> Scores:
 
 
 def mean_field(
-    logits: Scores, message: Callable[[Scores], Scores], iterations: int, normalise: Softmax = softmax
+    logits: Scores,
+    smooth: Callable[[Scores], Scores],
+    iterations: int,
+    affinity: Affinity | None = None,
+    normalise: Softmax = softmax,
 ) -> Scores:
-    """Return Q after ``iterations`` updates Q = softmax(logits + message(Q)), beginning with Q = softmax(logits).
+    """Return Q after ``iterations`` updates Q = softmax(logits + message), beginning with Q = softmax(logits).
 
     Args:
         logits: pixels x classes.
-        message: maps Q to the sum of the messages that every pixel receives.
+        smooth: maps Q to the sum of w K Q over the kernels.
         iterations: number of updates.
+        affinity: how much the column's class adds to the message of the row's; None for the identity, the Potts model.
         normalise: the softmax to use in the updates.
     """
+    message = mix_classes(smooth, affinity)
     q = logits.softmax(1)
     for _ in range(iterations):
         q = normalise(message(q).add_(logits))
     return q
 
 
-def find_kept_classes(log_p: Float[Tensor, "*batch pixels classes"], below: float) -> Bool[Tensor, "*batch classes"]:
-    """Return a mask of the classes that reach the probability ``below`` at some pixel of an image.
+def mix_classes(smooth: Callable[[Scores], Scores], affinity: Affinity | None) -> Callable[[Scores], Scores]:
+    """Return the function that maps Q to the message of every class at every pixel."""
+    return smooth if affinity is None else lambda q: smooth(q) @ affinity.to(q).T
+
+
+def find_kept_classes(
+    log_p: Float[Tensor, "*batch pixels classes"], below: Float[Tensor, "classes"]
+) -> Bool[Tensor, "*batch classes"]:
+    """Return a mask of the classes whose log probability reaches ``below`` at some pixel of an image.
 
     The tolerance of 1e-5 keeps rounding from deciding.
     """
-    return log_p.amax(-2) >= math.log(below) - 1e-5
+    return log_p.amax(-2) >= below.to(log_p) - 1e-5
 
 
 def pruned_mean_field(
     logits: Scores,
-    message: Callable[[Scores], Scores],
+    smooth: Callable[[Scores], Scores],
     iterations: int,
-    below: float,
+    below: Float[Tensor, "classes"] | None,
+    affinity: Affinity | None = None,
     normalise: Softmax = softmax,
 ) -> Scores:
-    """Return Q as ``mean_field`` does, but without messages for classes whose largest probability is under ``below``.
+    """Return Q as ``mean_field`` does, but without messages for classes whose log probability is under ``below``.
 
     These classes stay in the softmax as one constant column, the rest, so Q needs no renormalisation.
     """
-    if below <= 0:
-        return mean_field(logits, message, iterations, normalise)
+    if below is None:
+        return mean_field(logits, smooth, iterations, affinity, normalise)
     log_p = logits.log_softmax(1)
     kept = find_kept_classes(log_p, below)
     if bool(kept.all()):
-        return mean_field(logits, message, iterations, normalise)
+        return mean_field(logits, smooth, iterations, affinity, normalise)
+    if affinity is not None:
+        affinity = affinity[kept.cpu()][:, kept.cpu()]
+    message = mix_classes(smooth, affinity)
     rest = log_p[:, ~kept].logsumexp(1, keepdim=True)
     unary = torch.cat([log_p[:, kept], rest], 1)
 
@@ -77,7 +94,7 @@ def pruned_mean_field(
         messages = message(q[:, :-1].contiguous())
         return torch.cat([messages, messages.new_zeros(len(messages), 1)], 1)
 
-    q = mean_field(unary, message_with_rest, iterations, normalise)
+    q = mean_field(unary, message_with_rest, iterations, normalise=normalise)
     out = torch.empty_like(logits)
     out[:, kept] = q[:, :-1]
     out[:, ~kept] = (log_p[:, ~kept] - rest).exp() * q[:, -1:]

@@ -1,6 +1,8 @@
-"""The CRF as a layer whose kernel weights and class compatibility can be learned."""
+"""The CRF as a layer whose kernel weights, bias and class compatibility can be learned."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Shaped
@@ -13,18 +15,24 @@ from src.crf.parameters import Parameters
 
 
 class DenseCRFModule(nn.Module):
-    """Unrolled mean field, differentiable in the logits, the two kernel weights and the compatibility matrix.
+    """Unrolled mean field, differentiable in the logits, the kernel weights, the bias and the compatibility matrix.
+
+    Before training, the layer computes the same as ``DenseCRF``.
 
     Source: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015.
 
     Args:
         classes: number of classes.
-        w1, sxy, srgb, w2, sg, iterations: initial values, see ``Parameters``.
+        w1, sxy, srgb, w2, sg, iterations, bias, compatibility: initial values, see ``Parameters``.
 
     Attributes:
         kernel_weights: (w1, w2).
-        compatibility: classes x classes, the cost of the row's label beside the column's. It begins as the Potts model
-            (1 off the diagonal), with which the layer computes the same as ``DenseCRF``.
+        bias: added to the scores of each class.
+        compatibility: classes x classes, the cost of the row's label beside the column's. Training may make it
+            asymmetric.
+
+    Raises:
+        ValueError: if a value is out of range, or for another number of classes.
     """
 
     def __init__(
@@ -36,11 +44,18 @@ class DenseCRFModule(nn.Module):
         w2: float = 3.0,
         sg: float = 3.0,
         iterations: int = 10,
+        bias: Sequence[float] | None = None,
+        compatibility: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
-        self.parameters_at_start = Parameters(w1, sxy, srgb, w2, sg, iterations)
-        self.kernel_weights = nn.Parameter(torch.tensor([float(w1), float(w2)]))
-        self.compatibility = nn.Parameter(1 - torch.eye(classes))
+        p = Parameters(w1, sxy, srgb, w2, sg, iterations, bias=bias, compatibility=compatibility)
+        p.check_classes(classes)
+        self.parameters_at_start = p
+        self.kernel_weights = nn.Parameter(torch.tensor([p.w1, p.w2], dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(classes) if p.bias is None else torch.tensor(p.bias))
+        self.compatibility = nn.Parameter(
+            1 - torch.eye(classes) if p.compatibility is None else torch.tensor(p.compatibility)
+        )
 
     def forward(
         self,
@@ -58,11 +73,11 @@ class DenseCRFModule(nn.Module):
         unary = logits.reshape(len(logits), -1).T
         if unary.dtype not in (torch.float32, torch.float64):
             unary = unary.float()
-        kernels = build_kernels(image[None], self.parameters_at_start, (1, 1), unary.dtype)
-        weights, compatibility = (p.to(unary.dtype) for p in (self.kernel_weights, self.compatibility))
+        bilateral, gaussian = build_kernels(image[None], self.parameters_at_start, (1, 1), unary.dtype)
+        weights, bias, costs = (p.to(unary.dtype) for p in (self.kernel_weights, self.bias, self.compatibility))
 
-        def message(q: Tensor) -> Tensor:
-            return -sum(w * kernel.filter(q) for w, kernel in zip(weights, kernels, strict=True)) @ compatibility.T
+        def smooth(q: Tensor) -> Tensor:
+            return weights[0] * bilateral.filter(q) + weights[1] * gaussian.filter(q)
 
-        q = mean_field(unary, message, self.parameters_at_start.iterations)
+        q = mean_field(unary + bias, smooth, self.parameters_at_start.iterations, affinity=-costs)
         return q.T.reshape(logits.shape).to(logits.dtype)

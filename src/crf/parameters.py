@@ -1,9 +1,15 @@
-"""The parameters of the dense CRF: two Gaussian kernels, their weights, and the number of iterations."""
+"""The parameters of the dense CRF: two Gaussian kernels, their weights, what classes cost, number of iterations."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 MIN_WIDTH, MAX_VALUE = 1e-3, 1e6  # outside, float32 cannot separate neighbours on the lattice, or overflows
 MAX_ITERATIONS = 10_000  # mean field converges in tens
@@ -11,7 +17,7 @@ MAX_ITERATIONS = 10_000  # mean field converges in tens
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of a dense CRF with Potts compatibility and two kernels.
+    """Parameters of a dense CRF with two kernels, which share one label compatibility.
 
     The pairwise kernel is ``k = w1 exp(-|dp|^2 / 2 sxy^2 - |dI|^2 / 2 srgb^2) + w2 exp(-|dp|^2 / 2 sg^2)``, where dp is
     the distance between two pixels and dI the difference of their colours.
@@ -27,6 +33,10 @@ class Parameters:
             0 prunes nothing. With any other value, where only labels are asked for and w1 + w2 is below 16,
             engine=native also stops updating pixels that are nearly certain after two iterations. On every data set
             tried, both together changed fewer than one label in 10,000.
+        bias: number to add to the scores of each class, the logarithm of a weight of its probability; None for zeros.
+            It keeps thin and rare classes, which the pairwise terms outvote.
+        compatibility: classes x classes, symmetric: what the row's class costs beside the column's, as a multiple of
+            w1 and w2. None for the Potts model, which is 1 off the diagonal and 0 on it.
 
     Raises:
         ValueError: if a value is out of range.
@@ -39,6 +49,8 @@ class Parameters:
     sg: float = 3.0
     iterations: int = 10
     prune: float = 0.0
+    bias: Sequence[float] | None = None
+    compatibility: Sequence[Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.sxy, Sequence):
@@ -61,6 +73,30 @@ class Parameters:
         object.__setattr__(self, "iterations", int(self.iterations))
         if not 0 <= self.prune < 1:
             raise ValueError(f"prune={self.prune}: give a probability, 0 (exact) <= prune < 1 (0.01 is usual)")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", _finite_row("bias", self.bias))
+        if self.compatibility is not None:
+            rows = tuple(_finite_row("compatibility", row) for row in _list("compatibility", self.compatibility))
+            object.__setattr__(self, "compatibility", rows)
+            if any(len(row) != len(rows) for row in rows):
+                raise ValueError(f"compatibility: has {len(rows)} rows; each must have as many entries")
+            if any(rows[i][j] != rows[j][i] for i in range(len(rows)) for j in range(i)):
+                raise ValueError("compatibility: must be symmetric, as the energy of a pair of pixels is")
+            if self.bias is not None and len(self.bias) != len(rows):
+                raise ValueError(f"bias has {len(self.bias)} entries, compatibility has {len(rows)} rows: make them equal")
+
+    def check_classes(self, classes: int) -> None:
+        """Check that parameters by class fit the number of classes.
+
+        Raises:
+            ValueError: if they were made for another number.
+        """
+        for name, values in {"bias": self.bias, "compatibility": self.compatibility}.items():
+            if values is not None and len(values) != classes:
+                raise ValueError(
+                    f"{name} is for {len(values)} classes, the scores have {classes}: choose a CRF without it, or one "
+                    "learned for these classes"
+                )
 
     @property
     def sy(self) -> float:
@@ -72,6 +108,37 @@ class Parameters:
         """The horizontal width of the bilateral kernel in pixels."""
         return self.sxy[1] if isinstance(self.sxy, Sequence) else self.sxy
 
+    @cached_property
+    def affinity(self) -> Float[Tensor, "classes classes"] | None:
+        """How much the column's class adds to the message of the row's, in float64; None for the identity (Potts).
+
+        It is the negative cost, plus what makes the smallest entry of each column 0. That adds the same to all classes
+        of a pixel, so Q stays the same, and messages are not negative.
+        """
+        if self.compatibility is None:
+            return None
+        costs = torch.tensor(self.compatibility, dtype=torch.float64)
+        return costs.amax(0) - costs
+
+    @cached_property
+    def message_bound(self) -> float:
+        """The largest message that a class gets where its neighbours agree."""
+        return (self.w1 + self.w2) * (1.0 if self.affinity is None else float(self.affinity.max()))
+
+    def log_threshold(self, classes: int) -> Float[Tensor, "classes"] | None:
+        """Return the log probability of each class below which it is pruned, in float64; None if none is.
+
+        A class that others support, whatever the pixels around are, is pruned only if it is so improbable that even
+        the largest such message leaves it below ``prune``.
+        """
+        if self.prune <= 0:
+            return None
+        threshold = torch.full((classes,), math.log(self.prune_below(classes)), dtype=torch.float64)
+        if self.affinity is None:
+            return threshold
+        from_others = self.affinity - torch.diag(self.affinity.diagonal())
+        return threshold - (self.w1 + self.w2) * from_others.amax(1)
+
     def prune_below(self, classes: int) -> float:
         """Return the pruning threshold for a number of classes.
 
@@ -79,3 +146,16 @@ class Parameters:
         is the most probable one somewhere.
         """
         return min(self.prune, 1.0 / classes)
+
+
+def _list(name: str, value: object) -> Sequence:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ValueError(f"{name}={value}: give a list, with an entry for each class")
+    return value
+
+
+def _finite_row(name: str, row: object) -> tuple[float, ...]:
+    entries = _list(name, row)
+    if not all(isinstance(entry, (int, float)) and abs(entry) <= MAX_VALUE for entry in entries):  # also catches NaN
+        raise ValueError(f"{name}={list(entries)}: give numbers from {-MAX_VALUE:g} to {MAX_VALUE:g}")
+    return tuple(float(entry) for entry in entries)

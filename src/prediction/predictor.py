@@ -51,7 +51,7 @@ class Predictor:
         palette: colour of each class, RGB in uint8 of shape (classes, 3).
 
     Raises:
-        UserError: if the checkpoint cannot be used.
+        UserError: if the checkpoint cannot be used, or the CRF is for other classes.
     """
 
     def __init__(
@@ -72,6 +72,11 @@ class Predictor:
         segmenter = load_segmenter(ckpt)
 
         self.classes: list[str] = segmenter.classes
+        if crf is not None:
+            try:
+                crf.parameters.check_classes(len(self.classes))
+            except ValueError as error:
+                raise UserError(f"crf: {error}") from error
         self.palette = segmenter.palette.numpy()
         for name in ("lightning.fabric", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they log the precision twice

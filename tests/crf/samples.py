@@ -37,6 +37,12 @@ def network_like_scores(size: tuple[int, int], classes: int, seed: int = 0, pres
     return scores
 
 
+def symmetric(classes: int, seed: int = 0) -> Tensor:
+    """Return random costs of one class beside another: classes x classes, symmetric, 0 on the diagonal, 0..2 off it."""
+    costs = torch.rand(classes, classes, generator=torch.Generator().manual_seed(seed))
+    return (costs + costs.T).fill_diagonal_(0)
+
+
 def engine_or_skip(name: str) -> str:
     if name == "pydensecrf":
         pytest.importorskip("pydensecrf", reason='pydensecrf is not installed: pip install "deeplab-v1[pydensecrf]"')

@@ -24,7 +24,8 @@ def test_dense_crf_takes_every_parameter() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_stored_and_part_of_repr(name: str) -> None:
     """A search uses ``repr`` as part of the key of stored results."""
-    value = {"iterations": 7, "prune": 0.25}.get(name, 1.75)
+    by_class = {"bias": (1.5, 2.0), "compatibility": ((0.0, 1.75), (1.75, 0.0))}
+    value = {"iterations": 7, "prune": 0.25, **by_class}.get(name, 1.75)
     crf = DenseCRF(**{name: value}, engine="torch")  # type: ignore[arg-type]
     assert getattr(crf.parameters, name) == value
     assert f"{name}={value}" in repr(crf)

@@ -28,9 +28,10 @@ class ExactEngine:
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, computed in float64."""
-        message = exact_message(image, parameters)
-        unary = logits.reshape(len(logits), -1).T.double()
-        q = pruned_mean_field(unary, message, parameters.iterations, parameters.prune_below(len(logits)))
+        p, classes = parameters, len(logits)
+        unary = logits.reshape(classes, -1).T.double()
+        smooth = exact_filter(image, p)
+        q = pruned_mean_field(unary, smooth, p.iterations, p.log_threshold(classes), p.affinity)
         return q.T.reshape(logits.shape).to(logits.dtype)
 
     def refine_labels(
@@ -41,7 +42,7 @@ class ExactEngine:
         return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
 
 
-def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+def exact_filter(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:
     """Return the function that maps Q to the sum of w K Q over the two kernels, in float64."""
     p = parameters
     kernels = []
@@ -53,10 +54,10 @@ def exact_message(image: Tensor, parameters: Parameters) -> Callable[[Tensor], T
     ones = torch.ones(image[0].numel(), 1, dtype=torch.float64, device=image.device)
     terms = [(w, f, _filter(f, ones).rsqrt()) for w, f in kernels]
 
-    def message(q: Tensor) -> Tensor:
+    def smooth(q: Tensor) -> Tensor:
         return sum((w * norm * _filter(f, norm * q) for w, f, norm in terms), torch.zeros_like(q))
 
-    return message
+    return smooth
 
 
 def _filter(

@@ -50,6 +50,7 @@ class NativeEngine:
             p.iterations,
             p.prune_below(len(scores)) if p.prune > 0 else 0.0,
             threads,
+            *(() if p.affinity is None else (p.affinity.float().numpy(), float(p.affinity.max()))),
         )
 
 

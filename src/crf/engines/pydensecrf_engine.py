@@ -39,11 +39,12 @@ class PydensecrfEngine:
         crf = _import_pydensecrf().DenseCRF2D(width, height, classes)
         unary = -logits.detach().reshape(classes, -1).log_softmax(0).float().cpu()
         crf.setUnaryEnergy(unary.contiguous().numpy())
+        costs = 1.0 if p.compatibility is None else np.array(p.compatibility, np.float32)
         if p.w2 > 0:
-            crf.addPairwiseGaussian(sxy=(p.sg, p.sg), compat=p.w2)
+            crf.addPairwiseGaussian(sxy=(p.sg, p.sg), compat=p.w2 * costs)
         if p.w1 > 0:  # addPairwiseBilateral takes uint8 images only; for these, it computes the same features
             features = bilateral_features(image.cpu(), p.sy, p.sx, p.srgb).T.contiguous()
-            crf.addPairwiseEnergy(features.numpy(), compat=p.w1)
+            crf.addPairwiseEnergy(features.numpy(), compat=p.w1 * costs)
         q = torch.from_numpy(np.array(crf.inference(p.iterations)))
         return q.reshape(logits.shape).to(logits)
 

@@ -14,7 +14,15 @@ from torch.nn.functional import pad
 from src.crf.inputs import upsample
 from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.lattice.permutohedral import Lattice
-from src.crf.mean_field import Softmax, find_kept_classes, mean_field, pruned_mean_field, softmax, softmax_in_place
+from src.crf.mean_field import (
+    Softmax,
+    find_kept_classes,
+    mean_field,
+    mix_classes,
+    pruned_mean_field,
+    softmax,
+    softmax_in_place,
+)
 from src.crf.parameters import Parameters
 
 MAX_BATCH_PIXELS = 1 << 22  # the Gaussian lattice of so many pixels takes about 200 MB; larger ones are not cached
@@ -31,25 +39,25 @@ class TorchEngine:
         if logits.is_cuda:  # dropping columns would save little, and compile the kernel for each number of columns
             return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
-        message = _message_function(build_kernels(image[None], p, (p.w1, p.w2)))
-        unary = _rows_of_pixels(logits)
-        q = pruned_mean_field(
-            unary, message, p.iterations, p.prune_below(len(logits)), _choose_softmax(p, logits.device)
-        )
+        smooth = _filter_function(build_kernels(image[None], p, (p.w1, p.w2)))
+        unary, below = _rows_of_pixels(logits), p.log_threshold(len(logits))
+        q = pruned_mean_field(unary, smooth, p.iterations, below, p.affinity, _choose_softmax(p, logits.device))
         return q.T.reshape(logits.shape)
 
     def refine_batch(self, images: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         """Return Q of images of one size (batch x classes x height x width); one image alone does not fill a GPU."""
         p, (batch, classes, height, width) = parameters, logits.shape
-        message = _message_function(build_kernels(images, p, (p.w1, p.w2)))
+        smooth = _filter_function(build_kernels(images, p, (p.w1, p.w2)))
         # A GPU reads rows of whole sectors (8 floats) faster. A column of -inf stays 0 in Q.
-        unary = pad(_rows_of_pixels(logits), (0, -classes % 8), value=-torch.inf)
-        if p.prune > 0:
+        padding = -classes % 8
+        unary = pad(_rows_of_pixels(logits), (0, padding), value=-torch.inf)
+        message = mix_classes(smooth, None if p.affinity is None else pad(p.affinity, (0, padding, 0, padding)))
+        if (below := p.log_threshold(classes)) is not None:
             # The pruned classes differ between images, so they stay as columns that neither send nor receive messages.
             log_p = unary.log_softmax(1).view(batch, -1, unary.shape[1])
-            kept = find_kept_classes(log_p, p.prune_below(classes)).to(unary.dtype)
+            kept = find_kept_classes(log_p, pad(below, (0, padding))).to(unary.dtype)
             message = _mask_message(message, kept.repeat_interleave(height * width, 0))
-        q = mean_field(unary, message, p.iterations, _choose_softmax(p, logits.device))
+        q = mean_field(unary, message, p.iterations, normalise=_choose_softmax(p, logits.device))
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(
@@ -73,13 +81,13 @@ def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Flo
 def _choose_softmax(p: Parameters, device: torch.device) -> Softmax:
     """Return the softmax in place on a CPU if it cannot overflow, else torch's.
 
-    On images of noise and of stars, messages were at most 1.4 times the kernel weights. With w1 + w2 <= 16, exponents
+    On images of noise and of stars, messages were at most 1.4 times ``message_bound``. With a bound of 16, exponents
     stay far from 88, where exp overflows in float32. On a GPU, torch's softmax is a single kernel already.
     """
-    return softmax_in_place if device.type == "cpu" and p.w1 + p.w2 <= 16 else softmax
+    return softmax_in_place if device.type == "cpu" and p.message_bound <= 16 else softmax
 
 
-def _message_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
+def _filter_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
     return reduce(add, kernels).filter if kernels else torch.zeros_like
 
 

@@ -51,6 +51,14 @@ class LatticePair {
         for_new_slots(tile, [=](size_t begin, size_t size) { std::copy_n(from + begin, size, to + begin); });
     }
 
+    // Replaces the blurred values of those vertices by the messages of the classes to each other. In the order of the
+    // tiles, just before each is sliced: a tile has vertices of its own and of earlier tiles of its band only.
+    void mix_tile(size_t tile, const float* affinity_rows, int classes, float* scratch, float* values) const {
+        for_new_slots(tile, [=](size_t begin, size_t size) {
+            kernels().mix(values + begin, size / lanes_, affinity_rows, classes, vectors_, scratch);
+        });
+    }
+
     // Blurs the values of both lattices along all directions. Every thread calls it. Contains barriers, the first of
     // them at the beginning; not one at the end, when the values of the thread's own band are ready.
     void blur(int thread, int threads, float* values, Barrier& barrier) const;

@@ -21,8 +21,10 @@ void MeanField::begin() {
     lattices_.set_vectors(scores_.kept().vectors());
     workspace_.pruned_mass.fit(tiling_.pixels());
     for (auto& sums : workspace_.sums) sums.fit(lattices_.size());
-    for (int thread = 0; thread < tiling_.bands; ++thread)
+    for (int thread = 0; thread < tiling_.bands; ++thread) {
         workspace_.threads[thread]->values.fit(kTile * kTile * scores_.kept().lanes());
+        workspace_.threads[thread]->mixed.fit(scores_.kept().lanes());
+    }
     settling_.begin();
 }
 
@@ -30,7 +32,7 @@ void MeanField::run(int thread) {
     tiling_.for_tiles(thread, [&](const Tile& tile, size_t number) { start_tile(thread, tile, number); });
     for (int iteration = 0; iteration + 1 < request_.iterations; ++iteration) iterate(thread, iteration);
     if (request_.iterations > 0)
-        lattices_.blur(thread, tiling_.bands, sums(request_.iterations - 1), barrier_);
+        blur(thread, request_.iterations - 1);
     else  // no messages
         tiling_.for_tiles(thread, [&](const Tile&, size_t number) { lattices_.clear_tile(number, sums(0)); });
     tiling_.for_tiles(thread, [&](const Tile& tile, size_t number) { write_tile(thread, tile, number); });
@@ -48,10 +50,11 @@ void MeanField::start_tile(int thread, const Tile& tile, size_t number) {
 }
 
 void MeanField::iterate(int thread, int iteration) {
-    lattices_.blur(thread, tiling_.bands, sums(iteration), barrier_);
+    blur(thread, iteration);
     float* const next = sums(iteration + 1);
     const bool settles = settling_.is_due(iteration);
     tiling_.for_tiles(thread, [&](const Tile& tile, size_t number) {
+        mix_tile(thread, number, iteration);
         const TileStep step = tile_step(thread, tile, number, iteration);
         if (!step.scores) scores_.read_tile(thread, tile, step.values);
         kernels().slice_softmax(step, nullptr);
@@ -70,7 +73,9 @@ void MeanField::iterate(int thread, int iteration) {
 
 void MeanField::write_tile(int thread, const Tile& tile, size_t number) {
     ThreadScratch& scratch = *workspace_.threads[thread];
-    const TileStep step = tile_step(thread, tile, number, std::max(request_.iterations - 1, 0));
+    const int last = std::max(request_.iterations - 1, 0);
+    mix_tile(thread, number, last);
+    const TileStep step = tile_step(thread, tile, number, last);
     if (!step.scores) scores_.read_tile(thread, tile, step.values);
     if (request_.q) {
         float* const pruned_scale = scratch.pruned_scale.fit(tile.pixels());
@@ -83,6 +88,17 @@ void MeanField::write_tile(int thread, const Tile& tile, size_t number) {
     kernels().argmax(step.values, best_lane, scratch.best_value.fit(step.pixels), step.pixels, step.vectors);
     const uint16_t* const active = settling_.has_settled() ? settling_.active_pixels(thread, number) : nullptr;
     for (int i = 0; i < step.pixels; ++i) output_.write_label(tile, active ? active[i] : i, best_lane[i]);
+}
+
+void MeanField::blur(int thread, int iteration) {
+    lattices_.blur(thread, tiling_.bands, sums(iteration), barrier_);
+    if (scores_.affinity_rows()) barrier_.wait();  // other bands copy aliases of the vertices that mix_tile changes
+}
+
+void MeanField::mix_tile(int thread, size_t number, int iteration) {
+    if (const float* const rows = scores_.affinity_rows())
+        lattices_.mix_tile(number, rows, scores_.kept().count(), workspace_.threads[thread]->mixed.data(),
+                           sums(iteration));
 }
 
 TileStep MeanField::tile_step(int thread, const Tile& tile, size_t number, int iteration) const {
@@ -99,7 +115,7 @@ TileStep MeanField::tile_step(int thread, const Tile& tile, size_t number, int i
     step.values = workspace_.threads[thread]->values.data();
     step.pruned_mass = &workspace_.pruned_mass[tile.first_pixel];
     step.vectors = scores_.kept().vectors();
-    step.subtract_max = request_.w1 + request_.w2 > 16;  // messages are bounded: below, exponentials cannot overflow
+    step.subtract_max = request_.message_bound > 16;  // below, exponentials cannot overflow
     return step;
 }
 

@@ -34,6 +34,9 @@ class MeanField {
     void iterate(int thread, int iteration);
     void write_tile(int thread, const Tile& tile, size_t number);
 
+    void blur(int thread, int iteration);
+    void mix_tile(int thread, size_t number, int iteration);
+
     TileStep tile_step(int thread, const Tile& tile, size_t number, int iteration) const;
 
     // The sums of the vertices that an iteration reads. It writes those of the next one.

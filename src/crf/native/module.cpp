@@ -48,13 +48,13 @@ bool fit_together(const Py_buffer& image, const Py_buffer& scores, const Py_buff
 }
 
 PyObject* refine(PyObject*, PyObject* arguments) {
-    PyObject *image_object, *scores_object, *out_object;
+    PyObject *image_object, *scores_object, *out_object, *affinity_object = Py_None;
     int stride, iterations, threads;
-    double w1, sy, sx, srgb, w2, sg, prune;
-    if (!PyArg_ParseTuple(arguments, "OOOi(dddddd)idi", &image_object, &scores_object, &out_object, &stride, &w1, &sy,
-                          &sx, &srgb, &w2, &sg, &iterations, &prune, &threads))
+    double w1, sy, sx, srgb, w2, sg, prune, largest_affinity = 1;
+    if (!PyArg_ParseTuple(arguments, "OOOi(dddddd)idi|Od", &image_object, &scores_object, &out_object, &stride, &w1, &sy,
+                          &sx, &srgb, &w2, &sg, &iterations, &prune, &threads, &affinity_object, &largest_affinity))
         return nullptr;
-    Buffer image, scores, out;
+    Buffer image, scores, out, affinity;
     const bool wants_q = stride == 0;
     if (!image.get(image_object, 3, "Bf", false, "image")) return nullptr;
     if (!scores.get(scores_object, 3, "f", false, "scores")) return nullptr;
@@ -62,6 +62,15 @@ PyObject* refine(PyObject*, PyObject* arguments) {
     if (!fit_together(image.view, scores.view, out.view, stride, threads)) {
         PyErr_SetString(PyExc_ValueError, "image, scores and out do not fit together");
         return nullptr;
+    }
+
+    if (affinity_object != Py_None) {
+        if (!affinity.get(affinity_object, 2, "f", false, "affinity")) return nullptr;
+        const Py_ssize_t classes = scores.view.shape[0];
+        if (affinity.view.shape[0] != classes || affinity.view.shape[1] != classes) {
+            PyErr_SetString(PyExc_ValueError, "affinity and scores do not fit together");
+            return nullptr;
+        }
     }
 
     crf::Request request{};
@@ -80,6 +89,8 @@ PyObject* refine(PyObject*, PyObject* arguments) {
     request.srgb = float(srgb);
     request.w2 = float(w2);
     request.sg = float(sg);
+    request.affinity = static_cast<const float*>(affinity.view.buf);
+    request.message_bound = float((w1 + w2) * largest_affinity);
     request.iterations = iterations;
     request.prune = float(prune);
     request.threads = std::min(threads, request.height);
@@ -113,8 +124,10 @@ PyObject* level(PyObject*, PyObject*) { return PyUnicode_FromString(crf::kernels
 
 PyMethodDef methods[] = {
     {"refine", refine, METH_VARARGS,
-     "refine(image, scores, out, stride, (w1, sy, sx, srgb, w2, sg), iterations, prune, threads)\n\n"
+     "refine(image, scores, out, stride, (w1, sy, sx, srgb, w2, sg), iterations, prune, threads, affinity=None,\n"
+     "       largest_affinity=1)\n\n"
      "image: uint8 or float32, 3 x height x width.\n"
+     "affinity: float32, classes x classes; None for the identity.\n"
      "stride 0: scores and out are float32, classes x height x width; out becomes Q.\n"
      "Otherwise scores are a float32 score map of that stride, and out is uint8 or int64, height x width; it becomes\n"
      "the labels. Releases the interpreter's lock. Raises ValueError."},

@@ -1,7 +1,7 @@
 // What one call asks for: an image, its scores, the parameters of the model, and where the result goes.
 //
 // The model: Kraehenbuehl & Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS
-// 2011, with two kernels (bilateral and Gaussian) and Potts compatibility.
+// 2011, with two kernels (bilateral and Gaussian) and one label compatibility for both.
 
 #pragma once
 
@@ -18,6 +18,8 @@ struct Request {
     int stride;  // pixels between cells of the score map; 0: the scores are as large as the image, and Q is wanted
     float w1, sy, sx, srgb;  // bilateral kernel: weight, widths in pixels, width in grey levels
     float w2, sg;            // Gaussian kernel: weight, width in pixels
+    const float* affinity;   // classes x classes: what the column's class adds to the row's; null: the identity (Potts)
+    float message_bound;     // about the largest message that a class can get
     int iterations;
     float prune;  // classes that nowhere reach this probability get no messages; 0: none is pruned
     int threads;

@@ -61,11 +61,12 @@ void Scores::choose_classes() {
         float largest = -INFINITY;
         for (int band = 0; band < tiling_.bands; ++band)
             largest = std::max(largest, workspace_.threads[band]->largest[c]);
-        if (largest >= threshold - 1e-5f) {
+        if (largest >= threshold - head_start(c) - 1e-5f) {
             kept_.numbers.push_back(c);
             is_kept_[c] = 1;
         }
     }
+    if (request_.affinity) gather_affinity();
     if (request_.stride)
         interleave_score_map(kept_);
     else if (!stores_at_once())
@@ -94,6 +95,26 @@ void Scores::store_tile(const Tile& tile, const PixelWeights<6>* pixels, const f
 void Scores::read_row(int thread, const Tile& tile, int row, float* out) const {
     const size_t pixel = tile.first_pixel + size_t(row) * tile.columns;
     read_scores(thread, tile, row, all_, &workspace_.log_sum_exp[pixel], out);
+}
+
+// The largest message that a class can get from others, which a class that is pruned goes without.
+float Scores::head_start(int number) const {
+    if (!request_.affinity) return 0.f;
+    const float* const row = request_.affinity + size_t(number) * request_.classes;
+    float largest = 0.f;
+    for (int c = 0; c < request_.classes; ++c)
+        if (c != number) largest = std::max(largest, row[c]);
+    return (request_.w1 + request_.w2) * largest;
+}
+
+void Scores::gather_affinity() {
+    const size_t lanes = kept_.lanes();
+    float* const rows = workspace_.affinity_rows.fit(kept_.count() * lanes);
+    std::fill_n(rows, kept_.count() * lanes, 0.f);
+    for (int from = 0; from < kept_.count(); ++from)
+        for (int to = 0; to < kept_.count(); ++to)
+            rows[from * lanes + to] =
+                request_.affinity[size_t(kept_.numbers[to]) * request_.classes + kept_.numbers[from]];
 }
 
 void Scores::interleave_score_map(const Classes& classes) {

@@ -1,7 +1,7 @@
 // The scores of an image as log probabilities of its pixels, and which classes take part in mean field.
 //
-// Classes whose largest probability in the image is below `prune` are pruned: they get no messages, and only their
-// share of the softmax remains.
+// Classes whose largest probability in the image is below `prune`, and would be with the most favourable messages, are
+// pruned: they get no messages, and only their share of the softmax remains.
 
 #pragma once
 
@@ -51,11 +51,15 @@ class Scores {
 
     const Classes& all() const { return all_; }
     const Classes& kept() const { return kept_; }
+    // What each kept class adds to the messages of all of them: a row of lanes for each class. Null: to its own only.
+    const float* affinity_rows() const { return request_.affinity ? workspace_.affinity_rows.data() : nullptr; }
     bool is_kept(int number) const { return is_kept_[number]; }
     bool any_pruned() const { return kept_.count() < all_.count(); }
 
   private:
     void interleave_score_map(const Classes& classes);
+    void gather_affinity();
+    float head_start(int number) const;
     void read_scores(int thread, const Tile& tile, int row, const Classes& classes, const float* offset,
                      float* out) const;
     // Whether log probabilities are stored by `normalise`: scores are as large as the image, and all classes are kept.

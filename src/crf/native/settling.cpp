@@ -15,7 +15,7 @@ Settling::Settling(const Request& request, const Tiling& tiling, const Scores& s
       lattices_(lattices),
       output_(output),
       workspace_(workspace),
-      doubt_(std::min(0.1f * std::min(request.prune, 0.01f), std::exp(-request.w1 - request.w2))) {}
+      doubt_(std::min(0.1f * std::min(request.prune, 0.01f), std::exp(-request.message_bound))) {}
 
 void Settling::begin() {
     if (!is_possible()) return;

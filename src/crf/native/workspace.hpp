@@ -19,6 +19,7 @@ struct ThreadScratch {
     Array<float> largest;            // log probability of each class in the band
     Array<float> values;             // of a tile: log probabilities, then Q
     Array<float> pruned_scale;       // of each pixel of a tile
+    Array<float> mixed;              // of a vertex
     Array<int32_t> best_lane;        // of each pixel of a tile
     Array<float> best_value;
     Array<uint32_t> active_number;   // of each pixel of a tile; kNone: settled
@@ -39,6 +40,7 @@ struct Workspace {
     Array<float> pruned_mass;      // of each pixel
     Array<float> log_probabilities;  // of each pixel, where scores are as large as the image
     Array<float> score_map, kept_score_map;  // classes innermost
+    Array<float> affinity_rows;    // of each kept class
     Array<float> sums[2];          // of each slot: of this iteration, and of the next
     Array<float> settled_sums;     // of each slot: what settled pixels add to the sums
     std::vector<std::unique_ptr<ThreadScratch>> threads;

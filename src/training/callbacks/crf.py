@@ -63,6 +63,18 @@ class CRFRefinement(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.validations = state_dict["validations"]
 
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Check that the CRF is for the network's classes, before time is spent.
+
+        Raises:
+            UserError: if it is for another number of classes.
+        """
+        assert isinstance(module, Segmenter)
+        try:
+            self.crf.parameters.check_classes(len(module.classes))
+        except ValueError as error:
+            raise UserError(f"crf: {error}") from error
+
     def on_validation_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
         due = trainer.state.fn != "fit" or self.validations % self.every_n_validations == 0

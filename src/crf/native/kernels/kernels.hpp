@@ -77,6 +77,8 @@ struct Kernels {
     void (*slice)(TileStep step);
     void (*slice_softmax)(const TileStep& step, float* pruned_scale);
     void (*splat)(const TileStep& step);
+    // The values of each vertex times the affinity: classes x vectors x 8. scratch: vectors x 8.
+    void (*mix)(float* values, size_t vertices, const float* affinity_rows, int classes, int vectors, float* scratch);
     // Blurs the values of vertices along chains.
     void (*blur)(float* values, const uint32_t* chain, size_t length, int vectors);
 };

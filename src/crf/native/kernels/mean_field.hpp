@@ -1,8 +1,9 @@
 // One iteration of mean field for a tile: slice, softmax, splat; and the blur between iterations.
 //
-// Algorithm 1 of Kraehenbuehl & Koltun, NIPS 2011, with Potts compatibility; splat, blur and slice of Adams, Baek &
-// Davis, EG 2010. Each stage runs over the whole tile before the next begins: loads, exponential, sum and stores of one
-// pixel are a long chain of waits; those of many pixels overlap.
+// Algorithm 1 of Kraehenbuehl & Koltun, NIPS 2011; splat, blur and slice of Adams, Baek & Davis, EG 2010. Each stage
+// runs over the whole tile before the next begins: loads, exponential, sum and stores of one pixel are a long chain of
+// waits; those of many pixels overlap. The label compatibility is applied to the blurred vertices, which are fewer than
+// the pixels; it commutes with slicing.
 
 #pragma once
 
@@ -171,6 +172,33 @@ void splat_first(const TileStep& step) {
 void slice_softmax(const TileStep& step, float* pruned_scale) {
     slice(step);
     with_constant(step.vectors, [&](auto nv) { softmax<nv.value>(step, pruned_scale); });
+}
+
+// The label compatibility: each vertex' values times the affinity.
+template <int NV>
+CRF_INLINE void mix_vertices(float* values, size_t vertices, const float* rows, int classes, int vectors,
+                             float* scratch) {
+    using V = typename WidestVector<NV>::Type;
+    constexpr size_t kWidth = sizeof(V) / sizeof(float);
+    const size_t lanes = size_t(NV ? NV : vectors) * 8;
+    for (size_t i = 0; i < vertices; ++i, values += lanes) {
+        for (size_t k = 0; k < lanes; k += kWidth) {
+            V a = {}, b = {};  // two sums: half the wait
+            int c = 0;
+            for (; c + 1 < classes; c += 2) {
+                a += fill<V>(values[c]) * load<V>(rows + c * lanes + k);
+                b += fill<V>(values[c + 1]) * load<V>(rows + (c + 1) * lanes + k);
+            }
+            if (c < classes) a += fill<V>(values[c]) * load<V>(rows + c * lanes + k);
+            store(scratch + k, a + b);
+        }
+        for (size_t k = 0; k < lanes; k += kWidth) store(values + k, load<V>(scratch + k));
+    }
+}
+void mix(float* values, size_t vertices, const float* affinity_rows, int classes, int vectors, float* scratch) {
+    with_constant(vectors, [=](auto nv) {
+        mix_vertices<nv.value>(values, vertices, affinity_rows, classes, vectors, scratch);
+    });
 }
 
 // The blur (1/2, 1, 1/2) along chains, in place: one read and one write of each vertex.

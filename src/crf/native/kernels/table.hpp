@@ -12,7 +12,8 @@ namespace {
 
 constexpr Kernels make_table(const char* name) {
     return {name,         embed<5>, embed<2>,    interleave, deinterleave, upsample, log_softmax,
-            exponentiate, argmax,   splat_first, slice,      slice_softmax, splat,    blur};
+            exponentiate, argmax,   splat_first, slice,      slice_softmax, splat,    mix,
+            blur};
 }
 
 }  // namespace
