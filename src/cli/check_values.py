@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
+from src.networks import network_names
 from src.runs.checkpoint_files import previous_path
 from src.system.nested import walk
 
@@ -238,6 +239,9 @@ def check_checkpoints(content: dict[str, Any]) -> None:
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a restarted job resumes from its own checkpoint
         return
     if ckpt and ckpt != "last" and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file()):
-        raise UserError(f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, or last for the newest")
+        raise UserError(
+            f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, last for the newest, or a network "
+            f"that comes with the package: {', '.join(network_names())}"
+        )
     if init_from and not ckpt and not Path(init_from).is_file():
         raise UserError(f"init_from={init_from}: no such file; give the checkpoint of a trained network")

@@ -21,6 +21,7 @@ from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
+from src.networks import find_network
 from src.runs.history import find_best_checkpoint
 from src.system.files import expand_path
 
@@ -94,13 +95,24 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def expand_paths(config: DictConfig) -> None:
-    """Replace ~ and environment variables in all paths that a user may give.
+    """Replace ~ and environment variables in all paths that a user may give, and the names of packaged networks.
 
     With hydra.job.chdir=true, they begin in the folder in which the command was started.
+
+    Raises:
+        UserError: if a training should resume a network that comes with the package.
     """
     for key in PATHS:
         value = OmegaConf.select(config, key)
         if not isinstance(value, str) or value in NO_PATHS:
+            continue
+        if key in ("ckpt", "init_from") and (network := find_network(value)):
+            if key == "ckpt" and config.command == "train":
+                raise UserError(
+                    f"ckpt={value}: comes with the package, without a run to resume; train it further with "
+                    f"init_from={value}"
+                )
+            OmegaConf.update(config, key, str(network))
             continue
         if "~" in value or "$" in value:
             value = str(expand_path(value))

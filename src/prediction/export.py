@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,14 +11,12 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.errors import UserError
-from src.models import ImageToScores
-from src.prediction.formats import FORMATS, Scores
+from src.prediction.formats import FORMATS, Scores, image_to_scores
 from src.system.files import replacing
 from src.training.restore import load_segmenter
 
 EXAMPLE = (2, 3, 97, 130)  # shape (batch, channels, height, width) to trace the graph with; it takes others as well
 CHECKED = (EXAMPLE, (1, 3, 65, 65), (3, 3, 40, 21), (1, 3, 8, 200), (1, 3, 250, 331))
-TOLERANCE = 1e-3  # relative to the largest score: float32 sums may be computed in another order
 
 
 def export(config: DictConfig) -> Path:
@@ -34,16 +31,14 @@ def export(config: DictConfig) -> Path:
     check_options(config)
     segmenter = load_segmenter(config.ckpt)
 
-    network = ImageToScores(segmenter.model).eval()
-    notes = {"classes": json.dumps(segmenter.classes), "palette": json.dumps(segmenter.palette.tolist())}
     form = FORMATS[config.format]
     path = Path(config.output or Path(config.paths.output_dir, f"network{form.ending}"))
     with replacing(path) as part:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # exporters warn of much that concerns nobody
-            form.write(network, random_images(EXAMPLE, config.input), part, notes)
-            difference = compare(network, form.load(part), config.input)
-        if not difference <= TOLERANCE:
+            form.write(segmenter, random_images(EXAMPLE, config.input), part)
+            difference = compare(image_to_scores(segmenter), form.load(part), config.input)
+        if not difference <= form.tolerance:
             raise UserError(
                 f"format={config.format}: the file's scores differ from PyTorch's by {difference:.1e} of the largest; "
                 "the file was not kept. Please report this, with the config.yaml of the checkpoint's run"

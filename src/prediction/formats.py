@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from src.models import ImageToScores
+from src.training.restore import load_segmenter
+from src.training.segmenter import Segmenter
 
 Scores = Callable[[Tensor], Tensor]
 
@@ -17,25 +22,38 @@ Scores = Callable[[Tensor], Tensor]
 class Format(NamedTuple):
     """A file format for networks.
 
-    ``write`` takes the network, an image to trace it with, the path, and texts to store with the weights. ``load``
-    returns a function from images to scores.
+    ``write`` takes the network, an image to trace it with, and the path. ``load`` returns a function from images to
+    scores, which may differ from PyTorch's by ``tolerance``, relative to the largest score.
     """
 
     ending: str
     needs: tuple[str, ...]  # packages of the extra "export"
-    write: Callable[[nn.Module, Tensor, Path, Mapping[str, str]], None]
+    write: Callable[[Segmenter, Tensor, Path], None]
     load: Callable[[Path], Scores]
+    tolerance: float = 1e-3  # float32 sums may be computed in another order
 
 
-def write_onnx(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
+def image_to_scores(segmenter: Segmenter) -> ImageToScores:
+    """Return the network as a module from images to scores of their size."""
+    return ImageToScores(segmenter.model).eval()
+
+
+def notes_of(segmenter: Segmenter) -> dict[str, str]:
+    """Return the texts to store with the weights: names and colours of the classes, as JSON."""
+    return {"classes": json.dumps(segmenter.classes), "palette": json.dumps(segmenter.palette.tolist())}
+
+
+def write_onnx(segmenter: Segmenter, image: Tensor, path: Path) -> None:
     """Write a network as ONNX, with dynamic batch, height and width."""
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they log hundreds of lines
     sizes = ({0: "batch", 2: "height", 3: "width"},)
     names: dict[str, Any] = {"input_names": ["image"], "output_names": ["scores"]}
-    program = torch.onnx.export(network, (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names)
+    program = torch.onnx.export(
+        image_to_scores(segmenter), (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names
+    )
     assert program is not None
-    program.model.metadata_props.update(notes)
+    program.model.metadata_props.update(notes_of(segmenter))
     program.save(path)
 
 
@@ -47,10 +65,11 @@ def load_onnx(path: Path) -> Scores:
     return lambda image: torch.from_numpy(session.run(["scores"], {"image": image.numpy()})[0])
 
 
-def write_torchscript(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
+def write_torchscript(segmenter: Segmenter, image: Tensor, path: Path) -> None:
     """Write a network as TorchScript."""
     content = BytesIO()  # if the disk is full, torch's own writing to a path ends the process
-    torch.jit.save(torch.jit.trace(network, image, check_trace=False), content, _extra_files=dict(notes))
+    traced = torch.jit.trace(image_to_scores(segmenter), image, check_trace=False)
+    torch.jit.save(traced, content, _extra_files=notes_of(segmenter))
     path.write_bytes(content.getbuffer())
 
 
@@ -59,12 +78,14 @@ def load_torchscript(path: Path) -> Scores:
     return torch.jit.load(path)
 
 
-def write_pt2(network: nn.Module, image: Tensor, path: Path, notes: Mapping[str, str]) -> None:
+def write_pt2(segmenter: Segmenter, image: Tensor, path: Path) -> None:
     """Write a network with ``torch.export``, with dynamic batch, height and width."""
     dynamic = torch.export.Dim.AUTO
-    program = torch.export.export(network, (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
+    program = torch.export.export(
+        image_to_scores(segmenter), (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},)
+    )
     content = BytesIO()  # given a path, torch.export would demand the ending .pt2
-    torch.export.save(program, content, extra_files=dict(notes))
+    torch.export.save(program, content, extra_files=notes_of(segmenter))
     path.write_bytes(content.getbuffer())
 
 
@@ -74,8 +95,31 @@ def load_pt2(path: Path) -> Scores:
         return torch.export.load(file).module()
 
 
+def write_checkpoint(segmenter: Segmenter, image: Tensor, path: Path) -> None:
+    """Write a checkpoint for this project's commands: weights in 16 bits, without what only training needs.
+
+    Vectors (biases, statistics) stay in float32: they take little room. Folders of the data are left out, as they
+    belong to the machine of the training.
+    """
+    state = {
+        name: x.half() if x.is_floating_point() and x.ndim > 1 else x for name, x in segmenter.state_dict().items()
+    }
+    dataset = segmenter.hparams.get("dataset")
+    own = {key: None for key in ("root", "cache") if dataset and key in dataset}
+    parts = {**segmenter.hparams, "optimizer": {}, "scheduler": {}, "dataset": dataset and {**dataset, **own}}
+    content = BytesIO()
+    torch.save({"state_dict": state, "hyper_parameters": parts}, content)
+    path.write_bytes(content.getbuffer())
+
+
+def load_checkpoint(path: Path) -> Scores:
+    """Load a network from a checkpoint."""
+    return image_to_scores(load_segmenter(path))
+
+
 FORMATS = {
     "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, load_onnx),
     "torchscript": Format(".pt", (), write_torchscript, load_torchscript),
     "pt2": Format(".pt2", (), write_pt2, load_pt2),
+    "checkpoint": Format(".ckpt", (), write_checkpoint, load_checkpoint, tolerance=1e-2),
 }

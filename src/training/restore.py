@@ -18,6 +18,7 @@ from torch import nn
 from src.data import SegmentationDataset
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
+from src.networks import find_network, network_names
 from src.runs.moved_names import with_new_names
 from src.system.files import expand_path
 from src.training.segmenter import Segmenter
@@ -29,15 +30,21 @@ TRUSTED = re.compile(r"(src\.(?:models|data|training\.losses)(?:\.[a-z]\w*)*)\.(
 def load_segmenter(path: str | Path | None) -> Segmenter:
     """Return the network of a checkpoint of ``python -m src.train``, in evaluation mode.
 
+    Args:
+        path: of the checkpoint, or the name of a network that comes with the package. Weights in 16 bits are loaded as
+            float32.
+
     Raises:
         UserError: if the file is missing, is not such a checkpoint, names classes that are not this project's, or holds
             weights that are not finite.
     """
     if not path:
         raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for the newest run's")
-    path = expand_path(path)
+    path = find_network(path) or expand_path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(
+            f"{path}: no such file, nor a network that comes with the package: {', '.join(network_names())}"
+        )
 
     content = read_state(path)
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
@@ -112,6 +119,8 @@ def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segme
                 )
             changes = {key: value for key, value in chosen.items() if value is not None}
             chosen.update({**segmenter.hparams["dataset"], **changes})
+            if "root" in segmenter.hparams["dataset"] and chosen.root is None:
+                raise UserError("dataset.root=FOLDER is needed: the checkpoint does not say where its data is")
         if "root" in chosen and chosen.root is None:  # of conf/evaluate.yaml; generated data has no folder
             del chosen["root"]
     try:

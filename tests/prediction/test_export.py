@@ -8,12 +8,14 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from src.data import Shapes
+from src.data import CamVid, Shapes
 from src.errors import UserError
 from src.models.geometry import upsample_scores
 from src.prediction.export import export
 from src.prediction.formats import FORMATS
+from src.training.restore import build_dataset, load_segmenter
 from src.training.segmenter import Segmenter
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
@@ -107,13 +109,31 @@ def test_a_file_with_different_scores_is_deleted(tmp_path: Path, monkeypatch: py
     write_checkpoint(tmp_path / "net.ckpt")
     torchscript = FORMATS["torchscript"]
 
-    def spoilt(network: torch.nn.Module, *arguments: object) -> None:
-        torchscript.write(torch.nn.Sequential(network, torch.nn.Threshold(0.0, 0.0)), *arguments)
+    def spoilt(_: Segmenter, *arguments: object) -> None:
+        other = checkpoints.segmenter()
+        torch.nn.init.ones_(other.model.head.classifier.bias)
+        torchscript.write(other, *arguments)
 
     monkeypatch.setitem(FORMATS, "torchscript", torchscript._replace(write=spoilt))
     with pytest.raises(UserError, match="differ from PyTorch's"):
         run(tmp_path / "net.ckpt", tmp_path, "format=torchscript")
     assert [path.name for path in tmp_path.iterdir()] == ["net.ckpt"]
+
+
+def test_a_small_checkpoint_has_16_bits_no_folders_and_loads_without_code(tmp_path: Path) -> None:
+    data = {"_target_": "src.data.CamVid", "_partial_": True, "root": "/home/me/camvid", "cache": "/home/me/cache"}
+    module = write_checkpoint(tmp_path / "net.ckpt", classes=CamVid.classes, palette=CamVid.palette, dataset=data)
+    path = run(tmp_path / "net.ckpt", tmp_path, "format=checkpoint", f"output={tmp_path / 'small.ckpt'}")
+    content = torch.load(path, weights_only=True)
+    assert b"/home/me" not in path.read_bytes()
+    assert {value.dtype for value in content["state_dict"].values() if value.ndim > 1} == {torch.float16}
+    loaded = load_segmenter(path)
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
+    assert (loaded.classes, loaded.palette.tolist()) == (module.classes, module.palette.tolist())
+    for name, weight in module.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], weight, rtol=2**-11, atol=1e-7)
+    with pytest.raises(UserError, match=r"dataset.root=FOLDER is needed"):
+        build_dataset(loaded, OmegaConf.create({"root": None}), "val")
 
 
 def test_files_are_overwritten_only_with_overwrite(tmp_path: Path) -> None:
@@ -130,7 +150,7 @@ def test_files_are_overwritten_only_with_overwrite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["format=tflite"], "format=tflite: must be one of onnx, torchscript, pt2"),
+        (["format=tflite"], "format=tflite: must be one of onnx, torchscript, pt2, checkpoint"),
         (["input=int8"], "input=int8: must be uint8 or float32"),
         (["output=/tmp"], "output=/tmp: is a folder"),
     ],
@@ -156,9 +176,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-@pytest.mark.parametrize("form", ["torchscript", "pt2"])
+@pytest.mark.parametrize("form", ["torchscript", "pt2", "checkpoint"])
 def test_a_full_disk_is_an_error_and_does_not_end_the_process(form: str) -> None:
     with pytest.raises(OSError, match="No space left"):
-        FORMATS[form].write(
-            torch.nn.Conv2d(3, 2, 1).eval(), torch.zeros(1, 3, 4, 5), Path("/dev/full"), {"classes": "[]"}
-        )
+        FORMATS[form].write(checkpoints.segmenter(), torch.zeros(1, 3, 33, 41), Path("/dev/full"))
