@@ -66,8 +66,9 @@ def results_table(results: Sequence[Mapping[str, Any]], classes: Sequence[str], 
         row(escape(heading), [float(value) for value in values])
     table.add_section()
     row("mean IoU", [float(metrics["miou"]) for metrics in results], "bold")
-    for metric in ("pixel_accuracy", "mean_accuracy"):
-        row(metric.replace("_", " "), [float(metrics[metric]) for metrics in results])
+    for metric in ("pixel_accuracy", "mean_accuracy", "mean_boundary_F"):
+        if metric.lower() in results[0]:
+            row(metric.replace("_", " "), [float(metrics[metric.lower()]) for metrics in results])
     return table
 
 

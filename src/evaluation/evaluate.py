@@ -48,7 +48,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
     results = segmenter.validation.results
-    metrics = collect_metrics(results, segmenter.classes, config.split, by_class=("iou", "accuracy"))
+    metrics = collect_metrics(results, segmenter.classes, config.split, by_class=("iou", "accuracy", "boundary_f"))
     if trainer.is_global_zero:
         folder = Path(config.paths.output_dir)
         if results[NETWORK]["confusion"].any():

@@ -19,7 +19,7 @@ def write_tables(folder: Path, results: Results, classes: Sequence[str]) -> None
     pixels = results[NETWORK]["confusion"].sum(1).tolist()
     columns: dict[str, Any] = {"class": classes, "pixels": pixels}
     for method, values in results.items():
-        columns |= {column_name(name, method): values[name].tolist() for name in ("iou", "accuracy")}
+        columns |= {column_name(name, method): values[name].tolist() for name in ("iou", "accuracy", "boundary_f")}
     write_csv(folder / "classes.csv", columns)
 
     columns = {"width": range(1, len(results[NETWORK]["trimap_miou"]) + 1)}

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
-from src.metrics import SegmentationMetrics, TrimapMetrics
+from src.metrics import BoundaryMetrics, SegmentationMetrics, TrimapMetrics
 from src.models.geometry import predict_labels
 from src.runs.metric_names import CRF, NETWORK, Method, metric_name
 from src.system.futures import OrderedFutures
 from src.training.datamodule import Batch
 
-Results = Mapping[Method, Mapping[str, Tensor]]  # by method: SegmentationMetrics.compute(), on the CPU
+Results = Mapping[Method, Mapping[str, Tensor]]  # by method: what its metrics compute, on the CPU
 
 
 class LabelledImage(NamedTuple):
@@ -56,7 +57,8 @@ class Validation:
     Attributes:
         readers: functions that are called with every ``LabelledImage`` as soon as it is predicted.
         refinement: refines the score maps of the next validation; None for the network alone.
-        trimap: width in pixels of the widest band around void to count in; 0 for none.
+        trimap: width in pixels of the widest band around void to count in, with the boundary F-measure beside it; 0 for
+            neither, which is faster.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -64,7 +66,7 @@ class Validation:
         self.readers: list[Callable[[LabelledImage], None]] = []
         self.refinement: Refinement | None = None
         self.trimap = 0
-        self.metrics: dict[Method, SegmentationMetrics] = {}
+        self.metrics: dict[Method, Metric | MetricCollection] = {}
         self.waiting = OrderedFutures(self.count_refined)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Validation:
@@ -85,10 +87,12 @@ class Validation:
         methods = (NETWORK, CRF) if self.refinement is not None else (NETWORK,)
         self.metrics = {method: self.new_metrics().to(device) for method in methods}
 
-    def new_metrics(self) -> SegmentationMetrics:
+    def new_metrics(self) -> Metric | MetricCollection:
         """Return empty counts."""
         count = len(self.classes)
-        return TrimapMetrics(count, self.trimap) if self.trimap else SegmentationMetrics(count)
+        if not self.trimap:
+            return SegmentationMetrics(count)
+        return MetricCollection([TrimapMetrics(count, self.trimap), BoundaryMetrics(count)], compute_groups=False)
 
     def add(self, batch: Batch, scores: Float[Tensor, "batch classes rows columns"]) -> None:
         """Count the network's predictions of a batch, and submit its score maps to the CRF."""
@@ -159,8 +163,9 @@ def collect_metrics(
     """
     metrics = {}
     for method, values in results.items():
-        for metric in ("miou", "pixel_accuracy", "mean_accuracy"):
-            metrics[metric_name(metric, method, split)] = float(values[metric])
+        for metric in ("miou", "pixel_accuracy", "mean_accuracy", "mean_boundary_f"):
+            if metric in values:
+                metrics[metric_name(metric, method, split)] = float(values[metric])
         for metric in by_class:
             for class_, value in zip(classes, values[metric].tolist(), strict=True):
                 metrics[metric_name(metric, method, split, class_)] = value

@@ -21,8 +21,13 @@ from src.evaluation.evaluate import evaluate
 from src.evaluation.images import CORRECTED, RIGHT, SPOILED, WRONG, ImageScores, error_map
 from src.runs.metric_names import NETWORK
 from src.training.segmenter import Segmenter
+<<<<<<< HEAD
 from src.training.validation import LabelledImage
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint
+=======
+from tests.checkpoints import SHAPES, write_checkpoint
+from tests.metrics.test_boundary import f_measures
+>>>>>>> 8b668f7 (wip)
 from tests.metrics.test_trimap import band
 from tests.models.networks import composed
 from tests.reporting.test_report import read
@@ -59,6 +64,21 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Segmenter
     folder = tmp_path_factory.mktemp("evaluate")
     module = write_checkpoint(folder / "net.ckpt", dataset=SHAPES)
     return folder, module, run(folder, f"ckpt={folder / 'net.ckpt'}")
+
+
+def test_boundary_f_is_that_of_distances_between_pixels(evaluated: tuple[Path, Segmenter, dict[str, float]]) -> None:
+    folder, module, figures = evaluated
+    by_image = []
+    dataset = Shapes("val", SHAPES["samples"], size=60)
+    for index in range(len(dataset)):
+        image, label, _ = dataset[index]
+        q = module.model.predict(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])[0]
+        by_image.append(f_measures(q.argmax(0).numpy(), label, 0.0075))
+    expected = np.mean([np.mean(list(scores.values())) for scores in by_image])
+    assert figures["val/mean_boundary_f"] == pytest.approx(expected, abs=1e-3)
+    disks = [scores[1] for scores in by_image if 1 in scores]
+    assert figures["val/boundary_f/disk"] == pytest.approx(np.mean(disks), abs=1e-3)
+    assert float(table(folder / "classes.csv")[1]["boundary_f_crf"]) == figures["val/boundary_f_crf/disk"]
 
 
 def test_every_figure_is_scikit_learns(evaluated: tuple[Path, Segmenter, dict[str, float]]) -> None:
