@@ -83,7 +83,9 @@ class Parameters:
             if any(rows[i][j] != rows[j][i] for i in range(len(rows)) for j in range(i)):
                 raise ValueError("compatibility: must be symmetric, as the energy of a pair of pixels is")
             if self.bias is not None and len(self.bias) != len(rows):
-                raise ValueError(f"bias has {len(self.bias)} entries, compatibility has {len(rows)} rows: make them equal")
+                raise ValueError(
+                    f"bias has {len(self.bias)} entries, compatibility has {len(rows)} rows: make them equal"
+                )
 
     def check_classes(self, classes: int) -> None:
         """Check that parameters by class fit the number of classes.

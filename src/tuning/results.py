@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +31,7 @@ def write_search(
     write_csv(
         folder / "results.csv",
         {
-            **{name: [trial.values[name] for trial in ranked] for name in ranked[0].values},
+            **{name: [as_cell(trial.values[name]) for trial in ranked] for name in ranked[0].values},
             **{name: [float(values[name]) for values in scores] for name in ("miou", "pixel_accuracy")},
             "round": [trial.round for trial in ranked],
             "seconds": [trial.seconds for trial in ranked],
@@ -45,23 +47,36 @@ def write_search(
     metrics["seconds/search"] = sum(trial.seconds for trial in trials)  # over all runs of this search
     metrics["seconds/this_run"] = time.perf_counter() - start
     write_json(folder / "metrics.json", metrics)
-    points = [({**trial.values}, 100 * trial.miou, trial.round) for trial in trials]
-    plot_search(points).savefig(folder / "heatmap.png", dpi=130)
+    if numbers(ranked[0]):  # no plot of lists
+        points = [({**trial.values}, 100 * trial.miou, trial.round) for trial in trials]
+        plot_search(points).savefig(folder / "heatmap.png", dpi=130)
 
 
-def print_search(folder: Path, trials: Sequence[Trial], comparison: Comparison, preset: Path | None) -> None:
+def as_cell(value: Any) -> Any:
+    """Return a parameter for a CSV file, a list as JSON."""
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def numbers(trial: Trial) -> dict[str, float]:
+    """Return the parameters of a trial that are numbers."""
+    return {name: value for name, value in trial.values.items() if not isinstance(value, list)}
+
+
+def print_search(
+    folder: Path, trials: Sequence[Trial], comparison: Comparison, classes: Sequence[str], preset: Path | None
+) -> None:
     """Print the best configurations, their gain on images searched on and held back, and the files written."""
     console = Console()
     ranked = sorted(trials, key=lambda trial: -trial.miou)
     table = Table(
         title=f"The best {min(TABLE_ROWS, len(ranked))} of {len(ranked)} configurations", title_justify="left"
     )
-    for column in (*ranked[0].values, "mean IoU", "pixel accuracy"):
+    for column in (*numbers(ranked[0]), "round", "mean IoU", "pixel accuracy"):
         table.add_column(column, justify="right")
     for trial in ranked[:TABLE_ROWS]:
         values = ratios(trial.confusion)
         scores = (format_percent(float(values[name])) for name in ("miou", "pixel_accuracy"))
-        table.add_row(*(f"{value:g}" for value in trial.values.values()), *scores)
+        table.add_row(*(f"{value:g}" for value in numbers(trial).values()), str(trial.round), *scores)
     console.print(table)
 
     table = Table(title="Mean IoU in %", title_justify="left")
@@ -72,10 +87,20 @@ def print_search(folder: Path, trials: Sequence[Trial], comparison: Comparison, 
         table.add_row(title, *(format_percent(values[method]) for values in miou.values()))
     for title, before in (("gain over the network", "network"), ("gain over the CRF before", "crf_before")):
         table.add_row(title, *(f"{100 * (v['crf_tuned'] - v[before]):+.1f}" for v in miou.values()))
+    table.add_row("largest loss of a class", *(largest_loss(methods, classes) for methods in comparison.values()))
     console.print(table)
     console.print(f"{sum(trial.seconds for trial in trials):.0f} s for {len(trials)} configurations")
     console.print(f"{folder}/", highlight=False, soft_wrap=True)
     for name in ("crf.yaml", "results.csv", "heatmap.png", "metrics.json"):
+        if not (folder / name).is_file():
+            continue
         console.print(f"  {name}", highlight=False)
     if preset:
         console.print(f"use it: crf={preset.stem} ({preset})", highlight=False, soft_wrap=True)
+
+
+def largest_loss(methods: Mapping[str, Confusion], classes: Sequence[str]) -> str:
+    """Return the change of the class whose IoU the tuned CRF lowers most, and its name."""
+    changes = ratios(methods["crf_tuned"])["iou"] - ratios(methods["network"])["iou"]
+    worst = int(changes.nan_to_num(float("inf")).argmin())
+    return f"{100 * float(changes[worst]):+.1f} ({classes[worst]})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -15,7 +16,7 @@ from src.metrics.confusion import ratios
 from src.models.geometry import predict_labels, score_stride
 from src.system.futures import OrderedFutures
 
-Values = dict[str, float]  # of the CRF's parameters, by name
+Values = dict[str, Any]  # of the CRF's parameters, by name: numbers, or lists of numbers by class
 # Weights and widths: the parameters that are real numbers greater than 0 by default.
 SEARCHED = tuple(field.name for field in fields(Parameters) if isinstance(field.default, float) and field.default > 0)
 Confusion = Integer[Tensor, "classes classes"]
@@ -71,8 +72,8 @@ def search(count: Callable[[Values], tuple[Confusion, float]], searcher: Searche
 
 
 def format_values(trial: Trial) -> str:
-    """Return the parameters of a trial as NAME=VALUE pairs."""
-    return " ".join(f"{name}={value:g}" for name, value in trial.values.items())
+    """Return the parameters of a trial as NAME=VALUE pairs, without lists."""
+    return " ".join(f"{name}={value:g}" for name, value in trial.values.items() if not isinstance(value, list))
 
 
 def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str, list[int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from src.prediction.predictor import Predictor
 from src.system.files import write_text
 from src.training.restore import build_dataset, load_segmenter
 from src.training.segmenter import Segmenter
+from src.tuning.gradient import Gradient
 from src.tuning.journal import Journal, digest_images
 from src.tuning.results import Comparison, print_search, write_search
 from src.tuning.score_cache import ScoreCache
@@ -71,6 +74,8 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
         key = {"crf": repr(crf), "images": digests[part]}
         return journal.get_or_count(key, lambda: refined_confusion(crf, images[part], classes, config.workers))
 
+    if isinstance(searcher, Gradient):
+        searcher = partial(searcher.propose, images["searched"], base)
     trials = list(search(count, searcher))
     best = max(trials, key=lambda trial: trial.miou)
     comparison: Comparison = {
@@ -87,7 +92,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     for path in filter(None, (folder / "crf.yaml", preset)):
         write_text(path, text)
     write_search(folder, trials, comparison, {part: len(part_images) for part, part_images in images.items()}, start)
-    print_search(folder, trials, comparison, preset)
+    print_search(folder, trials, comparison, segmenter.classes, preset)
     return best
 
 
@@ -115,7 +120,15 @@ def score_images(config: DictConfig, segmenter: Segmenter, cache: ScoreCache) ->
 def preset_text(config: DictConfig, values: Values) -> str:
     """Return the YAML of a preset with these parameters, with a comment that says where they come from."""
     header = f"{PRESET_HEADER} ckpt={config.ckpt}; table, metrics and times are in {Path(config.paths.output_dir)}"
-    return f"{header}\n{OmegaConf.to_yaml({'_target_': 'src.crf.DenseCRF', **values})}"
+    lines = [yaml_line(name, value) for name, value in {"_target_": "src.crf.DenseCRF", **values}.items()]
+    return "\n".join([header, *lines, ""])
+
+
+def yaml_line(name: str, value: Any) -> str:
+    """Return a parameter as YAML, a matrix with a line for each row."""
+    if isinstance(value, list) and isinstance(value[0], list):
+        return f"{name}:\n" + "\n".join(f"  - {json.dumps(row)}" for row in value)
+    return f"{name}: {json.dumps(value)}"
 
 
 def build_crf(values: dict[str, Any]) -> DenseCRF:

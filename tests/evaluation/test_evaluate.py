@@ -21,13 +21,9 @@ from src.evaluation.evaluate import evaluate
 from src.evaluation.images import CORRECTED, RIGHT, SPOILED, WRONG, ImageScores, error_map
 from src.runs.metric_names import NETWORK
 from src.training.segmenter import Segmenter
-<<<<<<< HEAD
 from src.training.validation import LabelledImage
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint
-=======
-from tests.checkpoints import SHAPES, write_checkpoint
 from tests.metrics.test_boundary import f_measures
->>>>>>> 8b668f7 (wip)
 from tests.metrics.test_trimap import band
 from tests.models.networks import composed
 from tests.reporting.test_report import read

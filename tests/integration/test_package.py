@@ -84,13 +84,9 @@ def test_the_wheel_holds_every_yaml_and_the_command(wheel: Path) -> None:
         assert "deeplab = src.cli.deeplab:main" in archive.read(entry_points).decode()
     assert yaml_files(names, "src/conf/") == CONF_FILES
     assert not [name for name in names if name.startswith(("conf/", "tests/")) or name.endswith((".cpp", ".hpp"))]
-<<<<<<< HEAD
     templates = {path.relative_to(REPO).as_posix() for path in (REPO / "src").rglob("*.jinja")}
     assert {name for name in names if name.endswith(".jinja")} == templates
-=======
-    assert [name for name in names if name.endswith(".jinja")]
     assert {"src/networks/camvid_slim.ckpt", "src/networks/camvid_slim.md"} <= set(names)
->>>>>>> 8b668f7 (wip)
     assert wheel.name.startswith(f"deeplab_v1-{src.__version__}-")
 
 
