@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from src.errors import UserError
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """The images that one of several processes labels: every ``count``-th one, beginning at ``index``.
 
     Attributes:

@@ -114,7 +114,8 @@ class Source:
             while agree < min(len(wanted), len(have)) and wanted[-agree - 1] == have[-agree - 1]:
                 agree += 1
             in_images = self.images is not None and path.is_relative_to(self.images)
-            return agree, in_images, not self.is_in_mask_folder(path), len(os.path.commonpath([path, folder]))
+            shared = os.path.commonpath([path.absolute(), folder.absolute()])
+            return agree, in_images, not self.is_in_mask_folder(path), len(shared)
 
         best = max(map(rank, found))
         equal = [path for path in found if rank(path) == best]

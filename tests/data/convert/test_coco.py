@@ -232,3 +232,13 @@ def test_images_without_annotations_are_kept_as_background(tmp_path: Path) -> No
     conversion = run(export(tmp_path / "export", [annotation(1, square(0, 0, 3))], 5), tmp_path / "out")
     assert kept(conversion) == ["pixels without a label: background", "4 images without a label are kept"]
     assert not masks_of(tmp_path / "out")["5"].any()
+
+
+def test_relative_labels_of_absolute_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = export(tmp_path / "export", [annotation(1, square(0, 0, 20))])
+    (root / "images/default").rename(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    source = Path("export/annotations/instances_default.json")
+    conversion = run(source, tmp_path / "out", images=tmp_path / "photos")
+    assert conversion.faults == []
+    assert (masks_of(tmp_path / "out")["1"] == 1).sum() == 400
