@@ -8,7 +8,7 @@ LOWEST_TESTS := tests/cli/test_conf.py tests/crf/test_crf_inputs.py tests/crf/te
   tests/models/test_every_network.py tests/prediction/test_export.py tests/runs tests/integration/test_train.py tests/tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-lowest lint docs bench bench-compare faults sanitize clean
+.PHONY: help setup train test test-all test-lowest lint docs bench bench-compare gpu faults sanitize clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: $(READY) ## measure training, prediction, CRF and start against their pee
 bench-compare: $(READY) ## measure this tree and another commit in turns: make bench-compare BASE=REVISION
 	@git rev-parse --verify --quiet "$(BASE)^{commit}" >/dev/null || { echo "error: BASE=$(BASE): name a commit" >&2; exit 2; }
 	tests/benchmarks/compare.sh "$(BASE)" $(CURDIR)/$(BIN)/python
+
+gpu: $(READY) ## run all that only a GPU can show, in 8 minutes, and write gpu.json and gpu.md
+	$(BIN)/python -m tests.gpu --json gpu.json --markdown gpu.md
 
 faults: $(READY) ## interrupt trainings in many ways, resume them, and print what was lost
 	$(BIN)/python -m tests.faults

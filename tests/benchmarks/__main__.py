@@ -54,11 +54,11 @@ def in_turns(ours: Callable[[], object], peer: Callable[[], object], rounds: int
     return a, b, statistics.median(theirs / own for own, theirs in pairs)
 
 
-def peak_flops(precision: str) -> float:
-    """Return the floating-point operations per second of a large matrix product on all cores."""
+def peak_flops(precision: str, device: str = "cpu", side: int = 2048) -> float:
+    """Return the floating-point operations per second of a large matrix product on all cores, or on the GPU."""
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
-    a = torch.randn(2048, 2048).to(dtype)
-    return 2 * 2048**3 / min(training.seconds(lambda: a @ a) for _ in range(8))
+    a = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / min(training.seconds(lambda: a @ a) for _ in range(8))
 
 
 def training_rows(rounds: int) -> Iterator[Row]:

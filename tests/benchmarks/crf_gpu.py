@@ -23,12 +23,14 @@ from src.crf.lattice.row_sums import kernel_failure
 from tests.benchmarks.crf import CORES, SETTINGS, Case, report, synthetic_case
 
 
-def contestants(case: Case, setting: str, crf: DenseCRF, pool: RefinementPool) -> dict[str, Callable[[], Tensor]]:
+def contestants(
+    case: Case, setting: str, crf: DenseCRF, pool: RefinementPool, device: str = "cuda"
+) -> dict[str, Callable[[], Tensor]]:
     """Return functions that compute Q or labels of all images; the first one uses ``crf`` on the CPU."""
     exact, pruned = (DenseCRF(w1=4, **SETTINGS[setting], engine="torch", prune=prune) for prune in (0.0, 0.01))
     on_cpu = case.logits()
-    images, score_maps = torch.stack(case.images).cuda(), torch.stack(case.score_maps).cuda()
-    logits = torch.stack(on_cpu).cuda()
+    images, score_maps = torch.stack(case.images).to(device), torch.stack(case.score_maps).to(device)
+    logits = torch.stack(on_cpu).to(device)
     count = len(images)
 
     def cpu() -> Tensor:

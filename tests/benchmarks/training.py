@@ -20,33 +20,53 @@ from src.training.memory_format import FORMATS, choose_memory_format, lay_out
 CROP, CLASSES, ROUNDS = 321, 21, 5
 
 
-def step(width: float, batch: int, ours: bool) -> Callable[[], None]:
-    """Return a function that takes one step of SGD."""
+def step(
+    width: float,
+    batch: int,
+    ours: bool,
+    device: str = "cpu",
+    precision: str | None = None,
+    batch_norm: bool = True,
+    crop: int = CROP,
+    channels: int = 1024,
+) -> Callable[[], None]:
+    """Return a function that takes one step of SGD, and has the network as ``run.model``.
+
+    Args:
+        precision: Lightning's name; None for that of ``auto``, or for float32 if not ``ours``.
+        channels: of fc6 and fc7.
+    """
     torch.manual_seed(0)
-    head = partial(FCHead, kernel=3, rate=12, channels=1024, width=width, average_pool=True, batch_norm=True)
-    model = DeepLab(VGG(width=width, batch_norm=True), head, CLASSES)
+    head = partial(FCHead, kernel=3, rate=12, channels=channels, width=width, average_pool=True, batch_norm=batch_norm)
+    model = DeepLab(VGG(width=width, batch_norm=batch_norm), head, CLASSES).to(device)
     loss = SegmentationLoss(CrossEntropy(), "scores" if ours else "image")
-    image = torch.randint(0, 256, (batch, CROP, CROP, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-    label = torch.randint(0, CLASSES, (batch, CROP, CROP))
-    precision = auto_precision("cpu")[0] if ours else "32-true"
-    name = choose_memory_format(model, loss, CLASSES, CROP, precision) if ours else "contiguous"
+    image = torch.randint(0, 256, (batch, crop, crop, 3), dtype=torch.uint8).permute(0, 3, 1, 2).to(device)
+    label = torch.randint(0, CLASSES, (batch, crop, crop), dtype=torch.uint8).to(device)
+    precision = precision or (auto_precision(device)[0] if ours else "32-true")
+    name = "contiguous"
+    if ours:
+        name = choose_memory_format(model, loss, CLASSES, crop, precision) if device == "cpu" else "channels_last"
     lay_out(model, name)
     image = image.contiguous(memory_format=FORMATS[name])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
 
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed"):
             scores = model(image)
         optimizer.zero_grad()
         loss(scores, label).backward()
         optimizer.step()
 
+    run.model = model  # type: ignore[attr-defined]
     return run
 
 
-def seconds(run: Callable[[], None]) -> float:
+def seconds(run: Callable[[], object]) -> float:
+    """Return how long a call takes, with the work that it has given to the GPU."""
     start = time.perf_counter()
     run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 

@@ -24,6 +24,7 @@ from tests.crf.samples import data_folder
 
 
 def seconds(segmenter: Segmenter, datamodule: SegmentationDataModule, callbacks: list[L.Callback]) -> float:
+    """Return how long a whole validation takes, on the device that Lightning finds."""
     trainer = L.Trainer(
         logger=False,
         precision=auto_precision("auto")[0],

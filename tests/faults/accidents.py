@@ -68,8 +68,8 @@ class ActionAtStep(Callback):
         loader: Any = trainer.train_dataloader
         os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
 
-    def want_memory(self, *_: Any) -> None:
-        torch.empty(2**60)
+    def want_memory(self, trainer: Trainer, module: LightningModule) -> None:
+        torch.empty(2**60, device=module.device)
 
     def spoil_weights(self, trainer: Trainer, module: LightningModule) -> None:
         for parameter in module.parameters():

@@ -78,7 +78,7 @@ def logged_values(folders: Iterable[Path]) -> set[tuple[str, str, str]]:
 
 
 def read_checkpoint(checkpoint: Path) -> dict:
-    return torch.load(checkpoint, weights_only=True)
+    return torch.load(checkpoint, weights_only=True, map_location="cpu")
 
 
 def differences(reference: Path, folders: list[Path]) -> list[str]:
