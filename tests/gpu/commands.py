@@ -13,6 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+import src.evaluation.evaluate  # these are imported here, so that the commands, which are forked, need not
+import src.models.describe
+import src.prediction.predict
+import src.tuning.tune  # noqa: F401
 from src.data import Shapes
 from src.models import ImageToScores
 from src.prediction.export import TOLERANCE, compare

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import src.training.fit  # noqa: F401  # imported here, so that the commands, which are forked, need not
 from tests.faults.accidents import action_at_step
 from tests.faults.commands import LoggedCommand, differences, run_folders, start_training
 from tests.gpu.figures import Figure, Setting, check, missing
