@@ -18,9 +18,8 @@ import src.models.describe
 import src.prediction.predict
 import src.tuning.tune  # noqa: F401
 from src.data import Shapes
-from src.models import ImageToScores
-from src.prediction.export import TOLERANCE, compare
-from src.prediction.formats import FORMATS
+from src.prediction.export import compare
+from src.prediction.formats import FORMATS, image_to_scores
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint
 from tests.commands import Command, run_command
 from tests.gpu.figures import Figure, Setting, check, missing
@@ -124,8 +123,15 @@ def check_export(setting: Setting, network: list[str]) -> Iterator[Figure]:
         process.start()
         difference = queue.get(timeout=TIMEOUT)
         process.join(TIMEOUT)
-        ok = not isinstance(difference, str) and difference <= TOLERANCE
-        yield Figure("commands", f"export, {format}: difference of scores", difference, "", f"<= {TOLERANCE:g}", ok)
+        ok = not isinstance(difference, str) and difference <= FORMATS[format].tolerance
+        yield Figure(
+            "commands",
+            f"export, {format}: difference of scores",
+            difference,
+            "",
+            f"<= {FORMATS[format].tolerance:g}",
+            ok,
+        )
 
 
 def score_difference(path: Path, format: str, device: str, queue: Any) -> None:
@@ -133,7 +139,7 @@ def score_difference(path: Path, format: str, device: str, queue: Any) -> None:
     try:
         torch.set_num_threads(1)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        network = ImageToScores(segmenter(dataset=SHAPES).model).eval().to(device)
+        network = image_to_scores(segmenter(dataset=SHAPES)).to(device)
         exported: Any = FORMATS[format].load(path)
         exported.to(device)
         with torch.no_grad():
