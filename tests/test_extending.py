@@ -140,8 +140,8 @@ def write_pets(root: Path) -> None:
     for name in ("a", "b", "c"):
         Image.fromarray(rng.integers(0, 256, (33, 33, 3), np.uint8)).save(root / "images" / f"{name}.jpg")
         Image.fromarray(mask).save(root / "annotations" / "trimaps" / f"{name}.png")
-    (root / "annotations" / "trainval.txt").write_text("a 1 1 1\nb 2 1 2\n")
-    (root / "annotations" / "test.txt").write_text("c 3 2 1\n")
+    (root / "annotations" / "train.txt").write_text("a 1 1 1\nb 2 1 2\n")
+    (root / "annotations" / "val.txt").write_text("c 3 2 1\n")
 
 
 def test_commands_compose_and_parts_do_what_they_say(checkout: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The command line: compose a config, check it, run a recipe, and explain errors."""
+"""The command line: compose a config, check it, run an entry point, and explain errors."""

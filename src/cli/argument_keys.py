@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import name_settings
-from src.system.nested import walk
+from src.system.dotted_keys import walk
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference to another key, which is the one to set
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.argument_keys import key_to_set
 from src.errors import UserError
-from src.system.nested import walk
+from src.system.dotted_keys import walk
 
 # Keys of these parts of a config with these names say where to write; those of data sets say where to read, too, and
 # the data sets check them.

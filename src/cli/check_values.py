@@ -16,7 +16,7 @@ from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
 from src.networks import network_names
 from src.runs.checkpoint_files import previous_path
-from src.system.nested import walk
+from src.system.dotted_keys import walk
 
 Rule = tuple[Callable[[Any], bool], str]  # tells whether a value is valid; valid values in words
 
@@ -38,7 +38,7 @@ def or_auto(rule: Rule) -> Rule:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number; a bool is none."""
+    """Tell whether a value is a number; a bool does not count."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -115,10 +115,10 @@ RULES: dict[str, Rule] = {
         "a whole number of steps, 1 or more",
     ),
     "trainer.limit_val_batches": or_null(
-        (is_share_or_count, "how many, or a share of them; without validation there is no result")
+        (is_share_or_count, "a number of batches, or a share up to 1.0; without validation there is no result")
     ),
-    "trainer.limit_train_batches": or_null((is_share_or_count, "how many, or a share of them")),
-    "trainer.overfit_batches": (lambda v: v == 0 or is_share_or_count(v), "how many, or a share of them"),
+    "trainer.limit_train_batches": or_null((is_share_or_count, "a number of batches, or a share up to 1.0")),
+    "trainer.overfit_batches": (lambda v: v == 0 or is_share_or_count(v), "a number of batches, or a share up to 1.0"),
     "trainer.num_nodes": POSITIVE,
     "trainer.plugins": or_null((lambda v: isinstance(v, list), "a list of plugins, each with its _target_")),
     "trainer.accumulate_grad_batches": POSITIVE,

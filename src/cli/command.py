@@ -12,24 +12,24 @@ from src.system.signals import find_stop, handle_stop_signals
 RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep what they have done, or leave nothing behind
 
 
-def command(name: str, recipe: str) -> Callable[[], None]:
-    """Return a command that reads conf/NAME.yaml and the overrides of the command line, and runs a recipe.
+def command(name: str, entry_point: str) -> Callable[[], None]:
+    """Return a command that reads conf/NAME.yaml and the overrides of the command line, and runs an entry point.
 
-    The recipe is imported after the config has been checked, so that --help and a mistyped override answer at once;
-    Hydra itself, after the handlers of signals have been set. Errors of the user (config, data, values) and of the disk
+    It is imported after the config has been checked, so that --help and a mistyped override answer at once; Hydra
+    itself, after the handlers of signals have been set. Errors of the user (config, data, values) and of the disk
     (full, read-only) are printed in one line on standard error, with exit status 2; with HYDRA_FULL_ERROR=1 the
     traceback is printed. In a multirun, a failed job does not stop the others; see src.cli.sweep.
 
     Args:
         name: of the command, as in ``python -m src.NAME``.
-        recipe: "MODULE:FUNCTION"; the function takes the config.
+        entry_point: "MODULE:FUNCTION"; the function takes the config.
     """
 
     def run() -> None:
         with handle_stop_signals(), explain_stop(name):
             from src.cli.run import run_command
 
-            run_command(name, recipe)
+            run_command(name, entry_point)
 
     return run
 

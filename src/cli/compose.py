@@ -16,7 +16,7 @@ from src.cli.check_folders import check_folders
 from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
 from src.cli.conf_folder import CONF
-from src.cli.explain import explain, explain_start
+from src.cli.error_messages import explain, explain_start
 from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path

@@ -1,4 +1,4 @@
-"""Run a command: compose the config, check it, record the run, call its recipe, and report errors in one line."""
+"""Run a command: compose the config, check it, record the run, call its entry point, and report errors in one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from src import __version__
 from src.cli.check_structure import key_of
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
-from src.cli.explain import explain, explain_disk, explain_library, explain_start, reason_of
+from src.cli.error_messages import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.help_page import help_page
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
@@ -43,12 +43,12 @@ BUG = (
 USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
 
-def run_command(name: str, recipe: str) -> None:
+def run_command(name: str, entry_point: str) -> None:
     """Run a command with the overrides of the command line; see ``src.cli.command``.
 
     Args:
         name: of the command, as in ``python -m src.NAME``.
-        recipe: "MODULE:FUNCTION"; the function takes the config.
+        entry_point: "MODULE:FUNCTION"; the function takes the config.
     """
     if page := version_or_help(name, sys.argv[1:]):
         with end_on_closed_output():
@@ -62,7 +62,7 @@ def run_command(name: str, recipe: str) -> None:
         exit_with_error(f"{fixed}: this key says which command runs, and is not to be set")
     register_resolvers()
     register_search_path()
-    command = RunningCommand(name, recipe, show_tracebacks)
+    command = RunningCommand(name, entry_point, show_tracebacks)
 
     def job(config: DictConfig) -> Any:
         return command.run(config)
@@ -77,13 +77,13 @@ class RunningCommand:
 
     Args:
         name: of the command.
-        recipe: "MODULE:FUNCTION"; the function takes the config.
+        entry_point: "MODULE:FUNCTION"; the function takes the config.
         show_tracebacks: raise errors as they are instead of printing one line.
     """
 
-    def __init__(self, name: str, recipe: str, show_tracebacks: bool) -> None:
+    def __init__(self, name: str, entry_point: str, show_tracebacks: bool) -> None:
         self.name = name
-        self.recipe = recipe
+        self.entry_point = entry_point
         self.show_tracebacks = show_tracebacks
         self.has_begun = False  # whether Hydra has begun a job
 
@@ -95,15 +95,15 @@ class RunningCommand:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 with exclusive_folder(folder):
                     explain_job = functools.partial(describe_error, name=self.name, config=config)
-                    return run_job(config, self.call_recipe, explain_job)
+                    return run_job(config, self.call_entry_point, explain_job)
             with self.one_line_errors(config), exclusive_folder(folder):
-                return self.call_recipe(config)
+                return self.call_entry_point(config)
 
-    def call_recipe(self, config: DictConfig) -> float | None:
-        """Check and record the config, and call the recipe; return the value that a sweeper maximises."""
+    def call_entry_point(self, config: DictConfig) -> float | None:
+        """Check and record the config, and call the entry point; return the value that a sweeper maximises."""
         config = complete(config, HydraConfig.get().overrides.task)
         save_record(config)
-        result = load_recipe(self.recipe)(config)
+        result = load_entry_point(self.entry_point)(config)
         return result if isinstance(result, float) else None
 
     @contextmanager
@@ -162,9 +162,9 @@ def explain_other_error(error: Exception, begun: bool, name: str) -> str:
     return "" if begun else explain_start(error, name, sys.argv[1:])
 
 
-def load_recipe(recipe: str) -> Callable[[DictConfig], Any]:
+def load_entry_point(entry_point: str) -> Callable[[DictConfig], Any]:
     """Import and return the function that "MODULE:FUNCTION" names."""
-    module, _, function = recipe.partition(":")
+    module, _, function = entry_point.partition(":")
     return getattr(import_module(module), function)
 
 

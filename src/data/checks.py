@@ -82,7 +82,7 @@ def describe_copies(one: str, other: str, surveys: Mapping[str, Survey]) -> str:
     if not copies:
         return ""
     return (
-        f"{len(copies)} images of {other} have the pixels of images of {one}, such as {copies[0][1]} and "
+        f"{counted(len(copies), 'image')} in {other} and, with the same pixels, in {one}, such as {copies[0][1]} and "
         f"{copies[0][0]}: metrics on them flatter the network"
     )
 
@@ -94,7 +94,7 @@ def describe_empty(split: str) -> str:
 
 def describe_void(count: int) -> str:
     """Return a line about masks that are void in every pixel."""
-    return f"{count} masks are void in every pixel"
+    return f"{counted(count, 'mask')} void in every pixel"
 
 
 def describe_void_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
@@ -114,10 +114,16 @@ def describe_shared_files(datasets: Mapping[str, SegmentationDataset]) -> list[s
     """Return a line for each pair of splits that share image files."""
     files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
     return [
-        f"{len(common)} images are in {one} and in {other}, such as {min(common)}: metrics on them flatter the network"
+        f"{counted(len(common), 'image')} in {one} and in {other}, such as {min(common)}: metrics on them flatter the "
+        "network"
         for one, other in combinations(files, 2)
         if (common := files[one] & files[other])
     ]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun and verb, such as "1 mask is" or "2 masks are"."""
+    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
 def shorten(names: Sequence[str], shown: int = 10) -> str:

@@ -54,7 +54,7 @@ class ColourTable:
                 )
             return classes
         if mask.colours is None:
-            raise DatasetError(f"{path}: holds values of 16 bits or more, which are no colours; set values=[...]")
+            raise DatasetError(f"{path}: holds values of 16 bits or more, which are not colours; set values=[...]")
         classes, known = self.look_up(mask.colours)
         present = np.unique(mask.values)
         if wrong := [value for value in present.tolist() if not known[value] and value != self.void_value]:

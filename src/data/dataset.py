@@ -84,7 +84,7 @@ def check_classes(classes: Any) -> tuple[str, ...]:
         place = f"classes=[...]: name {index} is {shown}"
         if not isinstance(name, str):
             raise DatasetError(
-                f"{place}, which is no text; quote it: 'classes=[\"{json.dumps(name, default=str)}\",...]'"
+                f"{place}, which is not a text; quote it: 'classes=[\"{json.dumps(name, default=str)}\",...]'"
             )
         if not name.strip() or not name.isprintable():
             raise DatasetError(f"{place}; a name must be a text that can be printed in one line")

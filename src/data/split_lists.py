@@ -81,7 +81,7 @@ class SplitList:
                 return name, self.pairs[name][0], mask
             wrong = rest if name else wrong
         if wrong:
-            raise DatasetError(f"{where}: {wrong} is no mask; a line is NAME, or IMAGE MASK relative to {self.root}")
+            raise DatasetError(f"{where}: {wrong} is not a mask; a line is NAME, or IMAGE MASK relative to {self.root}")
         name = self.find_name(text)  # after the pairs: it drops folders, and so all but the last word
         return (name, *self.pairs[name]) if name else None
 
@@ -134,7 +134,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"{path}, line {line}: not in UTF-8; save the list as UTF-8") from error
     for number, row in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if "\0" in row:
-            raise DatasetError(f"{path}, line {number}: holds NUL, which is no text; save the list as UTF-8")
+            raise DatasetError(f"{path}, line {number}: holds NUL, which is not a text; save the list as UTF-8")
         if stripped := row.strip():
             yield number, stripped
 

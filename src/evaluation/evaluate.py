@@ -16,8 +16,8 @@ from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
 from src.runs.metric_names import NETWORK
 from src.runs.record import write_json
-from src.training.accidents import explain_accidents
 from src.training.datamodule import SegmentationDataModule
+from src.training.failures import explain_failures
 from src.training.restore import build_dataset, load_segmenter
 from src.training.trainer import build_trainer
 from src.training.validation import collect_metrics, has_trimap
@@ -44,7 +44,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
     # Only the validation runs, so both splits of the data module are the one to evaluate.
     datamodule = SegmentationDataModule(lambda split: dataset, None, batch_size=1, num_workers=config.num_workers)
-    with explain_accidents(trainer):
+    with explain_failures(trainer):
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
     results = segmenter.validation.results

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from src.data.convert.labels import is_background
+from src.data.convert.records import is_background
 from src.labels import LabelMap
 from src.prediction.outlines import find_parts
 

@@ -1,6 +1,6 @@
 """Outline the parts of a label map with polygons, from which the same label map can be drawn again.
 
-Coordinates are continuous, as in ``src.data.convert.shapes``: the pixel in row 0 and column 0 covers 0 to 1 on both
+Coordinates are continuous, as in ``src.data.convert.regions``: the pixel in row 0 and column 0 covers 0 to 1 on both
 axes. An outline runs along the edges of pixels, and cuts off half a pixel at each corner: it encloses the centres of
 the part's pixels and of no others, and needs few points for an oblique line.
 """

@@ -59,7 +59,7 @@ def find_slurm_shard(variables: Mapping[str, str]) -> Shard:
         UserError: if this is neither a task of an array nor of srun, or the array's numbers have gaps.
     """
     if "SLURM_ARRAY_TASK_ID" not in variables and "SLURM_STEP_NUM_TASKS" not in variables:
-        raise UserError("shard=slurm: this is no task of a SLURM array or of srun; use sbatch --array=0-3, or srun")
+        raise UserError("shard=slurm: this is not a task of a SLURM array or of srun; use sbatch --array=0-3, or srun")
     task, tasks = 0, 1
     if "SLURM_ARRAY_TASK_ID" in variables:
         task, first, step, tasks = (

@@ -94,7 +94,7 @@ class Summary(ABC, Generic[Entry]):
         """
         values = read_mask(mask).values
         if values.ndim != 2 or values.max() >= len(self.classes):
-            raise UserError(f"{mask}: holds labels that are no class; remove it, and run the same command again")
+            raise UserError(f"{mask}: holds labels that are not classes; remove it, and run the same command again")
         return values.astype(np.uint8)
 
     @abstractmethod

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.runs.moved_names import with_new_names
+from src.system.dotted_keys import flattened
 from src.system.files import expand_path
-from src.system.nested import flattened
 
 Curve = list[tuple[float, float]]  # (step, value)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-MOVED = {  # old module -> new module; configs and checkpoints name classes by their module
+MOVED = {  # old module or class -> new one; configs and checkpoints name classes by their module
+    "src.optim.PolynomialWarmupLR": "src.training.schedules.PolynomialWarmupLR",
+    "src.training.optim.PolynomialWarmupLR": "src.training.schedules.PolynomialWarmupLR",
     "src.callbacks": "src.training.callbacks",
     "src.data.datamodule": "src.training.datamodule",
     "src.losses": "src.training.losses",
     "src.optim": "src.training.optim",
 }
-OLD_NAME = re.compile(rf"({'|'.join(map(re.escape, MOVED))})(?=\.)")
+OLD_NAME = re.compile(rf"({'|'.join(map(re.escape, MOVED))})(?=\.|$)")
 
 
 def with_new_names(config: Any) -> Any:

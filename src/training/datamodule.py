@@ -94,7 +94,7 @@ class SegmentationDataModule(LightningDataModule):
             self.train_set.open_cache(self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the loader of augmented training samples, beginning after the batches that the run has behind it."""
+        """Return the loader of augmented training samples, beginning after the batches already trained."""
         # Lightning warns of loaders that save no state; ours needs none.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -112,7 +112,7 @@ class SegmentationDataModule(LightningDataModule):
             yield samples[index][0].permute(2, 0, 1)
 
     def batches_behind(self) -> int:
-        """Return the number of training batches that the run has behind it."""
+        """Return the number of training batches already trained."""
         return count_begun_batches(self.trainer) if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[Batch]:

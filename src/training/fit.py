@@ -21,9 +21,9 @@ from src.runs.history import record_run
 from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.metric_names import CRF, metric_name
 from src.runs.record import write_json
-from src.training.accidents import explain_accidents, explain_lack_of_memory
 from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.callbacks.monitors import check_monitors
+from src.training.failures import explain_failures, explain_lack_of_memory
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
 from src.training.resuming import checkpoint_to_resume
@@ -74,7 +74,7 @@ def train(config: DictConfig) -> dict[str, float]:
         logging.getLogger().setLevel(logging.WARNING)  # log each line only once
 
     last = next((callback.path for callback in callbacks if isinstance(callback, ResumeCheckpoint)), None)
-    with explain_accidents(trainer, last):
+    with explain_failures(trainer, last):
         if not config.ckpt:  # a checkpoint says which one
             segmenter.set_memory_format(find_memory_format(config, segmenter, trainer))
         if config.compile:
@@ -126,7 +126,7 @@ def build_callbacks(config: DictConfig, classes: list[str]) -> list[Callback]:
     """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact.
 
     Raises:
-        UserError: if one is no callback, or monitors a metric that will not be logged.
+        UserError: if one is not a callback, or monitors a metric that will not be logged.
     """
     check_monitors(config, classes)
     chosen = {key: value for key, value in config.callbacks.items() if value and (key != "crf" or config.crf)}

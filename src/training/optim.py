@@ -1,13 +1,12 @@
-"""The paper's optimiser: one learning rate, multiplied by a factor for each group of parameters; and its schedules."""
+"""The paper's optimiser: one learning rate, multiplied by a factor for each group of parameters."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from src.models import DeepLab
 
@@ -107,39 +106,3 @@ def check_number(name: str, value: Any, below: float = math.inf) -> None:
         raise ValueError(f"{name}={value}: must be a number")
     if not 0 <= value < below:  # false for NaN too
         raise ValueError(f"{name}={value}: must be 0 or more{f', and below {below:g}' if below < math.inf else ''}")
-
-
-class PolynomialWarmupLR(LRScheduler):
-    """Multiplies the learning rate by (1 - t / total_iters) ^ power, and by (t + 1) / warmup during the warm-up.
-
-    t counts the steps that are done. The first factor is ``torch.optim.lr_scheduler.PolynomialLR``'s, the second is the
-    gradual warm-up of Goyal et al. (2017).
-
-    Args:
-        optimizer: its groups keep their ratios.
-        total_iters: steps after which the learning rate is 0.
-        power: of the decay.
-        warmup: steps until the learning rate is whole; 0 for none.
-        last_epoch: as in ``torch.optim.lr_scheduler``; -1 for a new schedule.
-
-    Raises:
-        ValueError: if ``total_iters`` or ``power`` is not positive, or ``warmup`` is negative.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, total_iters: int, power: float = 0.9, warmup: int = 100, last_epoch: int = -1
-    ) -> None:
-        if total_iters < 1:
-            raise ValueError(f"total_iters={total_iters}: must be 1 or more")
-        if not power > 0:  # the last step has 0 ^ power
-            raise ValueError(f"power={power}: must be above 0")
-        if warmup < 0:
-            raise ValueError(f"warmup={warmup}: must be 0 or more")
-        self.total_iters, self.power, self.warmup = total_iters, power, warmup
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float | Tensor]:
-        """Return the learning rate of each group."""
-        decay = (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power
-        share = min(1, (self.last_epoch + 1) / self.warmup) if self.warmup else 1
-        return [share * decay * lr for lr in self.base_lrs]

@@ -75,7 +75,7 @@ def find_untrusted(config: Any) -> Iterator[str]:
     """
     if isinstance(config, dict):
         if "_target_" in config and not is_own_class(config["_target_"]):
-            yield f"names {config['_target_']}, which is no class of src.models, src.training.losses or src.data"
+            yield f"names {config['_target_']}, which is not a class of src.models, src.training.losses or src.data"
         config = [*config.keys(), *config.values()]
     if isinstance(config, (list, tuple)):
         for value in config:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import UserError
 from src.models.weights.pretrained import read_state
 from src.runs.moved_names import with_new_names
-from src.system.nested import flattened
+from src.system.dotted_keys import flattened
 from src.training.memory_format import saved_memory_format
 from src.training.segmenter import Segmenter
 
@@ -145,8 +145,8 @@ def check_other_settings(checkpoint: str, before: Mapping[str, Any], now: Mappin
     described = {key: f"{key}={as_text(before.get(key))} (now {as_text(now.get(key))})" for key in sorted(changed)}
     if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
         raise UserError(
-            f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its steps would be others; leave these "
-            "overrides out, or begin a new run from its weights with init_from= in place of ckpt="
+            f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its remaining steps would differ; leave "
+            "these overrides out, or begin a new run from its weights with init_from= in place of ckpt="
         )
     if described:
         log.info("not as in the resumed run: %s", ", ".join(described.values()))

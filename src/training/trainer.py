@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from src.errors import UserError
 from src.system.hardware import auto_precision, resolve_accelerator
-from src.training.accidents import WorkerNames
 from src.training.checkpoint_io import SafeCheckpointIO
+from src.training.failures import WorkerNames
 
 log = logging.getLogger(__name__)
 

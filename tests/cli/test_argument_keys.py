@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.argument_keys import argument_keys, key_to_set, name_keys
-from src.cli.explain import explain
+from src.cli.error_messages import explain
 from src.errors import UserError
 from src.training.fit import build_segmenter
 from src.training.segmenter import Segmenter

@@ -25,7 +25,7 @@ def check(**trainer: Any) -> None:
         ({"max_time": {"hours": 0}}, "max_time takes"),
         ({"max_time": {"hour": 1}}, "max_time takes"),
         ({"max_time": {"hours": "one"}}, "max_time takes"),
-        ({"limit_train_batches": 1.5}, "limit_train_batches takes null, or how many, or a share"),
+        ({"limit_train_batches": 1.5}, "limit_train_batches takes null, or a number of batches, or a share"),
         ({"overfit_batches": 1.5}, "overfit_batches takes"),
         ({"min_steps": 10, "max_steps": 3}, "trainer.min_steps=10: is more than trainer.max_steps=3"),
         ({"min_epochs": 4, "max_epochs": 2}, "trainer.min_epochs=4: is more than trainer.max_epochs=2"),

@@ -61,7 +61,7 @@ def test_a_split_of_one_class_gives_a_warning(write: Write) -> None:
 
 def test_void_masks_give_a_warning(write: Write) -> None:
     _, doubts = faults_and_warnings(write([[0, 1, 2], [255, 255, 255]], [[0, 1, 2]]))
-    assert doubts == ["train: 1 masks are void in every pixel, such as that of train1"]
+    assert doubts == ["train: 1 mask is void in every pixel, such as that of train1"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -118,7 +118,7 @@ def test_a_copied_image_in_another_split_gives_a_warning(write: Write, tmp_path:
     with Image.open(tmp_path / "images/train1.png") as image:
         image.save(tmp_path / "images/val0.png", "BMP")
     (doubt,) = faults_and_warnings(datasets)[1]
-    assert doubt.startswith("1 images of val have the pixels of images of train, such as val0 and train1: metrics on")
+    assert doubt.startswith("1 image is in val and, with the same pixels, in train, such as val0 and train1: metrics on")
 
 
 def test_a_hidden_test_split_is_no_fault(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_a_hidden_test_split_is_no_fault(tmp_path: Path) -> None:
         ("cat", r"^classes=cat: must be a list of names by index: 'classes=\[background,cat\]'"),
         (5, r"^classes=5: must be a list of names"),
         ({"cat": 1}, r"^classes=\{'cat': 1\}: must be a list of names"),
-        ([0, 1], r"""^classes=\[...\]: name 0 is 0, which is no text; quote it: 'classes=\["0",...\]'"""),
-        (["a", None, True], r"name 1 is null, which is no text"),
-        (["a", True], r"name 1 is true, which is no text"),
+        ([0, 1], r"""^classes=\[...\]: name 0 is 0, which is not a text; quote it: 'classes=\["0",...\]'"""),
+        (["a", None, True], r"name 1 is null, which is not a text"),
+        (["a", True], r"name 1 is true, which is not a text"),
         (["a", ""], r'name 1 is ""; a name must be a text that can be printed in one line'),
         (["a", "  "], r'name 1 is "  "; a name must'),
         (["a", "b\nc"], r'name 1 is "b\\nc"; a name must'),

@@ -290,7 +290,7 @@ def test_grey_masks_are_read_by_colour_if_a_palette_is_given(folder):
     assert label(**colours) == [[1, 0, 0]]
     for index in range(10):
         Image.fromarray(np.uint16([[0, 1, 1]])).save(folder / "masks" / f"{index}.png")
-    with pytest.raises(DatasetError, match=r"16 bits or more, which are no colours; set values="):
+    with pytest.raises(DatasetError, match=r"16 bits or more, which are not colours; set values="):
         label(**colours)
     assert label(**colours, values=[0, 1]) == [[0, 1, 1]]
 

@@ -71,8 +71,11 @@ def test_pairs(folder: Path, line: str) -> None:
         ("a\nc\n", r"train\.txt, line 2: c is not in .*images; on_error=skip leaves such images out"),
         ("a\nb\n", r"train\.txt, line 2: b is not in"),  # the image is b.v2
         ("a\n\n#\na.jpg\n", r"train\.txt, line 4: a stands in line 1 already"),
-        ("a\nb.v2 masks/none.png\n", r"train\.txt, line 2: masks/none\.png is no mask; a line is NAME, or IMAGE MASK"),
-        ("two words -1\n", r"train\.txt, line 1: -1 is no mask"),
+        (
+            "a\nb.v2 masks/none.png\n",
+            r"train\.txt, line 2: masks/none\.png is not a mask; a line is NAME, or IMAGE",
+        ),
+        ("two words -1\n", r"train\.txt, line 1: -1 is not a mask"),
         ("a\ncaf\xe9\n".encode("latin-1"), r"train\.txt, line 2: not in UTF-8; save the list as UTF-8"),
         ("a\nb\n".encode("utf-16-le"), r"train\.txt, line 1: holds NUL"),
         ("\n# nothing yet\n", r"train\.txt: names no image"),
@@ -122,7 +125,7 @@ def test_voc_lists_as_deeplab_has_them(tmp_path: Path) -> None:
     train, val = (VOC12(str(tmp_path), split) for split in ("train", "val"))
     assert [(sample.id, sample.label[0, 0]) for split in (train, val) for sample in split] == [("a", 5), ("b", 3)]
     (lists / "train.txt").write_text("b -1\n")
-    with pytest.raises(DatasetError, match=r"train\.txt, line 1: -1 is no mask"):
+    with pytest.raises(DatasetError, match=r"train\.txt, line 1: -1 is not a mask"):
         VOC12(str(tmp_path), "train")
 
 
@@ -131,7 +134,7 @@ def test_images_in_two_lists_give_a_warning(folder: Path) -> None:
     (folder / "val.txt").write_text("b.v2\na.jpg\n")
     splits = {split: Folder(str(folder), split, CLASSES) for split in ("train", "val")}
     (line,) = describe_shared_files(splits)
-    assert line.startswith(f"1 images are in train and in val, such as {folder / 'images' / 'a.jpg'}")
+    assert line.startswith(f"1 image is in train and in val, such as {folder / 'images' / 'a.jpg'}")
 
 
 def test_ade20k_object_names_in_other_encodings(tmp_path: Path) -> None:

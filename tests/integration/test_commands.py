@@ -24,7 +24,7 @@ def test_help_lists_keys_groups_and_choices(command):
     for group in groups(command):
         for path in (REPO / "conf" / group).glob("[!_]*.yaml"):
             assert f" {path.stem}" in page
-    assert "_base" not in page  # a base of choices is no choice
+    assert "_base" not in page  # a base of choices is not a choice
     config = yaml.safe_load((REPO / "conf" / f"{command}.yaml").read_text())
     for key in set(config) - {"defaults", "command", "hydra"}:
         assert isinstance(config[key], dict) or f"{key}=" in page

@@ -58,7 +58,7 @@ def test_verify_lists_every_fault_and_exits_with_an_error(folder):
         assert "(255); dataset.void=VALUE leaves a value out; dataset.values=[...] says" in done.stdout
     assert "stray.png: no image of this name" in done.stdout
     assert "val.txt, line 14: lost11 is not in" in done.stdout
-    assert "warning: 1 images are in train and in val, such as" in done.stdout
+    assert "warning: 1 image is in train and in val, such as" in done.stdout
     assert "error: 23 faults, listed above; 11 of 11 samples cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
 

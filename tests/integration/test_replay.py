@@ -64,7 +64,7 @@ def test_harmless_differences_are_logged(logs: Path) -> None:
         ("seed=1", "seed=0 (now 1)"),
         ("data.seed=1", "data.seed=0 (now 1)"),
         ("callbacks=ema", "callbacks.weight_averaging._target_=null (now lightning.pytorch.callbacks.WeightAveraging)"),
-        ("augmentation.crop_size=33", " (now 33): its steps would be others"),
+        ("augmentation.crop_size=33", " (now 33): its remaining steps would differ"),
         ("dataset.size=73", "dataset.size=65 (now 73)"),
         ("loss=ohem", "loss.criterion._target_=src.training.losses.CrossEntropy (now"),
         ("head.dropout=0.1", "head.dropout=0.5 (now 0.1)"),

@@ -110,7 +110,7 @@ def test_reads_what_protobuf_wrote(tmp_path: Path, old: bool, packed: bool, doub
 def test_a_damaged_file_is_named(tmp_path: Path, damage: Any) -> None:
     path = write(tmp_path / "net.caffemodel", {"conv": [np.ones((1, 1, 1, 1), np.float32)]})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"net\.caffemodel: (is no .caffemodel file|holds no weights)"):
+    with pytest.raises(UserError, match=r"net\.caffemodel: (is not a .caffemodel file|holds no weights)"):
         read_caffemodel(path)
 
 

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
 from src.data import CamVid, Shapes
-from src.data.convert.shapes import fill
+from src.data.convert.regions import fill
 from src.errors import UserError
 from src.labels import LabelMap
 from src.prediction.annotations import coco_annotations, labelme_content

@@ -98,4 +98,4 @@ def test_images_that_are_trained_and_validated_on_are_told(tmp_path, caplog):
     (tmp_path / "val.txt").write_text("1\n2\n")
     dataset = partial(Folder, str(tmp_path), classes=["ground", "thing"])
     SegmentationDataModule(dataset, None, batch_size=1, num_workers=0).check()
-    assert f"1 images are in train and in val, such as {tmp_path / 'images/1.png'}" in caplog.text
+    assert f"1 image is in train and in val, such as {tmp_path / 'images/1.png'}" in caplog.text

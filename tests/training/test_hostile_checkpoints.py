@@ -95,7 +95,7 @@ def hidden(trap: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("part", ["model", "loss", "dataset"])
 def test_a_call_is_found_wherever_it_hides(hostile: Callable[..., Path], trap: dict, part: str, place: str) -> None:
     path = hostile(**{part: hidden(trap)[place]})
-    with pytest.raises(UserError, match=r"names os\.mkdir, which is no class of src\.models, src\.training\.losses"):
+    with pytest.raises(UserError, match=r"names os\.mkdir, which is not a class of src\.models, src\.training\.losses"):
         load_segmenter(path)
     assert not path.with_name("owned").exists()
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from src.training.optim import PolynomialWarmupLR, grouped_optimizer
+from src.training.optim import grouped_optimizer
+from src.training.schedules import PolynomialWarmupLR
 from tests.models.networks import composed, network
 
 PAPER = {"weight": (1e-3, 5e-4), "bias": (2e-3, 0), "classifier_weight": (1e-2, 5e-4), "classifier_bias": (2e-2, 0)}

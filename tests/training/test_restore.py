@@ -29,7 +29,7 @@ def test_nothing_but_our_own_classes_is_called(target: str, part: str, tmp_path:
     module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
     parts: dict[str, Any] = {**module.hparams, part: {"nested": [{"_target_": target, "args": "touch /tmp/owned"}]}}
     torch.save({"hyper_parameters": parts, "state_dict": {}}, tmp_path / "net.ckpt")
-    with pytest.raises(UserError, match=f"names {target}, which is no class of"):
+    with pytest.raises(UserError, match=f"names {target}, which is not a class of"):
         load_segmenter(str(tmp_path / "net.ckpt"))
 
 
@@ -53,7 +53,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "an empty file"),
-        (b"\x89PNG\r\n\x1a\n0123456789", "it is no file of torch.save"),
+        (b"\x89PNG\r\n\x1a\n0123456789", "it was not written by torch.save"),
         (
             torch.nn.Conv2d(1, 1, 1),
             r"it holds torch\.nn\.modules\.conv\.Conv2d, .*; save the network's state_dict\(\) alone",

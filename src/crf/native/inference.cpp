@@ -13,7 +13,7 @@
 #include <stdexcept>
 
 #include "features.hpp"
-#include "gaussian_lattice.hpp"
+#include "gaussian_cache.hpp"
 #include "lattice_builder.hpp"
 #include "mean_field.hpp"
 #include "scores.hpp"

@@ -59,8 +59,8 @@ class LatticePair {
         });
     }
 
-    // Blurs the values of both lattices along all directions. Every thread calls it. Contains barriers, the first of
-    // them at the beginning; not one at the end, when the values of the thread's own band are ready.
+    // Blurs the values of both lattices along all directions. Every thread calls it, and waits for the others at
+    // the start. It does not wait at the end: only the thread's own band is ready then.
     void blur(int thread, int threads, float* values, Barrier& barrier) const;
 
   private:

@@ -10,7 +10,7 @@
 namespace crf {
 namespace {
 
-constexpr float kLogZero = -1e30f;  // score of the lanes that are no class
+constexpr float kLogZero = -1e30f;  // score of the lanes that are not classes
 
 struct ConstantRow {
     float values[kTile];

@@ -85,6 +85,6 @@ def parse_colour(words: list[str]) -> RGB:
         DatasetError: if they are none.
     """
     if len(words) != 3 or not all(word.strip().isdecimal() and int(word) < 256 for word in words):
-        raise DatasetError(f"{','.join(words)} is no colour of three numbers from 0 to 255")
+        raise DatasetError(f"{','.join(words)} is not a colour of three numbers from 0 to 255")
     red, green, blue = map(int, words)
     return red, green, blue

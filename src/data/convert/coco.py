@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from src.data.convert.labels import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.shapes import Polygons, Region, Runs, decode_counts
+from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
+from src.data.convert.regions import Polygons, Region, Runs, decode_counts
 from src.data.convert.source import Source, merge_records, read_json
 from src.data.dataset import DatasetError
 from src.labels import VOID
@@ -196,7 +196,7 @@ def read_ring(numbers: Any) -> np.ndarray:
     if values.ndim == 2 and values.shape[1:] == (2,):
         values = values.ravel()
     if values.ndim != 1 or len(values) % 2:
-        raise DatasetError("its polygon is no list of pairs x, y")
+        raise DatasetError("its polygon is not a list of pairs x, y")
     if not np.isfinite(values).all():
         raise DatasetError("its polygon holds a number that is not finite")
     if len(values) < 6:

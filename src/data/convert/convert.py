@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from src.data.convert.labels import Labels, Record
 from src.data.convert.painting import paint
 from src.data.convert.recognise import recognise
+from src.data.convert.records import Labels, Record
 from src.data.convert.source import Source
 from src.data.dataset import DatasetError, check_classes
 from src.data.find_files import IMAGE_ENDINGS, normalised
@@ -118,7 +118,7 @@ def convert(
         left = f"; on_error=skip goes on with {len(good):,} of {len(names):,} images" if len(good) > 1 else ""
         raise FaultyLabels(f"{len(faults):,} faults, listed above; nothing was written{left}", faults)
     if len(good) < 2:
-        raise FaultyLabels(f"{len(good)} good image(s): cannot be divided into train and val; add images", faults)
+        raise FaultyLabels(f"good images: {len(good)}, which cannot be divided into train and val; add images", faults)
     splits, note = assign_splits(good, val_share)
     for split, listed in splits.items():
         write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in listed))

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from src.data.convert.coco import read_ring
-from src.data.convert.labels import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.shapes import Polygons, Region, Runs, ellipse, rectangle
+from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
+from src.data.convert.regions import Polygons, Region, Runs, ellipse, rectangle
 from src.data.convert.source import Source, merge_records
 from src.data.dataset import DatasetError
 
@@ -69,7 +69,7 @@ def parse(path: Path) -> Element:
     """Return the root of an XML file. Entities are refused: they can make a small file fill the memory.
 
     Raises:
-        DatasetError: if it is no XML.
+        DatasetError: if it is not XML.
     """
     content = path.read_bytes()
     if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
@@ -167,7 +167,7 @@ def numbers(shape: Element, *names: str) -> list[float]:
 
     Raises:
         DatasetError: if one is missing or not finite.
-        ValueError: if one is no number.
+        ValueError: if one is not a number.
     """
     values = [float(shape.get(name, "nan")) for name in names]
     if not np.isfinite(values).all():

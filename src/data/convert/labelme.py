@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from src.data.convert.coco import read_ring
-from src.data.convert.labels import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.shapes import Bitmap, Polygons, Region, ellipse, rectangle
+from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
+from src.data.convert.regions import Bitmap, Polygons, Region, ellipse, rectangle
 from src.data.convert.source import Source, merge_records, read_json, read_text
 from src.data.dataset import DatasetError
 
@@ -164,4 +164,4 @@ def read_mask(data: Any, left: float, top: float) -> Bitmap:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             return Bitmap(np.array(image.convert("L")) > 0, round(top), round(left))
     except (TypeError, binascii.Error, ValueError, OSError, Image.DecompressionBombError) as error:
-        raise DatasetError("its mask is no PNG in base64") from error
+        raise DatasetError("its mask is not a PNG in base64") from error

@@ -14,8 +14,8 @@ from PIL import ImageColor
 
 from src.data.colours import codes_of
 from src.data.convert.class_lists import ClassList, find_class_list
-from src.data.convert.labels import BACKGROUND, Labels, MaskReader, Record, check_unlabelled
 from src.data.convert.masks import RGB, ColourMasks, ValueMasks, index_names, palette_of
+from src.data.convert.records import BACKGROUND, Labels, MaskReader, Record, check_unlabelled
 from src.data.convert.source import Source, merge_records
 from src.data.dataset import DatasetError
 from src.data.decode import read_mask

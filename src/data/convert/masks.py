@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.colours import Colour, ColourTable
-from src.data.convert.labels import ClassIndex, is_background
+from src.data.convert.records import ClassIndex, is_background
 from src.data.dataset import DatasetError
 from src.data.decode import Mask
 from src.labels import MAX_CLASSES, VOID, LabelMap
@@ -32,7 +32,7 @@ class ValueMasks:
             raise DatasetError(f"{path}: holds colours, others hold values; save all masks in one way")
         present, places = np.unique(mask.values, return_inverse=True)
         if wrong := [value for value in present.tolist() if value not in self.classes]:
-            raise DatasetError(f"{path}: the values {wrong[:10]} are no class")
+            raise DatasetError(f"{path}: the values {wrong[:10]} are not classes")
         table = np.array([self.classes[value] for value in present.tolist()], np.uint8)
         return table[places.reshape(mask.values.shape)]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from src.data.convert.labels import MaskReader, Record, Shape
+from src.data.convert.records import MaskReader, Record, Shape
 from src.data.dataset import DatasetError
 from src.data.decode import ORIENTATION, open_image, read_image, read_mask, upright
 from src.labels import LabelMap

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from src.data.convert import coco, cvat, labelme, mask_files, voc, yolo
-from src.data.convert.labels import Labels
+from src.data.convert.records import Labels
 from src.data.convert.source import Source
 from src.data.dataset import DatasetError
 

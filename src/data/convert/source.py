@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.data.convert.labels import Labels, Record
+from src.data.convert.records import Labels, Record
 from src.data.dataset import DatasetError
 from src.data.find_files import files_below, is_image, normalised
-from src.data.release.archive import extract
+from src.system.archives import extract
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2")
 MASK_WORDS = r"mask|label|annot|ground.?truth|segm|(?<![a-z])gts?(?![a-z])|target"
@@ -102,7 +102,7 @@ class Source:
         return self.best_match(reference, wanted, list(dict.fromkeys(found)), folder)
 
     def best_match(self, reference: str, wanted: list[str], found: list[Path], folder: Path) -> Path:
-        """Return the path that agrees most with the wanted parts; of equal ones, the one that is no mask, or is near.
+        """Return the path that agrees most with the wanted parts; of equal ones, one that is no mask, or is near.
 
         Raises:
             DatasetError: if several remain.
@@ -169,7 +169,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file, which is not to be changed: recognising and reading share it.
 
     Raises:
-        DatasetError: if it is no JSON, with the line.
+        DatasetError: if it is not JSON, with the line.
     """
     try:
         status = path.stat()

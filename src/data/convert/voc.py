@@ -10,8 +10,8 @@ from pathlib import Path
 
 from src.data.colours import Colour
 from src.data.convert.class_lists import LABELMAP, ClassList, read_labelmap, read_names
-from src.data.convert.labels import Labels, MaskReader, Record, check_unlabelled
 from src.data.convert.masks import ColourMasks, ValueMasks, index_names, palette_of
+from src.data.convert.records import Labels, MaskReader, Record, check_unlabelled
 from src.data.convert.source import Source, merge_records, read_text
 from src.data.dataset import DatasetError
 from src.data.decode import Mask

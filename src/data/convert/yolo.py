@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from src.data.convert.labels import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.shapes import Polygons
+from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
+from src.data.convert.regions import Polygons
 from src.data.convert.source import Source, merge_records, read_text
 from src.data.dataset import DatasetError
 from src.data.find_files import files_below, is_image
@@ -38,7 +38,7 @@ def yaml_files(source: Source) -> list[Path]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the content of a YAML file; nothing if it is no mapping."""
+    """Return the content of a YAML file; nothing if it is not a mapping."""
     try:
         content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, DatasetError):
@@ -164,7 +164,7 @@ def read_line(words: list[str], classes: Mapping[int, int]) -> Shape:
     if number not in classes:
         raise DatasetError(f"class {words[0]} is not in the list of names")
     if len(values) == 4:
-        raise DatasetError("a box, which is no outline; these are labels for detection")
+        raise DatasetError("a box, which is not an outline; these are labels for detection")
     if len(values) < 6 or len(values) % 2:
         raise DatasetError(f"{len(values)} coordinates; an outline has x and y of 3 corners or more")
     if not all(math.isfinite(value) and -BEYOND <= value <= 1 + BEYOND for value in values):

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from src.data.release.archive import extract
 from src.errors import UserError
+from src.system.archives import extract
 from src.system.download import fetch
 
 log = logging.getLogger(__name__)

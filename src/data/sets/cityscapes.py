@@ -30,7 +30,7 @@ CLASSES = {
     "motorcycle": (32, (0, 0, 230)),
     "bicycle": (33, (119, 11, 32)),
 }
-LABEL_IDS = 34  # 0..33; those that are no class above do not count, nor does the licence plate's -1, stored as 255
+LABEL_IDS = 34  # 0..33; those that are not classes above do not count, nor does the licence plate's -1, stored as 255
 IMAGE, MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 

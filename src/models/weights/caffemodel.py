@@ -33,7 +33,7 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Blob]]:
     ones in front.
 
     Raises:
-        UserError: if the file cannot be read or is no .caffemodel file.
+        UserError: if the file cannot be read or is not a .caffemodel file.
     """
     try:
         buffer = memoryview(Path(path).read_bytes())
@@ -45,7 +45,7 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Blob]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, IndexError, OverflowError) as error:
-        raise UserError(f"{path}: is no .caffemodel file, or is incomplete ({error}); fetch it again") from error
+        raise UserError(f"{path}: is not a .caffemodel file, or is incomplete ({error}); fetch it again") from error
     weights = {name: blobs for name, blobs in layers if blobs}
     if not weights:
         raise UserError(f"{path}: holds no weights; is it a .caffemodel?")
@@ -53,7 +53,7 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Blob]]:
 
 
 def read_fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (number, value) of every field of a message; a value that is no varint is given as its bytes."""
+    """Yield (number, value) of every field of a message; a value that is not a varint is given as its bytes."""
     position = 0
     while position < len(buffer):
         key, position = read_varint(buffer, position)

@@ -177,7 +177,7 @@ def why_not_loaded(path: Path, error: Exception) -> str:
     if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"it holds {found[1]}, which might run code and is not loaded; save the network's state_dict() alone"
     if isinstance(error, pickle.UnpicklingError):
-        return "it is no file of torch.save"
+        return "it was not written by torch.save"
     reason = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
     return f"damaged, or no file of torch.save: {reason}; copy it again"
 

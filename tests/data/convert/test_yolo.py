@@ -86,10 +86,10 @@ def test_a_smaller_object_lies_on_a_larger_one_and_an_outline_may_have_two_parts
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("0 0.1 0.1 0.3 0.3", "a box, which is no outline; these are labels for detection"),
+        ("0 0.1 0.1 0.3 0.3", "a box, which is not an outline; these are labels for detection"),
         ("2 0.1 0.1 0.3 0.1 0.3 0.3", "class 2 is not in the list of names"),
         ("0.5 0.1 0.1 0.3 0.1 0.3 0.3", "class 0.5 is not in the list of names"),
-        ("0 0.1 0.1 0.3 0.1", "a box, which is no outline; these are labels for detection"),
+        ("0 0.1 0.1 0.3 0.1", "a box, which is not an outline; these are labels for detection"),
         ("0 0.1 0.1", "2 coordinates; an outline has x and y of 3 corners or more"),
         ("0 0.1 0.1 0.3 0.1 0.3 0.3 0.4", "7 coordinates; an outline has x and y of 3 corners or more"),
         ("0 10 10 30 10 30 30", "coordinates must be shares of the image's sides, 0 to 1"),

@@ -12,8 +12,7 @@
 namespace crf {
 namespace {
 
-// Sets the values of the pixels to scores, or what they are where scores is null, plus messages; for the lanes of one
-// vector.
+// values = (scores, or values where scores is null) + messages, for the lanes of one vector.
 template <int Corners, class V>
 CRF_INLINE void slice_lattice(const TileSimplices<Corners>& tile, const float* blurred, const float* scores,
                               float* values, size_t lanes) {

@@ -1,6 +1,6 @@
 """Dotted keys of nested mappings, by hand."""
 
-from src.system.nested import flattened, walk
+from src.system.dotted_keys import flattened, walk
 
 
 def test_leaves_by_dotted_key() -> None:

@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from src.data.release.archive import extract
 from src.errors import UserError
+from src.system.archives import extract
 
 FILES = {"top/in/a.txt": b"one", "top/in/deep/b.txt": b"second", "top/other.txt": b"not asked for"}
 
@@ -97,6 +97,6 @@ def test_a_flipped_bit_in_a_zip_leaves_no_torn_file(tmp_path):
 
 
 def test_too_little_space_is_reported_before_unpacking(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.data.release.archive.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5}))
+    monkeypatch.setattr("src.system.archives.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5}))
     with pytest.raises(UserError, match="GB are needed"):
         extract(make(tmp_path / "a.zip", FILES), tmp_path / "out", "top")

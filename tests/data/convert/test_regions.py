@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from src.data.convert.shapes import Bitmap, Polygons, Region, Runs, decode_counts, ellipse, rectangle
+from src.data.convert.regions import Bitmap, Polygons, Region, Runs, decode_counts, ellipse, rectangle
 
 
 def pixels(region: Region, height: int, width: int) -> np.ndarray:

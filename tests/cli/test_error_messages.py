@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.compose import compose
-from src.cli.explain import explain, quote_value
+from src.cli.error_messages import explain, quote_value
 from src.errors import UserError
 
 

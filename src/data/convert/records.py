@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from src.data.colours import Colour
-from src.data.convert.shapes import Region
+from src.data.convert.regions import Region
 from src.data.dataset import DatasetError
 from src.data.decode import Mask
 from src.labels import VOID, LabelMap
@@ -113,7 +113,7 @@ class ClassIndex:
         return self.classes.index(BACKGROUND if is_background(name) else name)
 
     def notes(self) -> list[str]:
-        """Return lines about the names that are no class, and about pixels without a label."""
+        """Return lines about the names that are not classes, and about pixels without a label."""
         lines = [f"{name}: does not count (void)" for name in self.void_names]
         return [*lines, f"pixels without a label: {'void' if self.unlabelled == VOID else BACKGROUND}"]
 

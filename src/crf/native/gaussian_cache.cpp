@@ -1,6 +1,6 @@
-// The lattice of the Gaussian kernel, and the cache of those: see gaussian_lattice.hpp.
+// The lattice of the Gaussian kernel, and the cache of those: see gaussian_cache.hpp.
 
-#include "gaussian_lattice.hpp"
+#include "gaussian_cache.hpp"
 
 #include <iterator>
 #include <list>

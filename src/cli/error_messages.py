@@ -21,7 +21,7 @@ from src.cli.check_structure import is_group, key_of, misplaced
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
 from src.errors import UserError
-from src.system.nested import walk
+from src.system.dotted_keys import walk
 from src.system.program import as_typed
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -165,7 +165,7 @@ def keys_named(word: str, config: DictConfig) -> str:
 def choices_among(overrides: Sequence[str]) -> Iterator[str]:
     """Yield the overrides that make an existing choice of a group, or remove a group.
 
-    A list of choices, [a,b], is kept; of a sweep over choices, a,b, only the first is.
+    A list of choices is kept (logger=[csv,wandb]); a sweep gives its first choice (head=msc,vanilla: head=msc).
     """
     for override in overrides:
         key, _, value = override.partition("=")
@@ -219,7 +219,7 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
 def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:
     """Describe an error that Hydra raises before a job begins in one line; "" if the overrides are not its cause.
 
-    The cause is a group's choice that is no text, the index of a list, or a setting of a sweep's launcher or sweeper.
+    The cause is a choice that is not a text, the index of a list, or a setting of a sweep's launcher or sweeper.
     """
     understood = [key_of(o) for o in choices_among(overrides)]
     if wrong := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood and "(" not in o]:
@@ -264,7 +264,7 @@ def explain_library(error: BaseException) -> str:
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:
-    """Return the sorted keys below a key, or at the top level for ""; none if it is no mapping."""
+    """Return the sorted keys below a key, or at the top level for ""; none if it is not a mapping."""
     node = OmegaConf.select(config, key) if key else config
     return sorted(map(str, node)) if isinstance(node, DictConfig) else []
 

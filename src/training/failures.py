@@ -43,7 +43,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_accidents(trainer: Trainer, last: Path | None = None) -> Iterator[None]:
+def explain_failures(trainer: Trainer, last: Path | None = None) -> Iterator[None]:
     """Explain accidents within the block: lack of memory, dead data workers, operations that are not deterministic.
 
     Args:
