@@ -118,7 +118,9 @@ def test_a_copied_image_in_another_split_gives_a_warning(write: Write, tmp_path:
     with Image.open(tmp_path / "images/train1.png") as image:
         image.save(tmp_path / "images/val0.png", "BMP")
     (doubt,) = faults_and_warnings(datasets)[1]
-    assert doubt.startswith("1 image is in val and, with the same pixels, in train, such as val0 and train1: metrics on")
+    assert doubt.startswith(
+        "1 image is in val and, with the same pixels, in train, such as val0 and train1: metrics on"
+    )
 
 
 def test_a_hidden_test_split_is_no_fault(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def through_predict(path: Path, folder: Path) -> np.ndarray:
     network = SimpleNamespace(pool=None, scores=lambda pixels: seen.append(pixels), refine=lambda *_, **__: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "save_prediction", lambda *_: None)
-        if faults := predict.run([predict.Job(path, {})], network):
+        if faults := predict.run([predict.Job(path, path.name, {})], network):
             raise DatasetError("\n".join(faults))
     return seen[0]
 
