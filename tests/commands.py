@@ -10,15 +10,28 @@ import atexit
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from src.system.signals import STOP_SIGNALS
+
 REPO = Path(__file__).parents[1]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.preloaded"])
+
+
+def set_default_signals() -> None:
+    """Set the default handlers of signals that are ignored, as under nohup or in a script's background.
+
+    Commands would inherit that they are ignored.
+    """
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Command:

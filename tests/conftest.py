@@ -3,7 +3,6 @@
 import copy
 import functools
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,19 +11,15 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 from omegaconf import DictConfig
 
-from src.system.signals import STOP_SIGNALS
 from tests import typechecking
-from tests.commands import REPO
+from tests.commands import REPO, set_default_signals
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores already
 os.environ.setdefault("TORCH_HOME", str(REPO / ".pytest_cache" / "torch"))  # of the measured memory formats
 os.environ["WANDB_MODE"] = "offline"
 
-# Under nohup or in the background of a script, signals are ignored, and the commands of the tests would inherit that.
-for number in STOP_SIGNALS:
-    if signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
+set_default_signals()
 
 hook = install_import_hook(["src.models", "src.metrics", "src.training.losses"], f"{typechecking.__name__}.check")
 hook.__enter__()

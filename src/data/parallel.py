@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util  # its own function for the end of the process is registered first, and so runs last
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -42,6 +44,18 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
         if "exited unexpectedly" not in str(error):
             raise
         raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
+
+
+@atexit.register
+def kill_daemons() -> None:
+    """Kill the workers that are left when this process ends.
+
+    PyTorch ends the workers of a loader itself, but not if an error, such as that of another worker's death, comes
+    while they start. ``multiprocessing`` would then send SIGTERM, which workers ignore, and wait for them.
+    """
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 class WorkerLoader(DataLoader):

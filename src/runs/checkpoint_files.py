@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 def previous_path(path: Path) -> Path:
     """Return the path of the previous version of a checkpoint."""
-    return path.with_name(f"{path.name}.previous")
+    return Path(f"{path}.previous")
 
 
 def newest_intact(path: str | Path) -> Path:

@@ -1,11 +1,14 @@
 """Work shared among processes."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from src.data.parallel import WorkerLoader, over_cores
 from src.system.signals import STOP_SIGNALS, handle_stop_signals, ignore_stop_signals
+from tests.commands import REPO
 
 
 def test_loader_workers_start_within_joblib_processes() -> None:
@@ -34,3 +37,24 @@ def test_a_signal_to_a_worker_that_starts_does_not_end_it() -> None:
     with handle_stop_signals():
         loader = WorkerLoader(range(3), batch_size=None, num_workers=1, worker_init_fn=signal_before)
         assert list(loader) == [0, 1, 2]
+
+
+BROKEN_START = """
+import time
+from torch.utils.data import _utils
+from src.data.parallel import WorkerLoader
+from src.system.signals import ignore_stop_signals
+
+def fail(*_):  # as PyTorch's handler of SIGCHLD does when another worker has died
+    time.sleep(0.5)  # the workers ignore signals by now
+    raise RuntimeError("a worker exited unexpectedly")
+
+_utils.signal_handling._set_worker_pids = fail
+iter(WorkerLoader(range(3), batch_size=None, num_workers=2, worker_init_fn=ignore_stop_signals))
+"""
+
+
+def test_an_error_while_workers_start_does_not_prevent_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", BROKEN_START], cwd=REPO, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("a worker exited unexpectedly")

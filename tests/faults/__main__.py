@@ -18,6 +18,7 @@ from rich.table import Table
 
 def main() -> None:
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+    from tests.commands import set_default_signals
     from tests.faults import cases, signals, workers
     from tests.faults.bench import Bench, Outcome
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the table as docs/reliability.md has it")
     options = parser.parse_args()
 
+    set_default_signals()
     start = time.monotonic()
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:

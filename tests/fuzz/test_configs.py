@@ -163,6 +163,7 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ("describe", "~model.backbone._target_", "model.backbone is ${backbone}; set backbone._target_"),
         ("train", "~dataset", "dataset.size: no such key with ~dataset."),
         ("tune_crf", "~search", "refine: no such key with ~search."),
+        ("export", "ckpt=.", "ckpt=.: no such file"),
     ],
 )
 @pytest.mark.usefixtures("defaults_composed_once")
