@@ -115,7 +115,7 @@ def test_scalars_have_the_same_names_everywhere(jobs: list[Path], offline: list[
     assert names == {
         "epoch", "train/loss", "val/loss", "train/images_per_second", "best/miou", "best/miou_crf", "best/step",
         *(f"lr/{group}" for group in groups),
-        *(f"val/{n}{s}" for n in ("miou", "pixel_accuracy", "mean_accuracy") for s in ("", "_crf")),
+        *(f"val/{n}{s}" for n in ("miou", "pixel_accuracy", "mean_accuracy", "mean_boundary_f") for s in ("", "_crf")),
         *(f"val/iou{s}/{name}" for name in CLASSES for s in ("", "_crf")),
     }  # fmt: skip
     with (jobs[0] / "csv" / "metrics.csv").open() as file:

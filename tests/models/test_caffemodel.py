@@ -148,7 +148,7 @@ def test_a_shape_without_end_is_named(tmp_path: Path) -> None:
     blob.data.extend([1.0])
     blob.shape.dim.extend([-1, 3])
     (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
-    with pytest.raises(UserError, match=r"net\.caffemodel: is no \.caffemodel file, or is incomplete"):
+    with pytest.raises(UserError, match=r"net\.caffemodel: is not a \.caffemodel file, or is incomplete"):
         read_caffemodel(tmp_path / "net.caffemodel")
 
 
