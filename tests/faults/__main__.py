@@ -25,8 +25,7 @@ def main() -> None:
     faults = (
         cases.kills, cases.sigterm, cases.full_disk, cases.read_only, cases.damaged_checkpoint, workers.damaged_cache,
         workers.data_worker, workers.crf_worker, cases.two_runs, cases.folder_again, cases.requeued,
-        cases.clock, signals.in_training, signals.in_multirun, signals.in_parallel_jobs,
-        signals.in_other_commands,
+        cases.clock, signals.in_training, signals.in_multirun, signals.in_other_commands,
     )  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", choices=[fault.__name__ for fault in faults], help="one fault")

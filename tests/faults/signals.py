@@ -79,24 +79,6 @@ def in_multirun(bench: Bench) -> Iterator[Outcome]:
     yield Outcome(f"{ALL} in the second job of a multirun", "nothing", message, problems)
 
 
-def in_parallel_jobs(bench: Bench) -> Iterator[Outcome]:
-    """Send it to the group of a multirun that runs both jobs at the same time; the same command ends both."""
-    problems, message = [], ""
-    for kind in KINDS:
-        folder = bench.folder / f"{kind}_joblib"
-        where = f"hydra.sweep.dir={folder}/sweep"
-        accident = action_at_step(f"send {kind} to group", 11)
-        jobs = ("-m", "sweep=joblib", *TRAINING, *SHAPES, "seed=1,0", where, accident)
-        for status in (status_of(kind), 0):
-            command = LoggedCommand("train", folder, *jobs)
-            if (ended := command.wait()) != status or "Traceback" in command.text:
-                problems.append(f"{kind}: exit status {ended}: {command.text}")
-            message = message or command.line("stopped by") or command.line(" at step ")
-        ended_jobs = [folder / "sweep" / path.name for path in sorted((folder / "sweep").glob("1_*"))]
-        problems += [f"{kind}: {difference}" for difference in differences(bench.reference, ended_jobs)]
-    yield Outcome(f"{ALL} to the group of two jobs at the same time (sweep=joblib)", "nothing", message, problems)
-
-
 def in_other_commands(bench: Bench) -> Iterator[Outcome]:
     """The files written are complete, and the same command ends as if it had not been stopped."""
     checkpoint = f"ckpt={bench.reference}/checkpoints/best.ckpt"
