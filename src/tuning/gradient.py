@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, one_hot
+from torch.nn.functional import avg_pool2d
 
 from src.crf import Parameters
 from src.crf.engines.torch_engine import build_kernels
@@ -20,9 +20,9 @@ from src.crf.inputs import upsample
 from src.crf.lattice.permutohedral import Lattice
 from src.crf.mean_field import mean_field
 from src.errors import UserError
-from src.labels import VOID
 from src.models.geometry import score_stride
 from src.system.progress import tracked
+from src.training.losses.overlap import overlap_sums, tversky_loss
 from src.tuning.search import ScoredImage, Trial, Values
 
 log = logging.getLogger(__name__)
@@ -132,16 +132,8 @@ def soft_iou_loss(
     batch: Sequence[tuple[Float[Tensor, "pixels classes"], Integer[Tensor, " pixels"]]],
 ) -> Float[Tensor, ""]:
     """Return one minus the mean IoU over the classes that a batch has, with probabilities in place of labels."""
-    hits: Any = 0
-    union: Any = 0
-    present: Any = 0
-    for q, label in batch:
-        valid = label != VOID
-        q, truth = q[valid], one_hot(label[valid], q.shape[1]).to(q.dtype)
-        both = (q * truth).sum(0)
-        hits, union, present = hits + both, union + (q + truth).sum(0) - both, present + truth.sum(0)
-    seen = present > 0
-    return 1 - (hits[seen] / union[seen]).mean()
+    q, label = (torch.cat(parts) for parts in zip(*batch, strict=True))
+    return tversky_loss(overlap_sums(q.T, label), alpha=1, beta=1)
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:

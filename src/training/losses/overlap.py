@@ -41,12 +41,27 @@ class Tversky(nn.Module):
     def forward(
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
-        truth, labelled = masks_of(label, scores.shape[1])
-        probabilities = by_class(scores.softmax(1)) * labelled
-        sums = torch.stack([(probabilities * truth).sum(1), probabilities.sum(1), truth.sum(1).to(scores.dtype)])
-        hits, predicted, actual = sum_over_devices(sums) if self.training else sums
-        index = hits / (hits + self.alpha * (predicted - hits) + self.beta * (actual - hits)).clamp(min=1e-6)
-        return mean_of_present(1 - index, actual > 0)
+        sums = overlap_sums(by_class(scores.softmax(1)), label)
+        return tversky_loss(sum_over_devices(sums) if self.training else sums, self.alpha, self.beta)
+
+
+def overlap_sums(
+    probabilities: Float[Tensor, "classes positions"], label: Integer[Tensor, "*grid"]
+) -> Float[Tensor, "3 classes"]:
+    """Return by class the sums of its probabilities over its true positions and over all, and the number of the former.
+
+    ``VOID`` does not count.
+    """
+    truth, labelled = masks_of(label, len(probabilities))
+    probabilities = probabilities * labelled
+    return torch.stack([(probabilities * truth).sum(1), probabilities.sum(1), truth.sum(1).to(probabilities.dtype)])
+
+
+def tversky_loss(sums: Float[Tensor, "3 classes"], alpha: float, beta: float) -> Float[Tensor, ""]:
+    """Return one minus the mean Tversky index of the classes that occur, from their ``overlap_sums``."""
+    hits, predicted, actual = sums
+    index = hits / (hits + alpha * (predicted - hits) + beta * (actual - hits)).clamp(min=1e-6)
+    return mean_of_present(1 - index, actual > 0)
 
 
 class Dice(Tversky):
@@ -109,7 +124,7 @@ def jaccard_steps(
 
 
 def masks_of(
-    label: Integer[Tensor, "batch *grid"], classes: int
+    label: Integer[Tensor, "*grid"], classes: int
 ) -> tuple[Bool[Tensor, "classes positions"], Bool[Tensor, "1 positions"]]:
     """Return which positions of a batch have the label of each class, and which are not ``VOID``."""
     flat = label.reshape(1, -1)
