@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from src.data.dataset import Picture
 from src.data.decode import read_image
@@ -30,7 +31,7 @@ from src.prediction.outputs import (
     save_prediction,
     save_settings,
 )
-from src.prediction.predictor import Prediction, Predictor, Tensor
+from src.prediction.predictor import Prediction, Predictor
 from src.prediction.shards import Shard, find_shard
 from src.prediction.summaries import SUMMARIES, Summary
 from src.system.futures import OrderedFutures
