@@ -1,4 +1,4 @@
-"""All that only a GPU can show, in one run of under 8 minutes: make gpu.
+"""All that only a GPU can show, in one run that is meant to take under 8 minutes: make gpu.
 
 python -m tests.gpu [--small] [--json FILE] [--markdown FILE] [--only NAME]
 
