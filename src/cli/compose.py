@@ -95,7 +95,7 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def expand_paths(config: DictConfig) -> None:
-    """Replace ~ and environment variables in all paths that a user may give, and the names of packaged networks.
+    """Replace ~ and environment variables in all paths that a user may give, and names that stand for something else.
 
     With hydra.job.chdir=true, they begin in the folder in which the command was started.
 
@@ -113,6 +113,9 @@ def expand_paths(config: DictConfig) -> None:
                     f"init_from={value}"
                 )
             OmegaConf.update(config, key, str(network))
+            continue
+        if key == "output" and config.command == "export" and value in ("scores", "labels"):
+            config.returns, config.output = value, None
             continue
         if "~" in value or "$" in value:
             value = str(expand_path(value))

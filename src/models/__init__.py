@@ -9,7 +9,7 @@ from src.models.heads.full_resolution import FullResolutionHead
 from src.models.heads.fully_connected import FCHead
 from src.models.heads.head import Head
 from src.models.heads.msc import MSc
-from src.models.image_to_scores import ImageToScores
+from src.models.image_to_scores import ImageToLabels, ImageToScores
 from src.models.inference import Inference
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "FCHead",
     "FullResolutionHead",
     "Head",
+    "ImageToLabels",
     "ImageToScores",
     "Inference",
     "MSc",

@@ -10,32 +10,35 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from src.models import ImageToScores
+from src.models import ImageToLabels, ImageToScores
 from src.training.restore import load_segmenter
 from src.training.segmenter import Segmenter
 
-Scores = Callable[[Tensor], Tensor]
+Graph = Callable[[Tensor], Tensor]  # from images to their scores or labels
+
+GRAPHS: dict[str, type[ImageToScores]] = {"scores": ImageToScores, "labels": ImageToLabels}
 
 
 class Format(NamedTuple):
     """A file format for networks.
 
-    ``write`` takes the network, an image to trace it with, and the path. ``load`` returns a function from images to
-    scores, which may differ from PyTorch's by ``tolerance``, relative to the largest score.
+    ``write`` takes the network, what the graph returns (a key of ``GRAPHS``), an image to trace it with, and the path.
+    ``load`` returns the graph. Its scores may differ from PyTorch's by ``tolerance``, relative to the largest score.
     """
 
     ending: str
     needs: tuple[str, ...]  # packages of the extra "export"
-    write: Callable[[Segmenter, Tensor, Path], None]
-    load: Callable[[Path], Scores]
+    write: Callable[[Segmenter, str, Tensor, Path], None]
+    load: Callable[[Path], Graph]
     tolerance: float = 1e-3  # float32 sums may be computed in another order
+    returns: tuple[str, ...] = tuple(GRAPHS)
 
 
-def image_to_scores(segmenter: Segmenter) -> ImageToScores:
-    """Return the network as a module from images to scores of their size."""
-    return ImageToScores(segmenter.model).eval()
+def build_graph(segmenter: Segmenter, returns: str = "scores") -> nn.Module:
+    """Return the network as a module from images to scores, or labels, of their size."""
+    return GRAPHS[returns](segmenter.model).eval()
 
 
 def notes_of(segmenter: Segmenter) -> dict[str, str]:
@@ -43,59 +46,59 @@ def notes_of(segmenter: Segmenter) -> dict[str, str]:
     return {"classes": json.dumps(segmenter.classes), "palette": json.dumps(segmenter.palette.tolist())}
 
 
-def write_onnx(segmenter: Segmenter, image: Tensor, path: Path) -> None:
+def write_onnx(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
     """Write a network as ONNX, with dynamic batch, height and width."""
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they log hundreds of lines
     sizes = ({0: "batch", 2: "height", 3: "width"},)
-    names: dict[str, Any] = {"input_names": ["image"], "output_names": ["scores"]}
+    names: dict[str, Any] = {"input_names": ["image"], "output_names": [returns]}
     program = torch.onnx.export(
-        image_to_scores(segmenter), (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names
+        build_graph(segmenter, returns), (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names
     )
     assert program is not None
     program.model.metadata_props.update(notes_of(segmenter))
     program.save(path)
 
 
-def load_onnx(path: Path) -> Scores:
+def load_onnx(path: Path) -> Graph:
     """Load a network with ONNX Runtime, on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return lambda image: torch.from_numpy(session.run(["scores"], {"image": image.numpy()})[0])
+    return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 
-def write_torchscript(segmenter: Segmenter, image: Tensor, path: Path) -> None:
+def write_torchscript(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
     """Write a network as TorchScript."""
     content = BytesIO()  # if the disk is full, torch's own writing to a path ends the process
-    traced = torch.jit.trace(image_to_scores(segmenter), image, check_trace=False)
+    traced = torch.jit.trace(build_graph(segmenter, returns), image, check_trace=False)
     torch.jit.save(traced, content, _extra_files=notes_of(segmenter))
     path.write_bytes(content.getbuffer())
 
 
-def load_torchscript(path: Path) -> Scores:
+def load_torchscript(path: Path) -> Graph:
     """Load a network of TorchScript."""
     return torch.jit.load(path)
 
 
-def write_pt2(segmenter: Segmenter, image: Tensor, path: Path) -> None:
+def write_pt2(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
     """Write a network with ``torch.export``, with dynamic batch, height and width."""
     dynamic = torch.export.Dim.AUTO
     program = torch.export.export(
-        image_to_scores(segmenter), (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},)
+        build_graph(segmenter, returns), (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},)
     )
     content = BytesIO()  # given a path, torch.export would demand the ending .pt2
     torch.export.save(program, content, extra_files=notes_of(segmenter))
     path.write_bytes(content.getbuffer())
 
 
-def load_pt2(path: Path) -> Scores:
+def load_pt2(path: Path) -> Graph:
     """Load a network of ``torch.export``."""
     with path.open("rb") as file:
         return torch.export.load(file).module()
 
 
-def write_checkpoint(segmenter: Segmenter, image: Tensor, path: Path) -> None:
+def write_checkpoint(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
     """Write a checkpoint for this project's commands: weights in 16 bits, without what only training needs.
 
     Vectors (biases, statistics) stay in float32: they take little room. Folders of the data are left out, as they
@@ -112,14 +115,14 @@ def write_checkpoint(segmenter: Segmenter, image: Tensor, path: Path) -> None:
     path.write_bytes(content.getbuffer())
 
 
-def load_checkpoint(path: Path) -> Scores:
+def load_checkpoint(path: Path) -> Graph:
     """Load a network from a checkpoint."""
-    return image_to_scores(load_segmenter(path))
+    return build_graph(load_segmenter(path))
 
 
 FORMATS = {
     "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, load_onnx),
     "torchscript": Format(".pt", (), write_torchscript, load_torchscript),
     "pt2": Format(".pt2", (), write_pt2, load_pt2),
-    "checkpoint": Format(".ckpt", (), write_checkpoint, load_checkpoint, tolerance=1e-2),
+    "checkpoint": Format(".ckpt", (), write_checkpoint, load_checkpoint, tolerance=1e-2, returns=("scores",)),
 }

@@ -1,6 +1,8 @@
-"""Exported files give PyTorch's scores, at sizes that the export itself did not try."""
+"""Exported files give PyTorch's scores and labels, at sizes that the export itself did not try."""
 
 import json
+import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
+from src.cli.compose import compose
 from src.data import CamVid, Shapes
 from src.errors import UserError
-from src.models.geometry import upsample_scores
+from src.models.geometry import predict_labels, upsample_scores
 from src.prediction.export import export
 from src.prediction.formats import FORMATS
 from src.training.restore import build_dataset, load_segmenter
@@ -20,6 +24,7 @@ from src.training.segmenter import Segmenter
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
 from tests.commands import run_command
+from tests.conftest import REPO
 from tests.models.networks import composed
 
 SIZES = [(1, 3, 33, 50), (2, 3, 64, 57), (1, 3, 9, 90), (1, 3, 2, 2), (1, 3, 161, 130)]
@@ -92,6 +97,92 @@ def test_scores_at_any_size_and_class_names(format_: str, dtype: str, tmp_path: 
         np.testing.assert_allclose(network(image.to(getattr(torch, dtype))), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("format_", ["torchscript", pytest.param("pt2", marks=SLOW)])
+def test_labels_at_any_size(format_: str, tmp_path: Path) -> None:
+    module = write_checkpoint(tmp_path / "net.ckpt")
+    check_labels(run(tmp_path / "net.ckpt", tmp_path, f"format={format_}", "returns=labels"), module)
+
+
+def check_labels(path: Path, module: Segmenter) -> None:
+    """Compare the labels of a file with PyTorch's at sizes that the export did not try."""
+    network = loaded(path)
+    for shape in SIZES:
+        image = torch.randint(0, 256, shape, dtype=torch.uint8)
+        labels = network(image)
+        assert (labels.dtype, labels.shape) == (np.uint8, (shape[0], *shape[2:]))
+        with torch.no_grad():
+            expected = predict_labels(module.model(image), shape[2:]).numpy()
+        assert (labels != expected).mean() < 1e-3  # rounding may decide where two classes are almost equal
+
+
+@pytest.mark.parametrize("format_", ["onnx", pytest.param("torchscript", marks=SLOW)])
+def test_of_equal_classes_the_first_is_the_label(format_: str, tmp_path: Path) -> None:
+    """All pixels have the scores 1, 2, 2, 2, 0, 0, 0: the label is 1."""
+    if format_ == "onnx":
+        pytest.importorskip("onnxscript")
+    module = checkpoints.segmenter()
+    torch.nn.init.zeros_(module.model.head.classifier.weight)
+    module.model.head.classifier.bias.data = torch.tensor([1.0, 2, 2, 2, 0, 0, 0])
+    torch.save({"hyper_parameters": dict(module.hparams), "state_dict": module.state_dict()}, tmp_path / "net.ckpt")
+    path = run(tmp_path / "net.ckpt", tmp_path, f"format={format_}", "returns=labels")
+    assert set(np.unique(loaded(path)(torch.zeros(1, 3, 30, 50, dtype=torch.uint8)))) == {1}
+
+
+def test_other_labels_than_those_of_pytorch_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path / "net.ckpt")
+    last_of_all = FORMATS["torchscript"]._replace(load=lambda path: lambda image: image[:, 0] * 0 + 1)
+    monkeypatch.setitem(FORMATS, "torchscript", last_of_all)
+    with pytest.raises(UserError, match="the file's labels differ from PyTorch's"):
+        run(tmp_path / "net.ckpt", tmp_path, "format=torchscript", "returns=labels")
+    too_wide = last_of_all._replace(load=lambda path: lambda image: image[:, 0].long())
+    monkeypatch.setitem(FORMATS, "torchscript", too_wide)
+    with pytest.raises(UserError, match="the file's labels differ from PyTorch's, by inf"):
+        run(tmp_path / "net.ckpt", tmp_path, "format=torchscript", "returns=labels")
+
+
+def test_more_classes_than_a_byte_has_are_refused(tmp_path: Path) -> None:
+    names = [f"class {index}" for index in range(256)]
+    write_checkpoint(tmp_path / "net.ckpt", classes=names, palette=[[0, 0, 0]] * 256)
+    with pytest.raises(UserError, match="labels are uint8, for 255 classes at most; the checkpoint has 256"):
+        run(tmp_path / "net.ckpt", tmp_path, "format=torchscript", "returns=labels")
+
+
+def test_output_labels_is_short_for_returns_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a folder has that name, as after predict output=labels."""
+    write_checkpoint(tmp_path / "net.ckpt")
+    monkeypatch.chdir(tmp_path)
+    Path("labels").mkdir()
+    config = compose("export", "ckpt=net.ckpt", "format=torchscript", "output=labels", output_dir=tmp_path / "run")
+    assert export(config) == tmp_path / "run" / "network.pt"
+    assert loaded(tmp_path / "run" / "network.pt")(torch.zeros(1, 3, 9, 9, dtype=torch.uint8)).shape == (1, 9, 9)
+
+
+def test_onnx_labels_and_the_documented_program_that_colours_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program has the ONNX file alone; every pixel has the colour of its class."""
+    pytest.importorskip("onnxscript")
+    module = write_checkpoint(tmp_path / "net.ckpt")
+    path = run(tmp_path / "net.ckpt", tmp_path, f"output={tmp_path / 'network.onnx'}", "returns=labels")
+    assert class_names(path) == {"classes": list(Shapes.classes), "palette": Shapes.palette.tolist()}
+    check_labels(path, module)
+    pixels = Shapes("val", {"val": 1}, size=70)[0].image
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    (program,) = (
+        code
+        for code in re.findall(r"```python\n(.*?)```", (REPO / "docs/prediction.md").read_text(), re.DOTALL)
+        if "onnxruntime" in code
+    )
+    monkeypatch.chdir(tmp_path)
+    os.rename("photo.png", "photo.jpg")  # Pillow looks at the content
+    exec(program, {})
+    with torch.no_grad():
+        scores = module.model(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+    label = predict_labels(scores, pixels.shape[:2])[0].numpy()
+    picture = np.asarray(Image.open("labels.png"))
+    assert (picture != Shapes.palette[label]).any(2).mean() < 1e-3
+
+
 @pytest.mark.parametrize("format_", [pytest.param("onnx", marks=SLOW), "torchscript", pytest.param("pt2", marks=SLOW)])
 @pytest.mark.parametrize("head", [MSC, TUTORIAL], ids=["msc", "tutorial"])
 def test_heads_at_full_resolution(format_: str, head: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +244,11 @@ def test_files_are_overwritten_only_with_overwrite(tmp_path: Path) -> None:
         (["format=tflite"], "format=tflite: must be one of onnx, torchscript, pt2, checkpoint"),
         (["input=int8"], "input=int8: must be uint8 or float32"),
         (["output=/tmp"], "output=/tmp: is a folder"),
+        (["returns=masks"], "returns=masks: must be scores or labels"),
+        (
+            ["returns=labels", "format=checkpoint"],
+            "format=checkpoint holds weights, not a graph; choose format=onnx or",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(overrides: list[str], said: str, tmp_path: Path) -> None:
@@ -179,4 +275,4 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["torchscript", "pt2", "checkpoint"])
 def test_a_full_disk_is_an_error_and_does_not_end_the_process(form: str) -> None:
     with pytest.raises(OSError, match="No space left"):
-        FORMATS[form].write(checkpoints.segmenter(), torch.zeros(1, 3, 33, 41), Path("/dev/full"))
+        FORMATS[form].write(checkpoints.segmenter(), "scores", torch.zeros(1, 3, 33, 41), Path("/dev/full"))
