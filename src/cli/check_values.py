@@ -14,8 +14,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
-from src.networks import network_names
 from src.runs.checkpoint_files import previous_path
+from src.runs.networks import network_names
 from src.system.dotted_keys import walk
 
 Rule = tuple[Callable[[Any], bool], str]  # tells whether a value is valid; valid values in words

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from src.runs.folder import is_first_process
+from src.system.folder_lock import is_first_process
 from src.system.signals import find_stop, handle_stop_signals
 
 RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep what they have done, or leave nothing behind

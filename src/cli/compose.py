@@ -21,8 +21,8 @@ from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
-from src.networks import find_network
 from src.runs.history import find_best_checkpoint
+from src.runs.networks import find_network
 from src.system.files import expand_path
 
 PATHS = (

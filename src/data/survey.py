@@ -56,6 +56,11 @@ class Survey:
         """Return all faults, one line each."""
         return [*self.strays, *(line for lines in self.faults.values() for line in lines)]
 
+    def rows(self, classes: Sequence[str]) -> list[tuple[str, int, int]]:
+        """Return name, pixels and images of each class, and then of void."""
+        names = [*enumerate(classes), (VOID, "void")]
+        return [(name, int(self.pixels[label]), int(self.images[label])) for label, name in names]
+
     def labels(self) -> set[int]:
         """Return the labels that occur."""
         return set(np.flatnonzero(self.pixels).tolist())

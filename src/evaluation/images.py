@@ -16,7 +16,6 @@ from PIL import Image
 
 from src.drawing.html import css_colour, data_uri, render, shrink_photo, subsampling_step
 from src.drawing.pictures import Picture, indexed_image
-from src.errors import printable
 from src.labels import VOID, LabelMap
 from src.metrics.confusion import confusion_matrix, ratios
 from src.runs.metric_names import CRF, METHODS, NETWORK, Method, column_name
@@ -99,7 +98,7 @@ class ImageScores(Callback):
         """Compute the metrics of an image, and keep it if it is one of the worst so far."""
         counts = confusion_matrix(image.prediction, image.truth, len(self.palette))
         values = {key: value.cpu().numpy() for key, value in ratios(counts).items()}
-        metrics = self.metrics.setdefault(image.position, ImageMetrics(printable(image.id)))
+        metrics = self.metrics.setdefault(image.position, ImageMetrics(image.id))
         metrics.values[image.method] = {
             "miou": float(values["miou"]),
             "pixel_accuracy": float(values["pixel_accuracy"]),
@@ -153,7 +152,7 @@ def shrink(image: LabelledImage, badness: float) -> WorstImage:
     labels["errors"] = error_map(truth, labels[NETWORK.title], prediction)
     step = subsampling_step(truth.shape, SIDE)
     small = {title: label[::step, ::step].copy() for title, label in labels.items()}
-    return WorstImage(badness, printable(image.id), image.position, shrink_photo(pixels, step), small)
+    return WorstImage(badness, image.id, image.position, shrink_photo(pixels, step), small)
 
 
 def error_map(truth: LabelMap, network: LabelMap, refined: LabelMap) -> LabelMap:

@@ -27,8 +27,8 @@ from src.preparation.experiment import experiment_yaml
 from src.preparation.machine import this_machine
 from src.preparation.proposal import propose
 from src.preparation.tables import AS_IS, class_table, in_words
-from src.runs.folder import exclusive_folder
 from src.system.files import expand_path, write_text
+from src.system.folder_lock import exclusive_folder
 from src.system.processes import cores
 from src.system.program import as_typed
 

@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.data.survey import Survey
-from src.labels import VOID
 
 AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}  # how the console prints a line
 
@@ -19,11 +18,12 @@ def class_table(found: Survey, classes: Sequence[str]) -> Table:
     table = Table()
     for column in ("class", "pixels", "%", "images"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    for index, name in [*enumerate(classes), (VOID, "void")]:
-        if index == VOID:
+    rows = found.rows(classes)
+    total = max(1, found.pixels.sum())
+    for index, (name, pixels, images) in enumerate(rows):
+        if index == len(rows) - 1:  # void
             table.add_section()
-        share = 100 * found.pixels[index] / max(1, found.pixels.sum())
-        table.add_row(escape(name), f"{found.pixels[index]:,}", f"{share:.2f}", f"{found.images[index]:,}")
+        table.add_row(escape(name), f"{pixels:,}", f"{100 * pixels / total:.2f}", f"{images:,}")
     return table
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from src.errors import UserError
-from src.models.weights.pretrained import read_state
 from src.reporting.runs import Run
+from src.system.torch_file import read_state
 
 
 def attach_evaluations(runs: Sequence[Run], more: Sequence[Run]) -> tuple[list[Run], list[Run]]:

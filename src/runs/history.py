@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
-from src.runs.folder import is_first_process
+from src.system.folder_lock import is_first_process
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 
 from src.errors import UserError
 from src.runs.csv_logger import set_curve_aside
-from src.runs.folder import is_first_process
 from src.runs.provenance import shareable_config
+from src.system.folder_lock import is_first_process
 
 log = logging.getLogger(__name__)
 

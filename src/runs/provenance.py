@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-from src.runs.folder import is_first_process
 from src.system.files import write_text
+from src.system.folder_lock import is_first_process
 
 HOME = re.compile(rf"(?<![\w.~-]){re.escape(os.path.expanduser('~'))}(?![\w.-])")
 RECORD = "environment.json"

@@ -9,6 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from src.errors import printable
 from src.system.files import replacing, write_text
 
 
@@ -19,9 +20,16 @@ def write_json(path: Path, metrics: Mapping[str, float]) -> None:
 
 
 def write_csv(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
-    """Write columns by title; NaN becomes an empty cell."""
+    """Write columns by title; NaN becomes an empty cell, and what cannot be printed in a text is escaped."""
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in zip(*columns.values(), strict=True):
-            writer.writerow("" if isinstance(cell, float) and isnan(cell) else cell for cell in row)
+            writer.writerow(map(as_cell, row))
+
+
+def as_cell(value: Any) -> Any:
+    """Return what the CSV file holds for a value."""
+    if isinstance(value, str):
+        return printable(value)
+    return "" if isinstance(value, float) and isnan(value) else value

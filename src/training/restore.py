@@ -17,10 +17,10 @@ from torch import nn
 
 from src.data import SegmentationDataset
 from src.errors import UserError
-from src.models.weights.pretrained import read_state
-from src.networks import find_network, network_names
 from src.runs.moved_names import with_new_names
+from src.runs.networks import find_network, network_names
 from src.system.files import expand_path
+from src.system.torch_file import read_state
 from src.training.segmenter import Segmenter
 
 # MODULE.CLASS, in a module that defines networks, losses or data sets, or in a package that exports them

@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from src.runs.checkpoint_files import newest_intact, previous_path, refuse_to_overwrite
-from src.runs.folder import is_first_process
+from src.system.folder_lock import is_first_process
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import time
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.conf_folder import CONF, INSTALLED, writable_conf
+from src.cli.crf_presets import TUNED, preset_path, preset_text
 from src.crf import DenseCRF
 from src.data.checks import check_splits
 from src.errors import UserError
@@ -36,8 +34,6 @@ from src.tuning.search import (
     split_images,
 )
 
-PRESET_HEADER = "# Tuned by python -m src.tune_crf"  # only presets that begin with it are overwritten
-
 
 def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     """Search, compare the result on images that the search has not seen, and write it as a preset.
@@ -53,7 +49,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
         UserError: if the preset cannot be written, or the checkpoint or the data set cannot be used.
     """
     start = time.perf_counter()
-    preset = preset_path(config.name, presets or writable_conf() / "crf")
+    path = None if config.name is None else preset_path(config.name, presets)
     base = initial_crf(config)
     if config.images < 1:
         raise UserError(f"images={config.images}: must be 1 or more")
@@ -88,11 +84,10 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
         if images[part]
     }
     folder = Path(config.paths.output_dir)
-    text = preset_text(config, {**base, **best.values})
-    for path in filter(None, (folder / "crf.yaml", preset)):
-        write_text(path, text)
+    for file in filter(None, (folder / "crf.yaml", path)):
+        write_text(file, preset(config, {**base, **best.values}))
     write_search(folder, trials, comparison, {part: len(part_images) for part, part_images in images.items()}, start)
-    print_search(folder, trials, comparison, segmenter.classes, preset)
+    print_search(folder, trials, comparison, segmenter.classes, path)
     return best
 
 
@@ -117,18 +112,10 @@ def score_images(config: DictConfig, segmenter: Segmenter, cache: ScoreCache) ->
     return {part: cache.load(dataset, indices) for part, indices in splits.items()}
 
 
-def preset_text(config: DictConfig, values: Values) -> str:
-    """Return the YAML of a preset with these parameters, with a comment that says where they come from."""
-    header = f"{PRESET_HEADER} ckpt={config.ckpt}; table, metrics and times are in {Path(config.paths.output_dir)}"
-    lines = [yaml_line(name, value) for name, value in {"_target_": "src.crf.DenseCRF", **values}.items()]
-    return "\n".join([header, *lines, ""])
-
-
-def yaml_line(name: str, value: Any) -> str:
-    """Return a parameter as YAML, a matrix with a line for each row."""
-    if isinstance(value, list) and isinstance(value[0], list):
-        return f"{name}:\n" + "\n".join(f"  - {json.dumps(row)}" for row in value)
-    return f"{name}: {json.dumps(value)}"
+def preset(config: DictConfig, values: Values) -> str:
+    """Return the YAML of a preset with these parameters."""
+    source = f"ckpt={config.ckpt}; table, metrics and times are in {Path(config.paths.output_dir)}"
+    return preset_text(f"{TUNED} {source}", values)
 
 
 def build_crf(values: dict[str, Any]) -> DenseCRF:
@@ -145,31 +132,3 @@ def initial_crf(config: DictConfig) -> dict[str, Any]:
         raise UserError("crf=none: choose the preset to begin with, such as crf=deeplab")
     container: Any = OmegaConf.to_container(config.crf)
     return {name: value for name, value in container.items() if name != "_target_"}
-
-
-def preset_path(name: str | None, presets: Path) -> Path | None:
-    """Return the file for ``crf=NAME`` that the result goes to; None if there is no name.
-
-    Raises:
-        UserError: if a preset of that name was not written by a search or belongs to an installed package, or the
-            folder cannot be written to.
-    """
-    if name is None:
-        return None
-    path = presets / f"{name}.yaml"
-    if not re.fullmatch(r"\w[\w.-]*", str(name)):
-        raise UserError(f"name={name}: give letters, digits, _ and - for crf=NAME")
-    packaged = CONF / "crf" / path.name
-    hidden = INSTALLED and packaged.exists()  # crf=NAME finds the package's preset first
-    if hidden or (path.exists() and not path.read_text().startswith(PRESET_HEADER)):
-        taken = packaged if hidden else path
-        raise UserError(f"name={name}: {taken} was not written by a search and stays; choose another name=")
-    try:
-        presets.mkdir(parents=True, exist_ok=True)
-        path.touch() if path.exists() else presets.joinpath(f".{name}").touch()
-        presets.joinpath(f".{name}").unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"name={name}: {presets} takes no files ({error.strerror}); name=null writes crf.yaml only"
-        ) from error
-    return path

@@ -121,7 +121,7 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         ("tune_crf", "held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
         ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
         ("tune_crf", "crf=none", "crf=none: choose the preset to begin with"),
-        ("tune_crf", "name=deeplab", "was not written by a search and stays; choose another name="),
+        ("tune_crf", "name=deeplab", "was not written by a command and stays; choose another name"),
         ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
         ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
         (

@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 from setuptools import build_meta
 
 import src
+from src.cli.crf_presets import preset_path
 from src.errors import UserError
-from src.tuning.tune import preset_path
 from tests.cli.test_conf import COMMANDS
 from tests.conftest import REPO
 
@@ -86,7 +86,7 @@ def test_the_wheel_holds_every_yaml_and_the_command(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("conf/", "tests/")) or name.endswith((".cpp", ".hpp"))]
     templates = {path.relative_to(REPO).as_posix() for path in (REPO / "src").rglob("*.jinja")}
     assert {name for name in names if name.endswith(".jinja")} == templates
-    assert {"src/networks/camvid_slim.ckpt", "src/networks/camvid_slim.md"} <= set(names)
+    assert {"src/runs/networks/camvid_slim.ckpt", "src/runs/networks/camvid_slim.md"} <= set(names)
     assert wheel.name.startswith(f"deeplab_v1-{src.__version__}-")
 
 
@@ -107,11 +107,11 @@ def test_an_installed_package_writes_presets_to_the_working_folder(installed: Pa
 
 def test_an_installed_package_keeps_the_names_of_its_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A preset of the user with the same name would never be found, because the package's comes first."""
-    monkeypatch.setattr("src.tuning.tune.INSTALLED", True)
+    monkeypatch.setattr("src.cli.crf_presets.INSTALLED", True)
     folder = tmp_path / "conf" / "crf"
     assert preset_path("mine", folder) == folder / "mine.yaml"
-    assert list(folder.iterdir()) == []
-    with pytest.raises(UserError, match=r"camvid\.yaml was not written by a search and stays; choose another name="):
+    assert not folder.exists()
+    with pytest.raises(UserError, match=r"camvid\.yaml was not written by a command and stays; choose another name"):
         preset_path("camvid", folder)
 
 

@@ -8,13 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
 from src.errors import UserError
-from src.reporting.examples import image_miou
 from src.reporting.report import report
 from src.reporting.runs import Run
 from tests.checkpoints import SHAPES, write_checkpoint
@@ -262,14 +260,6 @@ def test_an_evaluation_by_itself_is_what_its_checkpoint_says(tmp_path: Path) -> 
     page = run(tmp_path, str(folder), "images=0")
     assert list(table(page)) == ["3x3, rate 2, 32"]  # not those of the folder's config
     assert "mean IoU in the band, %" in read(page).text
-
-
-def test_mean_iou_of_an_image_by_hand() -> None:
-    truth = np.array([[0, 0, 1], [1, 255, 2]], np.uint8)
-    label = np.array([[0, 1, 1], [1, 3, 1]], np.uint8)
-    # 0: 1 of 2; 1: 2 of 4; 2: 0 of 1; 3 only lies on void
-    assert image_miou(truth, label, 4) == pytest.approx((1 / 2 + 2 / 4 + 0) / 3)
-    assert np.isnan(image_miou(np.full((2, 2), 255, np.uint8), label[:, :2], 4))
 
 
 def test_configs_as_they_are_composed_differ_in_nothing_but_the_seed() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.models.weights.pretrained import read_state
+from src.system.torch_file import read_state
 from src.training.restore import load_segmenter
 from tests.checkpoints import SHAPES, write_checkpoint
 

@@ -132,7 +132,7 @@ def test_again_takes_scores_and_counts_from_the_cache(
 def test_a_presets_place_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "crf").mkdir()
     (tmp_path / "crf" / "deeplab.yaml").write_text((REPO / "conf/crf/deeplab.yaml").read_text())
-    for name, said in {"deeplab": "not written by a search", "a/b": "give letters"}.items():
+    for name, said in {"deeplab": "not written by a command", "a/b": "give letters"}.items():
         with pytest.raises(UserError, match=said):
             run(tmp_path, f"name={name}")
 

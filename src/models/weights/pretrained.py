@@ -1,10 +1,7 @@
 """Load pretrained weights: files of torchvision, Caffe and Keras, or the checkpoint of another run."""
 
-import pickle
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -21,6 +18,7 @@ from src.models.weights.decimation import find_fc_head, load_fc
 from src.models.weights.keras_file import read_keras
 from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
 from src.system.download import fetch
+from src.system.torch_file import read_state
 
 Image = UInt8[Tensor, "3 _ _"]  # RGB
 
@@ -151,35 +149,6 @@ def load_torchvision(model: DeepLab, path: Path) -> list[str]:
         return ["backbone"]  # in torchvision's file of features only, these layers are nan
     load_fc(head, fc6_weight, fc6_bias, fc7_weight, fc7_bias)
     return ["backbone", "fc6", "fc7"]
-
-
-def read_state(path: Path) -> Mapping[str, Any]:
-    """Return the content of a file of ``torch.save`` on the CPU, without running any code that it might hold.
-
-    Raises:
-        UserError: if it cannot be read, or holds no mapping.
-    """
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read as weights ({why_not_loaded(path, error)})") from error
-    if not isinstance(state, Mapping):
-        raise UserError(f"{path}: holds {type(state).__name__}, not weights by name")
-    return state
-
-
-def why_not_loaded(path: Path, error: Exception) -> str:
-    """Return why ``torch.load`` has failed, without its advice to run the code that a file holds."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if path.stat().st_size == 0:
-        return "an empty file; copy it again"
-    if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
-        return f"it holds {found[1]}, which might run code and is not loaded; save the network's state_dict() alone"
-    if isinstance(error, pickle.UnpicklingError):
-        return "it was not written by torch.save"
-    reason = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-    return f"damaged, or no file of torch.save: {reason}; copy it again"
 
 
 def load_trained(model: DeepLab, path: str) -> str:

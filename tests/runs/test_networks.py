@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from src import networks
 from src.cli.compose import compose
 from src.data import CamVid
 from src.errors import UserError
-from src.networks import find_network, network_names
 from src.predict import Predictor
+from src.runs import networks
+from src.runs.networks import find_network, network_names
 
 
 @pytest.mark.parametrize("name", network_names())
