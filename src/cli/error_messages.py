@@ -21,8 +21,8 @@ from src.cli.check_structure import is_group, key_of, misplaced
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
 from src.errors import UserError
+from src.system.command_name import as_typed
 from src.system.dotted_keys import walk
-from src.system.program import as_typed
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"

@@ -6,7 +6,7 @@ import textwrap
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.conf_folder import CONF, conf_folders
-from src.system.program import as_typed
+from src.system.command_name import as_typed
 
 KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # at the top level, with its comment
 

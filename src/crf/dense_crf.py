@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 Image = Shaped[Tensor, "3 height width"]
 Scores = Float[Tensor, "classes height width"]
+Images = Tensor | np.ndarray | Sequence[Tensor] | Sequence[np.ndarray]
+S = TypeVar("S", Tensor, np.ndarray, list[Tensor], list[np.ndarray])  # scores come back in the form that they had
 
 
 class DenseCRF:
@@ -71,6 +73,12 @@ class DenseCRF:
     def workers(self) -> str:
         """The way ``RefinementPool`` runs many images at once: "threads", "processes" or "one"."""
         return self._engine.workers
+
+    @overload
+    def __call__(self, image: Images, probabilities: S, *, threads: int | None = None) -> S: ...
+
+    @overload
+    def __call__(self, image: Images, *, logits: S, threads: int | None = None) -> S: ...
 
     def __call__(self, image: Any, probabilities: Any = None, *, logits: Any = None, threads: int | None = None) -> Any:
         """Return Q, the refined distribution over classes at every pixel.

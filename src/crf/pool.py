@@ -81,9 +81,7 @@ class RefinementPool:
         scores = logits if probabilities is None else probabilities
         if size is not None:
             image, scores = (array[..., : size[0], : size[1]] for array in (image, scores))
-        if logits is None:
-            return self._run(scores, _call, image, scores, None, self._threads)
-        return self._run(scores, _call, image, probabilities, scores, self._threads)
+        return self._run(scores, _call, image, scores, logits is not None, self._threads)
 
     def refine(self, image: Any, score_map: Any, stride: int = 8, size: tuple[int, int] | None = None) -> Future:
         """Return a future of ``crf.refine(image, score_map, stride)``, the label map of one image.
@@ -132,8 +130,8 @@ class RefinementPool:
         return future
 
 
-def _call(crf: DenseCRF, image: Any, probabilities: Any, logits: Any, threads: int) -> Any:
-    return crf(image, probabilities, logits=logits, threads=threads)
+def _call(crf: DenseCRF, image: Any, scores: Any, are_logits: bool, threads: int) -> Any:
+    return crf(image, logits=scores, threads=threads) if are_logits else crf(image, scores, threads=threads)
 
 
 def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int, threads: int) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from src.data.dataset import DatasetError, SegmentationDataset, check_classes
-from src.data.files import FileDataset
 from src.data.survey import Survey
 from src.errors import printable
 from src.labels import VOID
@@ -30,8 +29,7 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
         if not len(dataset):
             raise DatasetError(describe_empty(split))
         dataset.check(workers)
-    labels = set().union(*(dataset.labels for dataset in datasets.values() if isinstance(dataset, FileDataset)))
-    if line := describe_void_255(datasets, labels):
+    if line := describe_binary_masks(datasets, set().union(*(dataset.labels for dataset in datasets.values()))):
         raise DatasetError(line)
     for line in describe_shared_files(datasets):
         log.warning("%s", printable(line))
@@ -46,16 +44,16 @@ def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[st
         for split, found in surveys.items()
         if found.labels() == {VOID} and not datasets[split].may_be_void
     ]
-    faults.append(describe_void_255(datasets, set().union(*(found.labels() for found in surveys.values()))))
+    faults.append(describe_binary_masks(datasets, set().union(*(found.labels() for found in surveys.values()))))
     return list(dict.fromkeys(filter(None, faults)))
 
 
-def find_doubts(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
+def find_warnings(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
     """Return a line for everything that training accepts but that makes its metrics meaningless."""
-    doubts = [line for split, found in surveys.items() for line in describe_classes(split, datasets[split], found)]
-    doubts += describe_shared_files(datasets)
-    doubts += [describe_copies(one, other, surveys) for one, other in combinations(surveys, 2)]
-    return list(filter(None, doubts))
+    warnings = [line for split, found in surveys.items() for line in describe_classes(split, datasets[split], found)]
+    warnings += describe_shared_files(datasets)
+    warnings += [describe_copies(one, other, surveys) for one, other in combinations(surveys, 2)]
+    return list(filter(None, warnings))
 
 
 def describe_classes(split: str, dataset: SegmentationDataset, found: Survey) -> list[str]:
@@ -97,22 +95,16 @@ def describe_void(count: int) -> str:
     return f"{counted(count, 'mask')} void in every pixel"
 
 
-def describe_void_255(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
-    """Return a line if all masks hold 0 and 255 only, as binary masks do, but 255 is void; "" if they do not."""
-    dataset = next(iter(datasets.values()))
-    if (
-        labels != {0, VOID}
-        or "train" not in datasets
-        or not isinstance(dataset, FileDataset)
-        or not dataset.is_only_255_void()
-    ):
+def describe_binary_masks(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
+    """Return a line if all masks to train with hold class 0 and void only, likely by mistake; "" if they do not."""
+    if labels != {0, VOID} or "train" not in datasets:
         return ""
-    return f"{dataset.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; {dataset.remedy_for_255}"
+    return next(iter(datasets.values())).explain_binary_masks()
 
 
 def describe_shared_files(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
     """Return a line for each pair of splits that share image files."""
-    files = {split: {image for _, image, _ in d.pairs} for split, d in datasets.items() if isinstance(d, FileDataset)}
+    files = {split: dataset.image_files() for split, dataset in datasets.items()}
     return [
         f"{counted(len(common), 'image')} in {one} and in {other}, such as {min(common)}: metrics on them flatter the "
         "network"

@@ -2,7 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,12 +35,14 @@ class SegmentationDataset(Dataset[Sample], ABC):
         classes: names of the classes.
         palette: colour of each class, RGB.
         strays: a line for each file in the folders that belongs to no sample.
+        labels: the labels that ``check`` has seen.
         may_be_void: whether label maps may be void everywhere, because the annotation is not public.
     """
 
     classes: Sequence[str]
     palette: UInt8[np.ndarray, "classes 3"]
     strays: Sequence[str] = ()
+    labels: Set[int] = frozenset()
     may_be_void: bool = False
 
     @abstractmethod
@@ -61,6 +64,14 @@ class SegmentationDataset(Dataset[Sample], ABC):
         Raises:
             DatasetError: naming the faulty files.
         """
+
+    def image_files(self) -> Set[Path]:
+        """Return the files of the images, by which one finds images that two splits share; none if there are none."""
+        return frozenset()
+
+    def explain_binary_masks(self) -> str:
+        """Return why masks that hold only 0 and void are likely a mistake, and the remedy; "" if they are not."""
+        return ""
 
     def open_cache(self, workers: int = 0) -> None:
         """Open the cache of decoded samples, if the data set has one; build it first if necessary."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,6 @@ class FileDataset(SegmentationDataset):
         self.lookup[list(self.values)] = list(self.values.values())
         self.cache_folder = expand_path(cache) if cache else None
         self.cache: PackedCache | None = None
-        self.labels: set[int] = set()  # that ``check`` has seen
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -158,6 +157,15 @@ class FileDataset(SegmentationDataset):
     def is_only_255_void(self) -> bool:
         """Tell whether masks hold class indices, and 255 is the only value that does not count."""
         return self.values.get(0) == 0 and [value for value, index in self.values.items() if index == VOID] == [VOID]
+
+    def image_files(self) -> Set[Path]:
+        return {image for _, image, _ in self.pairs}
+
+    def explain_binary_masks(self) -> str:
+        """Return a line for masks that hold 0 and 255 only, as binary masks do, where 255 is void; "" otherwise."""
+        if not self.is_only_255_void():
+            return ""
+        return f"{self.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; {self.remedy_for_255}"
 
     def skip_faulty(self, workers: int) -> set[int]:
         """Drop every bad pair and log it; return the labels that occur in the good ones."""

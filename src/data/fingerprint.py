@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from src.data.checks import find_doubts
+from src.data.checks import find_warnings
 from src.data.dataset import SegmentationDataset
 from src.data.parallel import over_cores
 from src.data.survey import Content, Survey, content_of
@@ -27,14 +27,14 @@ class Fingerprint:
         surveys: sizes, classes and digests by split.
         thin: the share of each class's pixels, over all splits, in parts thinner than the stride of the scores; NaN for
             a class that does not occur.
-        doubts: a line for everything that makes metrics meaningless, such as an image in two splits.
+        warnings: a line for everything that makes metrics meaningless, such as an image in two splits.
         examples: (split, index) of samples that show all classes that occur, the rarest class first.
     """
 
     classes: Sequence[str]
     surveys: Mapping[str, Survey]
     thin: Sequence[float]
-    doubts: Sequence[str]
+    warnings: Sequence[str]
     examples: Sequence[tuple[str, int]]
 
     def shares(self, split: str = "train") -> np.ndarray:
@@ -70,7 +70,7 @@ class Fingerprint:
             name: None if np.isnan(share) else round(float(share), 4)
             for name, share in zip(self.classes, self.thin, strict=True)
         }
-        return {"splits": splits, "thin_share": thin, "doubts": list(self.doubts)}
+        return {"splits": splits, "thin_share": thin, "warnings": list(self.warnings)}
 
 
 def take_fingerprint(datasets: Mapping[str, SegmentationDataset], workers: int) -> Fingerprint:
@@ -98,7 +98,7 @@ def take_fingerprint(datasets: Mapping[str, SegmentationDataset], workers: int) 
         thin_share = (thin / pixels)[: len(classes)]
     by_rarity = sorted(best, key=lambda label: pixels[label])
     examples = list(dict.fromkeys(best[label] for label in by_rarity))
-    return Fingerprint(classes, surveys, thin_share.tolist(), find_doubts(datasets, surveys), examples)
+    return Fingerprint(classes, surveys, thin_share.tolist(), find_warnings(datasets, surveys), examples)
 
 
 class Measurement:

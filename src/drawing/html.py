@@ -17,7 +17,7 @@ from src.drawing.pictures import Picture
 
 
 def render(template: Path, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any) -> str:
-    """Return the text of a page; all values in it are escaped.
+    """Return the text of a page; all values in it are escaped, as are bytes of no encoding in the names of files.
 
     Args:
         template: may extend ``frame.html.jinja``, which gives all pages their style.
@@ -32,7 +32,7 @@ def render(template: Path, filters: Mapping[str, Callable[..., Any]] | None = No
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "is_known": is_known, **(filters or {})}
-    return environment.get_template(template.name).render(values)
+    return environment.get_template(template.name).render(values).encode(errors="backslashreplace").decode()
 
 
 def number(value: float | None, form: str = ".1f") -> str:

@@ -14,8 +14,8 @@ from src.data.checks import check_splits
 from src.data.sets.unannotated import Unannotated
 from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
+from src.runs.metric_files import write_json
 from src.runs.metric_names import NETWORK
-from src.runs.record import write_json
 from src.training.datamodule import SegmentationDataModule
 from src.training.failures import explain_failures
 from src.training.restore import build_dataset, load_segmenter

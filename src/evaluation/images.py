@@ -18,8 +18,8 @@ from src.drawing.html import css_colour, data_uri, render, shrink_photo, subsamp
 from src.drawing.pictures import Picture, indexed_image
 from src.labels import VOID, LabelMap
 from src.metrics.confusion import confusion_matrix, ratios
+from src.runs.metric_files import write_csv
 from src.runs.metric_names import CRF, METHODS, NETWORK, Method, column_name
-from src.runs.record import write_csv
 from src.system.files import write_text
 from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from src.drawing.plots import plot_confusion, plot_trimap
+from src.runs.metric_files import write_csv
 from src.runs.metric_names import NETWORK, column_name
-from src.runs.record import write_csv
 from src.training.validation import Results, has_trimap
 
 

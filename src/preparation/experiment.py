@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import yaml
 
 from src.preparation.proposal import Proposal, Setting
-from src.system.program import as_typed
+from src.system.command_name import as_typed
 
 
 def experiment_yaml(proposal: Proposal, name: str) -> str:

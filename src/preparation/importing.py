@@ -27,10 +27,10 @@ from src.preparation.experiment import experiment_yaml
 from src.preparation.machine import this_machine
 from src.preparation.proposal import propose
 from src.preparation.tables import AS_IS, class_table, in_words
+from src.system.command_name import as_typed
 from src.system.files import expand_path, write_text
 from src.system.folder_lock import exclusive_folder
 from src.system.processes import cores
-from src.system.program import as_typed
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +132,8 @@ def print_fingerprint(console: Console, fingerprint: Fingerprint) -> None:
     console.print(
         f"pixels in parts thinner than {STRIDE}, which a score may miss: {', '.join(thin) or 'none'}", **AS_IS
     )
-    for doubt in fingerprint.doubts:
-        console.print(f"warning: {printable(doubt)}", style="yellow", **AS_IS)
+    for warning in fingerprint.warnings:
+        console.print(f"warning: {printable(warning)}", style="yellow", **AS_IS)
 
 
 def print_faults(console: Console, faults: Sequence[str]) -> None:
@@ -176,7 +176,7 @@ def place(target: Target, data: Path, texts: Mapping[Path, str]) -> None:
 
 def describe(conversion: Conversion) -> Iterator[str]:
     """Yield lines about a conversion: what was recognised, the classes, the splits, and what the user should know."""
-    yield f"recognised {conversion.title}: {conversion.sign}"
+    yield f"recognised {conversion.title}: {conversion.evidence}"
     yield f"{len(conversion.classes)} classes: {', '.join(conversion.classes)}"
     yield from conversion.notes
 

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from src.data.checks import find_doubts, find_faults
+from src.data.checks import find_faults, find_warnings
 from src.data.dataset import SegmentationDataset
 from src.data.survey import survey
 from src.errors import UserError, name_settings, printable
@@ -65,8 +65,8 @@ def verify(config: DictConfig) -> None:
         console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
         console.print(class_table(found, datasets[split].classes))
     keys = {str(name): f"dataset.{name}" for name in config.dataset}
-    for doubt in find_doubts(datasets, surveys):
-        console.print(f"warning: {printable(name_settings(doubt, keys))}", style="yellow", **AS_IS)
+    for warning in find_warnings(datasets, surveys):
+        console.print(f"warning: {printable(name_settings(warning, keys))}", style="yellow", **AS_IS)
     faults = find_faults(datasets, surveys)
     for fault in faults:
         console.print(printable(name_settings(fault, keys)), style="red", **AS_IS)

@@ -19,8 +19,8 @@ from src.models.weights.pretrained import load_initial_weights
 from src.runs.checkpoint_files import newest_intact
 from src.runs.history import record_run
 from src.runs.loggers import build_loggers, closed_wandb
+from src.runs.metric_files import write_json
 from src.runs.metric_names import CRF, metric_name
-from src.runs.record import write_json
 from src.system.torch_file import read_state
 from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.callbacks.monitors import check_monitors

@@ -14,7 +14,7 @@ from rich.table import Table
 from src.drawing.plots import plot_search
 from src.drawing.tables import format_percent
 from src.metrics.confusion import ratios
-from src.runs.record import write_csv, write_json
+from src.runs.metric_files import write_csv, write_json
 from src.tuning.search import Confusion, Trial
 
 Comparison = Mapping[str, Mapping[str, Confusion]]  # by part of the images (searched, held_back) and method

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from src.data import Cityscapes, DatasetError, Folder, Shapes
-from src.data.checks import check_splits, find_doubts, find_faults
+from src.data.checks import check_splits, find_warnings, find_faults
 from src.data.files import PROBES
 from src.data.survey import survey
 
@@ -35,7 +35,7 @@ def write(tmp_path: Path) -> Write:
 
 def faults_and_warnings(datasets: dict[str, Folder]) -> tuple[list[str], list[str]]:
     surveys = {split: survey(dataset, 0) for split, dataset in datasets.items()}
-    return find_faults(datasets, surveys), find_doubts(datasets, surveys)
+    return find_faults(datasets, surveys), find_warnings(datasets, surveys)
 
 
 def test_good_data_gives_no_warning(write: Write) -> None:
@@ -55,13 +55,13 @@ def test_absent_classes_give_a_warning(write: Write) -> None:
 
 
 def test_a_split_of_one_class_gives_a_warning(write: Write) -> None:
-    _, doubts = faults_and_warnings(write([[0, 1, 2]], [[1, 1, 255], [1, 1, 1]]))
-    assert doubts[1] == "val: every pixel that counts is b: any network is right about it"
+    _, warnings = faults_and_warnings(write([[0, 1, 2]], [[1, 1, 255], [1, 1, 1]]))
+    assert warnings[1] == "val: every pixel that counts is b: any network is right about it"
 
 
 def test_void_masks_give_a_warning(write: Write) -> None:
-    _, doubts = faults_and_warnings(write([[0, 1, 2], [255, 255, 255]], [[0, 1, 2]]))
-    assert doubts == ["train: 1 mask is void in every pixel, such as that of train1"]
+    _, warnings = faults_and_warnings(write([[0, 1, 2], [255, 255, 255]], [[0, 1, 2]]))
+    assert warnings == ["train: 1 mask is void in every pixel, such as that of train1"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -58,7 +58,7 @@ def test_a_fingerprint_by_hand(folder: Path) -> None:
     assert found.sides().tolist() == [[60, 40]] * 3
     assert found.examples[:2] == [("train", 1), ("train", 0)]  # of the pole, then the block
     assert any(
-        "1 image is in val and, with the same pixels, in train, such as c and a" in doubt for doubt in found.doubts
+        "1 image is in val and, with the same pixels, in train, such as c and a" in doubt for doubt in found.warnings
     )
     content = json.loads(json.dumps(found.as_json()))
     assert content["splits"]["train"]["images"] == {"ground": 2, "block": 1, "pole": 1, "ghost": 0}

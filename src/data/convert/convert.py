@@ -50,7 +50,7 @@ class Conversion:
 
     Attributes:
         title: of the format.
-        sign: the file that shows the format.
+        evidence: the file that shows the format.
         classes: names by index.
         palette: the tool's colour of each class; None if it has none.
         splits: names of the samples by split.
@@ -59,7 +59,7 @@ class Conversion:
     """
 
     title: str
-    sign: str
+    evidence: str
     classes: Sequence[str]
     palette: Sequence[Sequence[int]] | None
     splits: dict[str, list[str]]
@@ -95,12 +95,12 @@ def convert(
         raise DatasetError(f"on_error={on_error}: must be raise or skip")
     if not 0 < val_share < 1:
         raise DatasetError(f"val_share={val_share}: must lie between 0 and 1")
-    format_found, sign = recognise(source, format_)
-    log.info("%s: %s", format_found.title, sign)
+    format_found, evidence = recognise(source, format_)
+    log.info("%s: %s", format_found.title, evidence)
     labels = format_found.read(source, unlabelled)
     faults = [printable(line) for line in labels.faults]
     if not labels.records:
-        raise FaultyLabels(f"{sign}: names no image that is there", faults)
+        raise FaultyLabels(f"{evidence}: names no image that is there", faults)
     labels.classes = check_classes(labels.classes)
     names = sample_names([record.image for record in labels.records], source)
     check_space(labels.records, folder)
@@ -124,7 +124,7 @@ def convert(
         write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in listed))
     empty = sum(not record.shapes and record.mask is None for record in labels.records)
     notes = [*labels.notes, *([f"{empty:,} images without a label are kept"] if empty else []), *note]
-    return Conversion(format_found.title, sign, labels.classes, labels.palette, splits, notes, faults)
+    return Conversion(format_found.title, evidence, labels.classes, labels.palette, splits, notes, faults)
 
 
 class Rendering:

@@ -52,15 +52,15 @@ def recognise(source: Source, format_: str | None = None) -> tuple[Format, str]:
     if format_ is not None and format_ not in FORMATS:
         raise DatasetError(f"format={format_}: must be one of {', '.join(FORMATS)}")
     asked = {format_: FORMATS[format_]} if format_ else FORMATS
-    found = {key: sign for key, format_ in asked.items() if (sign := format_.find(source)) is not None}
-    if specific := {key: sign for key, sign in found.items() if not FORMATS[key].is_last}:
+    found = {key: evidence for key, format_ in asked.items() if (evidence := format_.find(source)) is not None}
+    if specific := {key: evidence for key, evidence in found.items() if not FORMATS[key].is_last}:
         found = specific
     if not found:
         place = source.only or source.root
         signs = "; ".join(f"{format_.signs} ({key})" for key, format_ in asked.items())
         raise DatasetError(f"{place}: no labels found; looked for {signs}")
     if len(found) > 1:
-        both = " and ".join(f"{FORMATS[key].title} ({sign})" for key, sign in found.items())
+        both = " and ".join(f"{FORMATS[key].title} ({evidence})" for key, evidence in found.items())
         raise DatasetError(f"{source.root}: holds {both}; format={next(iter(found))} says which to read")
-    key, sign = next(iter(found.items()))
-    return FORMATS[key], sign
+    key, evidence = next(iter(found.items()))
+    return FORMATS[key], evidence

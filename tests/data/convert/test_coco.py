@@ -44,7 +44,7 @@ def labels_of(tmp_path: Path, *annotations: dict[str, Any], **options: Any) -> n
 def test_classes_splits_and_pixels(tmp_path: Path) -> None:
     root = export(tmp_path / "export", [annotation(1, square(2, 3, 5)), annotation(2, square(20, 10, 4), 7, 2)])
     conversion = run(root, tmp_path / "out")
-    assert (conversion.title, conversion.sign) == ("COCO JSON", "annotations/instances_default.json")
+    assert (conversion.title, conversion.evidence) == ("COCO JSON", "annotations/instances_default.json")
     assert conversion.classes == ("background", "cat", "dog")
     assert sorted(conversion.splits["train"] + conversion.splits["val"]) == ["1", "2"]
     first, second = np.zeros((2, 30, 40), np.uint8)

@@ -43,7 +43,7 @@ def test_the_order_of_the_tool_decides(tmp_path: Path) -> None:
     high = box("cat", 0, 0, 10, 10, 'z_order="1"')
     polygon = '<polygon label="dog" source="manual" occluded="0" points="5,5;15,5;15,15;5,15" z_order="0"></polygon>'
     conversion = run(export(tmp_path / "export", high, polygon, box("cat", 12, 12, 20, 20)), tmp_path / "out")
-    assert (conversion.title, conversion.sign) == ("CVAT XML", "annotations.xml")
+    assert (conversion.title, conversion.evidence) == ("CVAT XML", "annotations.xml")
     assert conversion.classes == ("background", "cat", "dog")
     label = np.zeros((30, 40), np.uint8)
     label[5:15, 5:15], label[12:20, 12:20], label[:10, :10] = 2, 1, 1
@@ -144,7 +144,7 @@ def export_masks(root: Path, images: bool = True) -> Path:
 def test_segmentation_masks(tmp_path: Path) -> None:
     conversion = run(export_masks(tmp_path / "export"), tmp_path / "out")
     assert conversion.faults == []
-    assert conversion.sign == "labelmap.txt"
+    assert conversion.evidence == "labelmap.txt"
     assert conversion.classes == ("background", "cat", "old: dog")
     assert conversion.palette == [(0, 0, 0), (61, 61, 245), (250, 50, 83)]
     masks = masks_of(tmp_path / "out")

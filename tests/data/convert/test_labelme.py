@@ -53,7 +53,7 @@ def png(mask: np.ndarray) -> str:
 def test_later_shapes_cover_earlier_ones(tmp_path: Path) -> None:
     small, large = shape("dog", [[2, 2], [6, 2], [6, 6], [2, 6]]), shape("cat", [[0, 0], [20, 10]], "rectangle")
     conversion = run(export(tmp_path / "export", small, large, small), tmp_path / "out")
-    assert (conversion.title, conversion.sign) == ("labelme JSON", "a.json")
+    assert (conversion.title, conversion.evidence) == ("labelme JSON", "a.json")
     assert conversion.classes == ("background", "cat", "dog")
     assert np.bincount(masks_of(tmp_path / "out")["a"].ravel()).tolist() == [1000, 200 - 16, 16]
     run(export(tmp_path / "other", small, large), tmp_path / "other_out")

@@ -41,7 +41,7 @@ ROBOFLOW = {"train/images/a.jpg": f"{SQUARE}\n", "valid/images/b.jpg": "", "test
 def test_the_layouts_of_data_yaml(tmp_path: Path, yaml: str) -> None:
     conversion = run(write(tmp_path / "export", ROBOFLOW, yaml), tmp_path / "out")
     assert conversion.faults == []
-    assert (conversion.title, conversion.sign) == ("YOLO segmentation", "data.yaml")
+    assert (conversion.title, conversion.evidence) == ("YOLO segmentation", "data.yaml")
     assert conversion.classes == ("background", "cat", "dog")
     assert conversion.splits == {"train": ["train/images/a"], "val": ["valid/images/b"], "test": ["test/images/c"]}
     expected = np.zeros((30, 40), np.uint8)

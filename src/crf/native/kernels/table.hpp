@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "blur.hpp"
 #include "embed.hpp"
 #include "mean_field.hpp"
 #include "scores.hpp"

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from src.cli.help_page import help_page
-from src.system.program import as_typed
+from src.system.command_name import as_typed
 
 
 @pytest.mark.parametrize(
