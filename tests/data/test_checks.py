@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from src.data import Cityscapes, DatasetError, Folder, Shapes
-from src.data.checks import check_splits, find_warnings, find_faults
+from src.data.checks import check_splits, find_faults, find_warnings
 from src.data.files import PROBES
 from src.data.survey import survey
 
