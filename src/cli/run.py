@@ -38,7 +38,7 @@ from src.system.signals import find_stop, handle_stop_signals
 
 BUG = (
     "This is a bug in this project, or in a class of your own that it calls. Please report it with the lines above and "
-    "the environment.json of the run; CONTRIBUTING.md says how."
+    "what deeplab doctor prints; CONTRIBUTING.md says how."
 )
 USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 

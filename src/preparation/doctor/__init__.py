@@ -1,0 +1,1 @@
+"""Describe this machine. All modules import the standard library only, which may be all that works."""
