@@ -157,6 +157,11 @@ RULES: dict[str, Rule] = {
     "trimap": integer_between(1, 10_000),
     **dict.fromkeys(("size", "num_classes", "candidates"), POSITIVE),
     "images": COUNT,
+    "examples": or_null(TEXT),
+    "host": TEXT,
+    "port": integer_between(0, 65_535),
+    "side": integer_between(1, 4096),
+    "megabytes": ABOVE_ZERO,
 }
 
 

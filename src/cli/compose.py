@@ -26,7 +26,7 @@ from src.runs.networks import find_network
 from src.system.files import expand_path
 
 PATHS = (
-    "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "from", "images_from",
+    "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "from", "images_from", "examples",
     "dataset.root", "dataset.cache", "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from src.cli.check_folders import find_obstacle
 from src.cli.conf_folder import CONF, INSTALLED, writable_conf
 from src.errors import UserError
@@ -25,21 +27,36 @@ def preset_path(name: str, folder: Path | None = None) -> Path:
         folder: of presets; None for conf/crf of a checkout, or ./conf/crf for an installed package.
 
     Raises:
-        UserError: if a preset of that name was not made by a command or belongs to an installed package, or no file
-            can be made there.
+        UserError: if ``crf=NAME`` could not name it, a preset of that name was not made by a command or belongs to an
+            installed package, or no file can be made there.
     """
     folder = folder or writable_conf() / "crf"
     path = folder / f"{name}.yaml"
-    if not re.fullmatch(r"\w[\w.-]*", str(name)):
+    if not is_plain(str(name)):
         raise UserError(f"name={name}: give letters, digits, _ and - for crf=NAME")
     packaged = CONF / "crf" / path.name
     hidden = INSTALLED and packaged.exists()  # crf=NAME finds the package's preset first
-    if hidden or (path.exists() and not path.read_text().startswith((TUNED, SAVED))):
+    if hidden or (path.exists() and not is_made_by_command(path)):
         taken = packaged if hidden else path
         raise UserError(f"name={name}: {taken} was not written by a command and stays; choose another name")
     if fault := find_obstacle(folder, is_file=False):
         raise UserError(f"name={name}: {fault}; choose a folder that can be written to")
     return path
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether ``crf=NAME`` finds the preset of this name, and it lies in the folder of presets.
+
+    Hydra reads 2024, null and nan as something else than texts, and does not add .yaml to a name that ends so.
+    """
+    if not re.fullmatch(r"(?!.*\.ya?ml$)\w[\w.-]{,99}", name, re.ASCII | re.IGNORECASE):
+        return False
+    return OverridesParser.create().parse_override(f"crf={name}").value() == name
+
+
+def is_made_by_command(path: Path) -> bool:
+    """Tell whether a command has made the preset in a file, so that a command may replace it."""
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith((TUNED, SAVED))
 
 
 def preset_text(header: str, values: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""The playground: a page in the browser on which the CRF's parameters are sliders."""

@@ -1,0 +1,1 @@
+"""The playground: its pages are served from this process, to requests and to a real browser."""
