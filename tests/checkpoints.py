@@ -24,10 +24,20 @@ NO_PROGRESS = {  # what Lightning restores from a checkpoint, besides the networ
 }  # fmt: skip
 
 
-def segmenter(classes: Any = Shapes.classes, palette: Any = Shapes.palette, dataset: Any = None) -> Segmenter:
-    """Return a network with random weights, scaled so that every class wins somewhere and the CRF changes labels."""
+CRF = {"_target_": "src.models.CRFLayer", "_partial_": True, "w1": 3.0, "sxy": 20, "srgb": 15.0}
+
+
+def segmenter(
+    classes: Any = Shapes.classes, palette: Any = Shapes.palette, dataset: Any = None, crf: Any = None
+) -> Segmenter:
+    """Return a network with random weights, scaled so that every class wins somewhere and the CRF changes labels.
+
+    Args:
+        crf: configuration of a layer that the network is trained through.
+    """
     torch.manual_seed(0)
-    module = Segmenter(MODEL, LOSS, {}, {}, list(classes), [[int(v) for v in rgb] for rgb in palette], dataset=dataset)
+    model = {**MODEL, "crf": crf} if crf else MODEL
+    module = Segmenter(model, LOSS, {}, {}, list(classes), [[int(v) for v in rgb] for rgb in palette], dataset=dataset)
     module.eval()
     classifier = module.model.head.classifier
     torch.nn.init.normal_(classifier.weight, std=1.0)

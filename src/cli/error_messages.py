@@ -210,6 +210,9 @@ def explain_user_error(error: UserError, config: DictConfig | None) -> str:
 def explain_reference(text: str, overrides: Sequence[str]) -> str:
     """Return why a reference ${KEY} has no value, after the overrides that contain it or remove its key."""
     missing = re.search(r"'([\w.]+)' not found", text)
+    user = re.search(r"full_key: (\S+)", text)
+    if missing and user and (removing := [o for o in overrides if missing[1].startswith(f"{key_of(o)}.")]):
+        return f"{' '.join(removing)}: has no {missing[1]}, which {user[1]} needs"
     culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
     reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", one_line(text.split("full_key")[0]))
     hint = f"; the environment's variable is ${missing[1]}" if missing and missing[1] in os.environ else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from copy import copy
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -73,6 +74,12 @@ class DenseCRF:
     def workers(self) -> str:
         """The way ``RefinementPool`` runs many images at once: "threads", "processes" or "one"."""
         return self._engine.workers
+
+    def with_parameters(self, **values: Any) -> DenseCRF:
+        """Return a CRF with these values of ``Parameters``, and the others and the engine of this one."""
+        changed = copy(self)
+        changed.parameters = replace(self.parameters, **values)
+        return changed
 
     @overload
     def __call__(self, image: Images, probabilities: S, *, threads: int | None = None) -> S: ...

@@ -51,6 +51,19 @@ def mean_field(
     return q
 
 
+def mean_field_logits(
+    logits: Scores, smooth: Callable[[Scores], Scores], iterations: int, affinity: Affinity | None = None
+) -> Scores:
+    """Return the logits of the Q that ``mean_field`` returns.
+
+    The logarithm of Q itself has no gradient where Q is rounded to 0.
+    """
+    if iterations == 0:
+        return logits
+    q = mean_field(logits, smooth, iterations - 1, affinity)
+    return logits + mix_classes(smooth, affinity)(q)
+
+
 def mix_classes(smooth: Callable[[Scores], Scores], affinity: Affinity | None) -> Callable[[Scores], Scores]:
     """Return the function that maps Q to the message of every class at every pixel."""
     return smooth if affinity is None else lambda q: smooth(q) @ affinity.to(q).T

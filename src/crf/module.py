@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from src.crf import inputs
 from src.crf.engines.torch_engine import build_kernels
-from src.crf.mean_field import mean_field
+from src.crf.mean_field import mean_field_logits
 from src.crf.parameters import Parameters
 
 
@@ -26,10 +27,9 @@ class DenseCRFModule(nn.Module):
         w1, sxy, srgb, w2, sg, iterations, bias, compatibility: initial values, see ``Parameters``.
 
     Attributes:
-        kernel_weights: (w1, w2).
+        kernel_weights: (w1, w2). Below 0 they count as 0.
         bias: added to the scores of each class.
-        compatibility: classes x classes, the cost of the row's label beside the column's. Training may make it
-            asymmetric.
+        compatibility: classes x classes, the cost of the row's label beside the column's. Its symmetric part counts.
 
     Raises:
         ValueError: if a value is out of range, or for another number of classes.
@@ -63,7 +63,25 @@ class DenseCRFModule(nn.Module):
         logits: Float[Tensor, "batch classes height width"],
     ) -> Float[Tensor, "batch classes height width"]:
         """Return Q of every image in the logits' dtype; half precision is computed in float32."""
-        return torch.stack([self._refine_image(*pair) for pair in zip(image, logits, strict=True)])
+        return self.scores(image, logits).softmax(1).to(logits.dtype)
+
+    @torch.compiler.disable  # the lattice of each image has another size
+    def scores(
+        self,
+        image: Shaped[Tensor, "batch 3 height width"],
+        logits: Float[Tensor, "batch classes height width"],
+    ) -> Float[Tensor, "batch classes height width"]:
+        """Return the logits of Q, for losses that take logits; in float32 at least, also within ``torch.autocast``."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return torch.stack([self._refine_image(*pair) for pair in zip(image, logits, strict=True)])
+
+    def learned(self) -> dict[str, Any]:
+        """Return the values of what is learned as plain numbers, by their names in ``Parameters``."""
+        w1, w2 = self.kernel_weights.detach().clamp_min(0).tolist()
+        return {"w1": w1, "w2": w2, "bias": self.bias.tolist(), "compatibility": self._costs().tolist()}
+
+    def _costs(self) -> Float[Tensor, "classes classes"]:
+        return (self.compatibility + self.compatibility.T) / 2
 
     def _refine_image(self, image: Tensor, logits: Tensor) -> Tensor:
         image = inputs.check_image(image)
@@ -74,10 +92,10 @@ class DenseCRFModule(nn.Module):
         if unary.dtype not in (torch.float32, torch.float64):
             unary = unary.float()
         bilateral, gaussian = build_kernels(image[None], self.parameters_at_start, (1, 1), unary.dtype)
-        weights, bias, costs = (p.to(unary.dtype) for p in (self.kernel_weights, self.bias, self.compatibility))
+        weights, bias, costs = (p.to(unary.dtype) for p in (self.kernel_weights.relu(), self.bias, self._costs()))
 
         def smooth(q: Tensor) -> Tensor:
             return weights[0] * bilateral.filter(q) + weights[1] * gaussian.filter(q)
 
-        q = mean_field(unary + bias, smooth, self.parameters_at_start.iterations, affinity=-costs)
-        return q.T.reshape(logits.shape).to(logits.dtype)
+        refined = mean_field_logits(unary + bias, smooth, self.parameters_at_start.iterations, affinity=-costs)
+        return refined.T.reshape(logits.shape)

@@ -4,6 +4,7 @@ from src.models.backbones.backbone import Backbone
 from src.models.backbones.resnet import ResNet
 from src.models.backbones.timm_backbone import Timm
 from src.models.backbones.vgg import VGG
+from src.models.crf_layer import CRFLayer
 from src.models.deeplab import DeepLab
 from src.models.heads.full_resolution import FullResolutionHead
 from src.models.heads.fully_connected import FCHead
@@ -15,6 +16,7 @@ from src.models.inference import Inference
 __all__ = [
     "VGG",
     "Backbone",
+    "CRFLayer",
     "DeepLab",
     "FCHead",
     "FullResolutionHead",

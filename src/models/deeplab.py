@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from src.crf import DenseCRF
 from src.models.backbones.backbone import Backbone
+from src.models.crf_layer import CRFLayer
 from src.models.geometry import upsample_scores
 from src.models.heads.head import Head
 
@@ -20,6 +22,7 @@ class DeepLab(nn.Module):
         num_classes: number of classes, background included.
         frozen_norm: keep the statistics, weights and biases of every BatchNorm layer as they are: for a pretrained
             network with small batches, or for a second stage of training that keeps its trunk unchanged.
+        crf: builds a CRF to train the network through, from ``num_classes``; None for none.
     """
 
     def __init__(
@@ -28,11 +31,13 @@ class DeepLab(nn.Module):
         head: Callable[[Sequence[int], int], Head],
         num_classes: int,
         frozen_norm: bool = False,
+        crf: Callable[[int], CRFLayer] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head(backbone.channels, num_classes)
         self.num_classes = num_classes
+        self.crf = crf(num_classes) if crf else None
         self.frozen_norms = [
             m for m in self.modules() if frozen_norm and isinstance(m, nn.modules.batchnorm._BatchNorm)
         ]
@@ -52,10 +57,18 @@ class DeepLab(nn.Module):
 
         Most heads give a score map at an eighth of the padded image's size; ``MSc`` at test and ``FullResolutionHead``
         give one at the padded image's size. ``geometry.upsample_scores`` brings either to the image's size.
+
+        In training, a network with a CRF returns the score map of the CRF. At test, it returns its own, and whoever
+        asks for labels runs the CRF: ``with_learned`` gives it the numbers learned.
         """
-        return self.head(self.backbone(image))
+        scores = self.head(self.backbone(image))
+        return self.crf(image, scores) if self.training and self.crf is not None else scores
+
+    def with_learned(self, crf: DenseCRF) -> DenseCRF:
+        """Return a CRF with the numbers that this network was trained with; ``crf`` as it is if it was without."""
+        return crf if self.crf is None else self.crf.update(crf)
 
     @torch.inference_mode()
     def predict(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes height width"]:
-        """Return the class probabilities of every pixel, at the image's size, in float32."""
+        """Return the class probabilities of every pixel, at the image's size, in float32, without a CRF."""
         return upsample_scores(self(image).float(), image.shape[-2:]).softmax(dim=1)

@@ -101,12 +101,11 @@ def load_pt2(path: Path) -> Graph:
 def write_checkpoint(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
     """Write a checkpoint for this project's commands: weights in 16 bits, without what only training needs.
 
-    Vectors (biases, statistics) stay in float32: they take little room. Folders of the data are left out, as they
-    belong to the machine of the training.
+    Vectors (biases, statistics), the normalisation of the image and the CRF stay in float32: they take little room.
+    Folders of the data are left out, as they belong to the machine of the training.
     """
-    state = {
-        name: x.half() if x.is_floating_point() and x.ndim > 1 else x for name, x in segmenter.state_dict().items()
-    }
+    large = {name for name, parameter in segmenter.named_parameters() if parameter.ndim > 2}
+    state = {name: x.half() if name in large else x for name, x in segmenter.state_dict().items()}
     dataset = segmenter.hparams.get("dataset")
     own = {key: None for key in ("root", "cache") if dataset and key in dataset}
     parts = {**segmenter.hparams, "optimizer": {}, "scheduler": {}, "dataset": dataset and {**dataset, **own}}

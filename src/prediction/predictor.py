@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ class Predictor:
 
     Args:
         ckpt: path of a checkpoint of ``python -m src.train``.
-        crf: refines the network's scores; None for the network alone.
+        crf: refines the network's scores; None for the network alone. For a network that was trained through a CRF, it
+            has the numbers learned. "trained": this CRF, or none for other networks.
         inference: scales, mirror image and windows; None for one pass over the whole image.
         accelerator: Lightning's name: auto, cpu, gpu or mps.
         precision: Lightning's name; auto for the fastest one that is safe on this machine.
@@ -57,7 +58,7 @@ class Predictor:
     def __init__(
         self,
         ckpt: str | Path | None,
-        crf: DenseCRF | None = None,
+        crf: DenseCRF | Literal["trained"] | None = "trained",
         inference: Inference | None = None,
         accelerator: str = "auto",
         precision: str = "auto",
@@ -72,7 +73,10 @@ class Predictor:
         segmenter = load_segmenter(ckpt)
 
         self.classes: list[str] = segmenter.classes
+        if crf == "trained":
+            crf = DenseCRF() if segmenter.model.crf is not None else None
         if crf is not None:
+            crf = segmenter.model.with_learned(crf)
             try:
                 crf.parameters.check_classes(len(self.classes))
             except ValueError as error:

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from src.models import DeepLab
 
 # The released prototxt: x2 and no decay for biases, x10 / x20 for the classifier. The paper has no BatchNorm: we use x1
-# and no decay. The branches that MSc adds to a trained network, including their scores, have x1 / x2.
+# and no decay. The branches that MSc adds to a trained network, including their scores, have x1 / x2. A CRF that the
+# network is trained through has a group of its own, without decay.
 PAPER_MULTIPLIERS = {
     "weight": 1,
     "bias": 2,
@@ -20,6 +21,7 @@ PAPER_MULTIPLIERS = {
     "classifier_bias": 20,
     "branch_weight": 1,
     "branch_bias": 2,
+    "crf": 1,
 }
 DECAYED = ("weight", "classifier_weight", "branch_weight")
 
@@ -28,6 +30,7 @@ def named_parameters_by_group(model: DeepLab) -> dict[str, list[tuple[str, nn.Pa
     """Return the trainable parameters by group, each as (name, parameter); empty groups are left out."""
     classifier = {id(p) for p in model.head.classifier.parameters()}
     branches = {id(p) for module in model.head.branches for p in module.parameters()}
+    crf = {id(p) for p in model.crf.parameters()} if model.crf is not None else set()
     norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     norm = {id(p) for m in model.modules() if isinstance(m, norms) for p in m.parameters()}
     groups: dict[str, list[tuple[str, nn.Parameter]]] = {}
@@ -35,7 +38,9 @@ def named_parameters_by_group(model: DeepLab) -> dict[str, list[tuple[str, nn.Pa
         if not parameter.requires_grad:
             continue
         kind = "norm" if id(parameter) in norm else "bias" if parameter.ndim == 1 else "weight"
-        if kind != "norm":
+        if id(parameter) in crf:
+            kind = "crf"
+        elif kind != "norm":
             role = "branch_" if id(parameter) in branches else "classifier_" if id(parameter) in classifier else ""
             kind = role + kind
         groups.setdefault(kind, []).append((name, parameter))

@@ -58,6 +58,8 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
 
     searcher = instantiate(config.search)
     segmenter = load_segmenter(config.ckpt)
+    if segmenter.model.crf is not None:
+        raise UserError(f"ckpt={config.ckpt}: was trained through a CRF, and is used with the numbers learned then")
     build_crf(base)  # logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
     cache = score_cache(config)

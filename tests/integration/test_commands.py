@@ -173,6 +173,11 @@ def test_suggested_keys_belong_to_the_chosen_groups(overrides, said, tmp_path):
     assert said in str(refusal.value)
 
 
+def test_a_choice_that_lacks_what_a_recipe_refers_to(tmp_path):
+    with pytest.raises(UserError, match=r"crf=none: has no crf\.w1, which model\.crf\.w1 needs"):
+        compose("train", "experiment=crf_rnn", "crf=none", "init_from=camvid_slim", output_dir=tmp_path / "run")
+
+
 def test_invalid_launcher_settings_are_explained(tmp_path):
     sweep = ("-m", "head=vanilla,largefov", "sweep=joblib", "hydra.launcher.n_jobs=0")
     done = run_command("train", *sweep, f"paths.log_dir={tmp_path}")

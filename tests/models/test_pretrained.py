@@ -320,3 +320,13 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         load_trained(configured(*SLIM, "head=largefov", "backbone.bgr=false"), str(path))
     with pytest.raises(UserError, match=r"^nowhere\.ckpt: no such file"):
         load_trained(configured(*SLIM), "nowhere.ckpt")
+
+
+def test_a_normalisation_rounded_to_16_bits_is_the_same(tmp_path: Path) -> None:
+    model = configured("backbone=slim", "backbone.width=0.0625", "head.channels=64")
+    state = {f"model.{n}": v.half() if n.endswith(("mean", "std")) else v for n, v in model.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "small.ckpt")
+    assert load_trained(model, str(tmp_path / "small.ckpt")).startswith("network from")
+    other = configured("backbone=slim", "backbone.width=0.0625", "head.channels=64", "backbone.mean=[104,117,123]")
+    with pytest.raises(UserError, match="another normalisation"):
+        load_trained(other, str(tmp_path / "small.ckpt"))

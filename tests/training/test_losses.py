@@ -156,6 +156,15 @@ def test_full_resolution_scores_meet_every_label() -> None:
     )
 
 
+@pytest.mark.parametrize("stride", [2, 4])
+def test_scores_at_a_finer_stride_meet_the_labels_of_their_pixels(stride: int) -> None:
+    """An image of 30x41 is padded to 33x41."""
+    label = torch.randint(0, 4, (2, 30, 41), generator=torch.Generator().manual_seed(1))
+    scores = sample(33, 41)[0].float()[..., ::stride, ::stride]
+    expected = F.cross_entropy(scores[..., : -(-30 // stride), :], label[:, ::stride, ::stride])
+    torch.testing.assert_close(SegmentationLoss(CrossEntropy())(scores, label), expected)
+
+
 def test_focal_by_hand() -> None:
     """Two positions whose true classes have the probabilities 0.9 and 0.5."""
     scores = torch.tensor([[0.9, 0.5], [0.1, 0.5]], dtype=torch.float64).log()[None]

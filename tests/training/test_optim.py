@@ -44,6 +44,12 @@ def test_second_stage_moves_the_branches_alone() -> None:
     assert groups["branch_weight"][2] == sum(128 * 9 * c + 128 * 128 + 21 * 128 for c in inputs)
 
 
+def test_a_crf_has_a_group_without_decay() -> None:
+    groups = groups_of("experiment=crf_rnn", "optimizer.lr=0.01", "optimizer.multipliers.crf=3")
+    assert groups["crf"] == (0.03, 0, 2 + 21 + 21 * 21)  # kernel weights, bias, compatibility
+    assert "crf" not in groups_of("head=largefov")
+
+
 def test_a_step_of_the_second_stage_leaves_the_trunk_and_its_dropout() -> None:
     overrides = ("backbone=vgg11", "backbone.width=0.0625", "head=msc_largefov", "optimizer=second_stage")
     torch.manual_seed(0)

@@ -71,8 +71,9 @@ def run(
     images: int = 7,
     scheduler: str = "poly",
     memory_format: str = "channels_last",
+    overrides: tuple[str, ...] = (),
 ) -> L.Trainer:
-    config = composed(*NARROW, "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
+    config = composed(*NARROW, *overrides, "callbacks=ema", "optimizer.lr=0.05", f"scheduler={scheduler}")
     parts = {key: OmegaConf.to_container(config[key]) for key in Segmenter.CONFIGS}
     torch.manual_seed(7 if ckpt else 0)  # must not depend on where a resumed run begins
     segmenter = Segmenter(**parts, classes=list(Shapes.classes), palette=Shapes.palette.tolist())
@@ -159,6 +160,21 @@ def test_resumed_equals_uninterrupted(
     assert Path(own_best.best_model_path) == tmp_path / "after/checkpoints/best.ckpt"
     kept, own_kept = (torch.load(c.best_model_path, weights_only=True)["state_dict"] for c in (best, own_best))
     assert all(torch.equal(kept[name], own_kept[name]) for name in kept)
+
+
+def test_a_training_through_the_crf_resumes_exactly(tmp_path: Path) -> None:
+    through_crf = ("experiment=crf_rnn",)
+    watch, before, after = Watch(), Watch(2, "SIGTERM"), Watch()
+    trainer = run(tmp_path / "whole", watch, length={"max_steps": 4}, overrides=through_crf)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "before", before, length={"max_steps": 4}, overrides=through_crf)
+    last = tmp_path / "before/checkpoints/last.ckpt"
+    resumed = run(tmp_path / "after", after, ckpt=last, length={"max_steps": 4}, overrides=through_crf)
+    assert (before.losses | after.losses, after.miou) == (watch.losses, watch.miou)
+    weights, own = (t.lightning_module.state_dict() for t in (trainer, resumed))
+    assert all(torch.equal(weights[name], own[name]) for name in weights)
+    numbers = "model.crf.mean_field.kernel_weights"
+    assert not torch.equal(weights[numbers], torch.tensor([5.0, 3.0]))
 
 
 @pytest.mark.parametrize(

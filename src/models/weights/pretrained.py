@@ -22,6 +22,7 @@ from src.system.torch_file import read_state
 
 Image = UInt8[Tensor, "3 _ _"]  # RGB
 
+ADDED = ("head.scales.", "crf.")  # what a second stage of training adds to a trained network
 FETCHED = ("caffe", "imagenet", "imagenet_features")  # names of weights, see Backbone.weight_file
 
 
@@ -154,7 +155,7 @@ def load_torchvision(model: DeepLab, path: Path) -> list[str]:
 def load_trained(model: DeepLab, path: str) -> str:
     """Load the network of another run's checkpoint, to start a training from it.
 
-    If MSc is added to a network that was trained without it, its branches keep their initial weights.
+    If MSc or a CRF is added to a network that was trained without it, its parameters keep their initial values.
 
     Returns:
         A description of what was loaded.
@@ -172,7 +173,7 @@ def load_trained(model: DeepLab, path: str) -> str:
         state = {first_stage.get(name, name): value for name, value in state.items()}
     own = model.state_dict()
     wrong = [
-        *(f"{n} is missing" for n in own if n not in state and not n.startswith("head.scales.")),
+        *(f"{n} is missing" for n in own if n not in state and not n.startswith(ADDED)),
         *(f"{n} is unknown" for n in state if n not in own),
         *(
             f"{n} is {tuple(v.shape)}, not {tuple(own[n].shape)}"
@@ -183,9 +184,14 @@ def load_trained(model: DeepLab, path: str) -> str:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
-    if any(not torch.equal(state[f"backbone.{name}"], own[f"backbone.{name}"]) for name in ("mean", "std")):
+    rounding = 1e-3  # export once wrote mean and std in 16 bits
+    if any(
+        not torch.allclose(state[f"backbone.{name}"].float(), own[f"backbone.{name}"], rounding)
+        for name in ("mean", "std")
+    ):
         raise UserError(
             f"{path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
         )
     left = model.load_state_dict(state, strict=False).missing_keys
-    return f"network from {path}" + (f", {len(left)} tensors of the branches at random" if left else "")
+    branches = [name for name in left if not name.startswith("crf.")]
+    return f"network from {path}" + (f", {len(branches)} tensors of the branches at random" if branches else "")

@@ -27,7 +27,8 @@ class CRFRefinement(Callback):
     is for, it ends with an error.
 
     Args:
-        crf: refines the images, with its parameters and engine.
+        crf: refines the images, with its parameters and engine. For a network that is trained through a CRF, it has
+            the numbers learned so far.
         every_n_validations: validations from one with CRF to the next; outside of training, every one has the CRF.
         first_n: number of images of each process to refine, in the loader's order; None for all.
         workers: images refined at once; None for one per core.
@@ -81,7 +82,9 @@ class CRFRefinement(Callback):
         module.validation.refinement = self if due and not trainer.sanity_checking else None
         self.validations += trainer.state.fn == "fit" and not trainer.sanity_checking
         self.submitted = 0
-        self.trainer = trainer
+        self.trainer, self.network = trainer, module.model
+        if self.network.crf is not None:
+            self.close()  # its numbers have changed
         for name in [name for name in trainer.callback_metrics if is_crf_metric(name)]:
             del trainer.callback_metrics[name]  # of the last validation, in case this one has none
 
@@ -90,7 +93,8 @@ class CRFRefinement(Callback):
         if self.submitted == self.first_n:
             return None
         if self.pool is None:
-            self.pool = RefinementPool(self.crf, self.workers, time_limit=self.time_limit)
+            crf = self.network.with_learned(self.crf)  # now, when weights have been replaced by their average
+            self.pool = RefinementPool(crf, self.workers, time_limit=self.time_limit)
         future = self.pool.refine(image, scores, score_stride(scores.shape[-2:], image.shape[-2:]))
         self.submitted += 1
         return future
@@ -112,6 +116,10 @@ class CRFRefinement(Callback):
         log.warning("%s; training continues, without the CRF's metrics of this validation", message)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers; the next image starts new ones."""
         if self.pool is not None:
             self.pool.close()
             self.pool = None

@@ -6,15 +6,16 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from src.models.geometry import score_stride, shrink_label, upsample_scores
+from src.labels import VOID
+from src.models.geometry import pad_to_grid, score_stride, shrink_label, upsample_scores
 
 
 class SegmentationLoss(nn.Module):
     """Computes a criterion on the grid of the score map or of the image.
 
-    On the score map (as in the paper), labels are shrunk by a factor of 8. The softmax takes 64 times less memory, and
-    the loss is deterministic on CUDA, where the backward pass of bilinear up-sampling is not. On the image, scores are
-    up-sampled by a factor of 8, as in later versions of DeepLab.
+    On the score map (as in the paper), labels are shrunk to its stride, usually by a factor of 8. The softmax takes 64
+    times less memory, and the loss is deterministic on CUDA, where the backward pass of bilinear up-sampling is not. On
+    the image, scores are up-sampled by a factor of 8, as in later versions of DeepLab.
 
     Args:
         criterion: takes scores and labels on the same grid.
@@ -43,6 +44,6 @@ class SegmentationLoss(nn.Module):
             label: labels at the image's size, of any integer dtype; ``VOID`` where there is no label.
         """
         scores, label = scores.float(), label.to(torch.int64)
-        if self.grid == "scores" and score_stride(scores.shape[-2:], label.shape[-2:]) > 1:
-            return self.criterion(scores, shrink_label(label))
+        if self.grid == "scores" and (stride := score_stride(scores.shape[-2:], label.shape[-2:])) > 1:
+            return self.criterion(scores, shrink_label(pad_to_grid(label, VOID), stride))
         return self.criterion(upsample_scores(scores, label.shape[-2:]), label)
