@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -234,6 +235,30 @@ def show_labels(ax: Axes, label: np.ndarray, truth: np.ndarray, data: Shapes, ti
     ax.axis("off")
 
 
+def camvid_curves() -> Figure:
+    """Loss and mean IoU of the run behind ckpt=camvid_slim, from what it logged every ten steps and at validations."""
+    with open(Path(__file__).parent / "runs" / "camvid_slim.csv") as file:
+        rows = list(csv.DictReader(file))
+
+    def curve(name: str, scale: float = 1) -> tuple[list[int], list[float]]:
+        points = [(int(row["step"]) + 1, scale * float(row[name])) for row in rows if row[name]]
+        return [step for step, _ in points], [value for _, value in points]
+
+    figure, (losses, mious) = plt.subplots(1, 2, figsize=(8, 2.7))
+    losses.plot(*curve("train/loss"), color=GREY, lw=1, label="training, single batches")
+    losses.plot(*curve("val/loss"), "o-", color=RED, ms=4, label="validation")
+    losses.set_title("loss")
+    for name, title, colour in (("val/miou", "network", BLUE), ("val/miou_crf", "with crf=deeplab", ORANGE)):
+        mious.plot(*curve(name, 100), "o-", color=colour, ms=4, label=title)
+    mious.set_title("mean IoU on the validation images, %")
+    for ax in (losses, mious):
+        ax.set_xlim(0, 1850)
+        ax.set_xlabel("step")
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False)
+    return figure
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "network.svg": network,
     "stride.png": stride,
@@ -242,6 +267,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "alignment.svg": alignment,
     "crf_kernel.png": crf_kernel,
     "crf_parameters.png": crf_parameters,
+    "camvid_curves.png": camvid_curves,
 }
 
 

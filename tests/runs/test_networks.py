@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from src.cli.compose import compose
 from src.data import CamVid
 from src.errors import UserError
+from src.models.weights.pretrained import load_trained
 from src.predict import Predictor
 from src.runs import networks
 from src.runs.networks import find_network, network_names
+from tests.models.networks import composed
 
 
 @pytest.mark.parametrize("name", network_names())
@@ -42,6 +45,14 @@ def test_a_training_begins_with_its_weights_and_cannot_resume_it(tmp_path: Path)
     assert config.init_from == str(networks.FOLDER / "camvid_slim.ckpt")
     with pytest.raises(UserError, match=r"ckpt=camvid_slim: comes with the package.*init_from=camvid_slim"):
         compose("train", "ckpt=camvid_slim", output_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_its_weights_fit_the_network_of_its_recipe(name: str) -> None:
+    model = instantiate(composed(f"experiment={name}").model, num_classes=len(CamVid.classes))
+    path = find_network(name)
+    assert load_trained(model, str(path)) == f"network from {path}"
+    assert model.backbone.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_an_unknown_name_lists_those_that_exist(tmp_path: Path) -> None:
