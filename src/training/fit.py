@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from src.runs.metric_names import CRF, metric_name
 from src.system.torch_file import read_state
 from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.callbacks.monitors import check_monitors
+from src.training.datamodule import SegmentationDataModule
 from src.training.failures import explain_failures, explain_lack_of_memory
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
@@ -58,21 +60,15 @@ def train(config: DictConfig) -> dict[str, float]:
     datamodule = instantiate(config.data)
     datamodule.check()
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
-    wandb_id = None
-    if config.ckpt:
-        wandb_id = check_same_run(config.ckpt, segmenter, config).get("wandb_id")  # to continue the same curve
+    resumed = check_same_run(config.ckpt, segmenter, config) if config.ckpt else {}
     callbacks = build_callbacks(config, segmenter.classes)
     if not config.ckpt:  # a checkpoint holds all weights
         images = datamodule.sample_images()
         log.info("initial weights: %s", load_initial_weights(segmenter.model, images, config.init_from))
     record_run(config.paths.log_dir, config.paths.output_dir)
-    loggers = build_loggers(config, wandb_id)
+    loggers = build_loggers(config, resumed.get("wandb_id"))  # an interrupted W&B run continues its curves
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
-    datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
-    if trainer.num_devices * trainer.num_nodes > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
-    if not trainer.is_global_zero:
-        logging.getLogger().setLevel(logging.WARNING)  # log each line only once
+    check_devices(trainer, datamodule)
 
     last = next((callback.path for callback in callbacks if isinstance(callback, ResumeCheckpoint)), None)
     with explain_failures(trainer, last):
@@ -86,11 +82,7 @@ def train(config: DictConfig) -> dict[str, float]:
         load_best_weights(trainer, segmenter, Path(config.paths.output_dir))
         metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
-        folder = Path(config.paths.output_dir)
-        write_json(folder / "metrics.json", metrics)
-        names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
-        contents = [name for name in names if (folder / name).exists()]
-        print_results(list(segmenter.validation.results.values()), segmenter.classes, folder, contents)
+        write_results(Path(config.paths.output_dir), metrics, segmenter)
     return metrics
 
 
@@ -99,6 +91,28 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
     dataset: Any = OmegaConf.to_container(config.dataset, resolve=True)
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
+
+
+def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:
+    """Check that the trainer's devices can share the batches, and let the first of their processes log alone.
+
+    Raises:
+        UserError: if they cannot, or if several devices are to train the runs of a sweep.
+    """
+    devices = trainer.num_devices * trainer.num_nodes
+    datamodule.check_devices(devices)
+    if devices > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
+    if not trainer.is_global_zero:
+        logging.getLogger().setLevel(logging.WARNING)
+
+
+def write_results(folder: Path, metrics: Mapping[str, float], segmenter: Segmenter) -> None:
+    """Write metrics.json, and print the table of results and what the run's folder holds."""
+    write_json(folder / "metrics.json", metrics)
+    names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
+    contents = [name for name in names if (folder / name).exists()]
+    print_results(list(segmenter.validation.results.values()), segmenter.classes, folder, contents)
 
 
 def find_memory_format(config: DictConfig, segmenter: Segmenter, trainer: Trainer) -> str:
