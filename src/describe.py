@@ -2,7 +2,7 @@
 
 from src.cli.command import command
 
-main = command("describe", "src.models.describe:describe")
+main = command("describe", "src.preparation.describe:describe")
 
 if __name__ == "__main__":
     main()

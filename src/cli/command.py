@@ -15,10 +15,11 @@ RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep what they
 def command(name: str, entry_point: str) -> Callable[[], None]:
     """Return a command that reads conf/NAME.yaml and the overrides of the command line, and runs an entry point.
 
-    It is imported after the config has been checked, so that --help and a mistyped override answer at once; Hydra
-    itself, after the handlers of signals have been set. Errors of the user (config, data, values) and of the disk
-    (full, read-only) are printed in one line on standard error, with exit status 2; with HYDRA_FULL_ERROR=1 the
-    traceback is printed. In a multirun, a failed job does not stop the others; see src.cli.sweep.
+    The entry point is imported only after the config has been checked, so that --help and typing errors are answered
+    at once. Hydra is imported after the signal handlers have been set, so that Ctrl-C works from the start. Errors of
+    the user (config, data, values) and of the disk (full, read-only) are printed in one line on standard error, with
+    exit status 2; with HYDRA_FULL_ERROR=1 the traceback is printed. In a multirun, a failed job does not stop the
+    others; see src.cli.sweep.
 
     Args:
         name: of the command, as in ``python -m src.NAME``.

@@ -59,7 +59,7 @@ def run_command(name: str, entry_point: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     sys.argv[1:] = arrange_arguments(sys.argv[1:])
     if fixed := next((argument for argument in sys.argv[1:] if key_of(argument).partition(".")[0] == "command"), None):
-        exit_with_error(f"{fixed}: this key says which command runs, and is not to be set")
+        exit_with_error(f"{fixed}: this key names the command and cannot be set")
     register_resolvers()
     register_search_path()
     command = RunningCommand(name, entry_point, show_tracebacks)

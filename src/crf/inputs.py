@@ -114,6 +114,13 @@ def check_covers(size: tuple[int, int], score_map: Tensor, stride: int) -> None:
         )
 
 
+def upsample_to(
+    image: Shaped[Tensor, "3 height width"], score_map: Float[Tensor, "classes rows columns"], stride: int
+) -> Float[Tensor, "classes height width"]:
+    """Return the score map up-sampled to the size of an image."""
+    return upsample(score_map, (image.shape[1], image.shape[2]), stride)
+
+
 def upsample(
     score_map: Float[Tensor, "classes rows columns"], size: tuple[int, int], stride: int
 ) -> Float[Tensor, "classes height width"]:

@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Scores = Float[Tensor, "pixels classes"]
+Rows = Float[Tensor, "pixels classes"]  # scores or probabilities, a row for each pixel
 Affinity = Float[Tensor, "classes classes"]
-Softmax = Callable[[Scores], Scores]
+Softmax = Callable[[Rows], Rows]
 
 
-def softmax(x: Scores) -> Scores:
+def softmax(x: Rows) -> Rows:
     """Return the softmax over classes."""
     return x.softmax(1)
 
 
-def softmax_in_place(x: Scores) -> Scores:
+def softmax_in_place(x: Rows) -> Rows:
     """Return the softmax over classes, written over its input; there are no gradients.
 
     The largest value of each row must be near 0, since it is not subtracted. For 11 classes on a CPU this is 9 times
@@ -29,12 +29,12 @@ def softmax_in_place(x: Scores) -> Scores:
 
 
 def mean_field(
-    logits: Scores,
-    smooth: Callable[[Scores], Scores],
+    logits: Rows,
+    smooth: Callable[[Rows], Rows],
     iterations: int,
     affinity: Affinity | None = None,
     normalise: Softmax = softmax,
-) -> Scores:
+) -> Rows:
     """Return Q after ``iterations`` updates Q = softmax(logits + message), beginning with Q = softmax(logits).
 
     Args:
@@ -52,8 +52,8 @@ def mean_field(
 
 
 def mean_field_logits(
-    logits: Scores, smooth: Callable[[Scores], Scores], iterations: int, affinity: Affinity | None = None
-) -> Scores:
+    logits: Rows, smooth: Callable[[Rows], Rows], iterations: int, affinity: Affinity | None = None
+) -> Rows:
     """Return the logits of the Q that ``mean_field`` returns.
 
     The logarithm of Q itself has no gradient where Q is rounded to 0.
@@ -64,7 +64,7 @@ def mean_field_logits(
     return logits + mix_classes(smooth, affinity)(q)
 
 
-def mix_classes(smooth: Callable[[Scores], Scores], affinity: Affinity | None) -> Callable[[Scores], Scores]:
+def mix_classes(smooth: Callable[[Rows], Rows], affinity: Affinity | None) -> Callable[[Rows], Rows]:
     """Return the function that maps Q to the message of every class at every pixel."""
     return smooth if affinity is None else lambda q: smooth(q) @ affinity.to(q).T
 
@@ -80,13 +80,13 @@ def find_kept_classes(
 
 
 def pruned_mean_field(
-    logits: Scores,
-    smooth: Callable[[Scores], Scores],
+    logits: Rows,
+    smooth: Callable[[Rows], Rows],
     iterations: int,
     below: Float[Tensor, "classes"] | None,
     affinity: Affinity | None = None,
     normalise: Softmax = softmax,
-) -> Scores:
+) -> Rows:
     """Return Q as ``mean_field`` does, but without messages for classes whose log probability is under ``below``.
 
     These classes stay in the softmax as one constant column, the rest, so Q needs no renormalisation.

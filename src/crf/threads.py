@@ -9,7 +9,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-Parameters = ParamSpec("Parameters")
+P = ParamSpec("P")
 Result = TypeVar("Result")
 Task = tuple[Future, Callable[[], Any]]
 
@@ -32,9 +32,7 @@ class DaemonThreads(Executor):
         for thread in self._threads:
             thread.start()
 
-    def submit(
-        self, function: Callable[Parameters, Result], /, *arguments: Parameters.args, **options: Parameters.kwargs
-    ) -> Future[Result]:
+    def submit(self, function: Callable[P, Result], /, *arguments: P.args, **options: P.kwargs) -> Future[Result]:
         """Return a future of ``function(*arguments, **options)``."""
         future: Future[Result] = Future()
         self._tasks.put((future, partial(function, *arguments, **options)))

@@ -1,7 +1,7 @@
 """What a sample is and where it comes from."""
 
 from src.data.dataset import DatasetError, Sample, SegmentationDataset
-from src.data.files import FileDataset
+from src.data.file_dataset import FileDataset
 from src.data.sets.ade20k import ADE20K
 from src.data.sets.camvid import CamVid
 from src.data.sets.cityscapes import Cityscapes

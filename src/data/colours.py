@@ -1,4 +1,4 @@
-"""Masks in which a colour stands for a class."""
+"""Colours of classes: VOC's, and masks in which a colour stands for a class."""
 
 from __future__ import annotations
 
@@ -83,3 +83,16 @@ def describe_colours(colours: UInt8[np.ndarray, "*shape channels"]) -> str:
     """Return the first three of the colours, in the order of their numbers."""
     codes = np.unique(codes_of(colours))[:3].tolist()
     return str([[code >> 16, code >> 8 & 255, code & 255] for code in codes])
+
+
+def voc_palette(colours: int) -> UInt8[np.ndarray, "colours 3"]:
+    """Return the colour map of VOC's devkit (VOClabelcolormap.m), RGB.
+
+    The bits of an index, lowest first, become the bits of red, green and blue in turn, from bit 7 down.
+    """
+    index = np.arange(colours)
+    palette = np.zeros((colours, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= ((index >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return palette

@@ -118,7 +118,7 @@ def to_rgb(image: Image.Image, name: str = "image") -> Picture:
     refuse_pages(image, name)
     sixteen = image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if image.mode in ("I", "F") and not sixteen:
-        raise DatasetError(f"{name}: samples of 32 bits (mode {image.mode}), whose range is not known; convert it to 8")
+        raise DatasetError(f"{name}: 32-bit pixels of unknown range (mode {image.mode}); convert it to 8 bits")
     image = upright(image)
     if sixteen:  # Pillow's own conversion clips
         values = np.asarray(image)
@@ -137,7 +137,7 @@ def why_unreadable(path: Path) -> str | None:
     except FileNotFoundError:
         other = name_in_other_case(path)
         hint = f"; there is {other}, and the names must agree in upper and lower case: rename one" if other else ""
-        return "a link to nothing" if path.is_symlink() else f"missing{hint}"
+        return "a broken link" if path.is_symlink() else f"missing{hint}"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if stat.S_ISDIR(status.st_mode):
@@ -146,7 +146,7 @@ def why_unreadable(path: Path) -> str | None:
         return "neither a file nor a link to one"  # a pipe would block whoever opens it
     if status.st_size == 0:
         return "an empty file; copy it again"
-    return None if os.access(path, os.R_OK) else "may not be read (file permissions)"
+    return None if os.access(path, os.R_OK) else "not readable; check the file's permissions"
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise DatasetError(f"{path}: {too_large}") from error
     except Image.UnidentifiedImageError as error:
-        raise DatasetError(f"{path}: no image of a kind that Pillow reads; save it as a PNG") from error
+        raise DatasetError(f"{path}: not an image that Pillow can read; save it as PNG") from error
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         reason = " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
         raise DatasetError(f"{path}: cannot be read ({reason}); copy it again or save it anew") from error
@@ -194,7 +194,7 @@ def upright(image: Image.Image) -> Image.Image:
 def refuse_pages(image: Image.Image, name: str) -> None:
     """Raise ``DatasetError`` if there is more than one picture in a file; MPO has a photograph and its preview."""
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-        raise DatasetError(f"{name}: {frames} frames or pages; save the one that is meant as an image of its own")
+        raise DatasetError(f"{name}: {frames} frames or pages; save the one you want as a file of its own")
 
 
 def is_jpeg_inside(image: Image.Image) -> bool:

@@ -80,10 +80,10 @@ class PairedFiles(NamedTuple):
 def pair_files(images: Path, masks: Path) -> PairedFiles:
     """Pair the images of a folder with the masks of the same names in another folder."""
     image_files, strays = files_by_name(images, IMAGE_ENDINGS)
-    mask_files, mask_strays = files_by_name(masks, MASK_ENDINGS)
-    pairs = [(name, path, mask_files.get(name, masks / f"{name}.png")) for name, path in sorted(image_files.items())]
+    mask_readers, mask_strays = files_by_name(masks, MASK_ENDINGS)
+    pairs = [(name, path, mask_readers.get(name, masks / f"{name}.png")) for name, path in sorted(image_files.items())]
     orphans = [
-        f"{path}: no image of this name in {images}" for name, path in mask_files.items() if name not in image_files
+        f"{path}: no image of this name in {images}" for name, path in mask_readers.items() if name not in image_files
     ]
     return PairedFiles(pairs, [*strays, *mask_strays], orphans)
 

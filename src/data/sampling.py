@@ -26,7 +26,7 @@ class ResumableSampler(Sampler[Draw]):
         samples: number of samples.
         batch_size: of all processes together; a multiple of ``processes``.
         seed: of the run.
-        behind: returns the number of batches that the run has done; called when an iteration begins.
+        batches_done: returns the number of batches that the run has done; called when an iteration begins.
         rank: of this process.
         processes: number of processes.
     """
@@ -36,11 +36,11 @@ class ResumableSampler(Sampler[Draw]):
         samples: int,
         batch_size: int,
         seed: int,
-        behind: Callable[[], int] = lambda: 0,
+        batches_done: Callable[[], int] = lambda: 0,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.samples, self.batch_size, self.seed, self.behind = samples, batch_size, seed, behind
+        self.samples, self.batch_size, self.seed, self.batches_done = samples, batch_size, seed, batches_done
         self.share = batch_size // processes
         self.first = rank * self.share
         self.batches = max(samples, batch_size) // batch_size
@@ -50,10 +50,10 @@ class ResumableSampler(Sampler[Draw]):
         return self.batches * self.share
 
     def __iter__(self) -> Iterator[Draw]:
-        behind = self.behind()
-        for number in range(behind, behind + self.batches):  # into the next epoch, if iteration begins within one
+        done = self.batches_done()
+        for number in range(done, done + self.batches):  # into the next epoch, if iteration begins within one
             epoch, batch = divmod(number, self.batches)
-            if batch == 0 or number == behind:
+            if batch == 0 or number == done:
                 order, seeds = self.shuffle(epoch)
             first = batch * self.batch_size + self.first
             for place in range(first, first + self.share):

@@ -58,7 +58,7 @@ class SplitList:
                 if not text.startswith("#"):
                     unknown.append(f"{where}: {text} is not in {self.images}{self.hint_at_case(text)}")
             elif pair[0] in lines:
-                raise DatasetError(f"{where}: {pair[0]} stands in line {lines[pair[0]]} already; list an image once")
+                raise DatasetError(f"{where}: {pair[0]} is already on line {lines[pair[0]]}; list an image once")
             else:
                 lines[pair[0]] = number
                 pairs.append(pair)
@@ -134,7 +134,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"{path}, line {line}: not in UTF-8; save the list as UTF-8") from error
     for number, row in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if "\0" in row:
-            raise DatasetError(f"{path}, line {number}: holds NUL, which is not a text; save the list as UTF-8")
+            raise DatasetError(f"{path}, line {number}: contains a NUL byte; save the list as a text file in UTF-8")
         if stripped := row.strip():
             yield number, stripped
 

@@ -70,7 +70,7 @@ def predict(config: DictConfig) -> list[str]:
         paths = [path for job in jobs for path in job.results.values()]
         paths += [output / SUMMARIES[key][0] for key in SUMMARIES if config[key]]
         check_settings(output, settings, any(path.exists() for path in paths))
-    with alone(output, shard):
+    with lock_output(output, shard):
         summaries = open_summaries(config, predictor.classes)
         if config.overwrite:
             remove_results(own, summaries)
@@ -83,7 +83,8 @@ def predict(config: DictConfig) -> list[str]:
     faults = run(missing, predictor)
     kept, failed = len(own) - len(missing), len(faults)
     if summaries:
-        with alone(output, shard):  # each process adds the images that are labelled by now, the last one all others
+        # Each process adds the images that are labelled by now, and so the last one adds all others.
+        with lock_output(output, shard):
             masks = {job.name: job.results["masks"] for job in jobs if job.results["masks"].exists()}
             summaries = open_summaries(config, predictor.classes)
             for summary in summaries:
@@ -95,7 +96,7 @@ def predict(config: DictConfig) -> list[str]:
 
 
 @contextmanager
-def alone(output: Path, shard: Shard) -> Iterator[None]:
+def lock_output(output: Path, shard: Shard) -> Iterator[None]:
     """Lock the files about all images for the block, if other processes write to the folder too.
 
     Raises:

@@ -19,7 +19,7 @@ from src.reporting.table import Row, Table
 
 log = logging.getLogger(__name__)
 
-Picture = tuple[Row | None, str, str, float]  # row, title, data URI, the image's mean IoU in % (else NaN)
+PagePicture = tuple[Row | None, str, str, float]  # row, title, data URI, the image's mean IoU in % (else NaN)
 SIDE = 320  # longest side of a picture on the page, in pixels
 
 
@@ -33,7 +33,7 @@ class Example:
     """
 
     id: str
-    pictures: list[Picture]
+    pictures: list[PagePicture]
     score: float = nan
 
 
@@ -79,7 +79,9 @@ def choose_examples(table: Table, count: int, candidates: int) -> Gallery:
     return Gallery(best, worst, faults, colours)
 
 
-def predict_candidates(row: Row, candidates: int, colours: dict[str, str]) -> list[tuple[str, list[Picture], float]]:
+def predict_candidates(
+    row: Row, candidates: int, colours: dict[str, str]
+) -> list[tuple[str, list[PagePicture], float]]:
     """Return id, pictures and score of every candidate for the row's first run, and add the classes' colours."""
     run = row.runs[0]
     ckpt = Path(run.config["ckpt"]) if run.config["command"] == "evaluate" else run.folder / "checkpoints" / "best.ckpt"
@@ -94,7 +96,7 @@ def predict_candidates(row: Row, candidates: int, colours: dict[str, str]) -> li
     return examples
 
 
-def draw_pictures(row: Row, compared: ComparedImage, palette: UInt8[np.ndarray, "classes 3"]) -> list[Picture]:
+def draw_pictures(row: Row, compared: ComparedImage, palette: UInt8[np.ndarray, "classes 3"]) -> list[PagePicture]:
     """Return small pictures as data URIs, subsampled so that labels keep their colours."""
     step = subsampling_step(compared.truth.shape, SIDE)
 
@@ -102,7 +104,7 @@ def draw_pictures(row: Row, compared: ComparedImage, palette: UInt8[np.ndarray, 
         return data_uri(indexed_image(np.ascontiguousarray(label[::step, ::step]), palette), "PNG")
 
     photo = data_uri(Image.fromarray(shrink_photo(compared.image, step)), "JPEG")
-    pictures: list[Picture] = [(None, "image", photo, nan), (None, "truth", encode(compared.truth), nan)]
+    pictures: list[PagePicture] = [(None, "image", photo, nan), (None, "truth", encode(compared.truth), nan)]
     for method, label in compared.labels.items():
         pictures.append((row, method, encode(label), 100 * compared.miou[method]))
     return pictures

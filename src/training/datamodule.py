@@ -100,7 +100,7 @@ class SegmentationDataModule(LightningDataModule):
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.check_devices(processes)
         sampler = ResumableSampler(
-            len(self.train_set), self.batch_size, self.seed, self.batches_behind, rank=rank, processes=processes
+            len(self.train_set), self.batch_size, self.seed, self.count_batches_done, rank=rank, processes=processes
         )
         samples = AugmentedSamples(self.train_set, self.augmentation)
         return self.make_loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
@@ -111,7 +111,7 @@ class SegmentationDataModule(LightningDataModule):
         for index in range(0, len(samples), max(1, len(samples) // count))[:count]:
             yield samples[index][0].permute(2, 0, 1)
 
-    def batches_behind(self) -> int:
+    def count_batches_done(self) -> int:
         """Return the number of training batches already trained."""
         return count_begun_batches(self.trainer) if self.trainer else 0
 

@@ -29,8 +29,8 @@ from src.training.datamodule import SegmentationDataModule
 from src.training.failures import explain_failures, explain_lack_of_memory
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
-from src.training.resuming import checkpoint_to_resume
-from src.training.same_run import check_same_run
+from src.training.resume.find_checkpoint import checkpoint_to_resume
+from src.training.resume.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps
 
@@ -159,7 +159,7 @@ def describe_early_end(trainer: Trainer) -> str:
         return ""
     for callback in get_callbacks(trainer):
         if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
-            return f"trainer.max_time is over at step {step} of {trainer.max_steps}; go on with ckpt=last"
+            return f"trainer.max_time was reached at step {step} of {trainer.max_steps}; go on with ckpt=last"
         if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
             return (
                 f"stopped early at step {step}: {callback.monitor} has not been better than "

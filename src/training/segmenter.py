@@ -113,7 +113,7 @@ class Segmenter(LightningModule):
             return
         self.log(metric_name("loss"), self.validation_loss.compute())
         for name, value in collect_metrics(self.validation.results, self.classes).items():
-            self.log(name, value, prog_bar=name == "val/miou")
+            self.log(name, value, prog_bar=name == metric_name("miou"))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build the optimiser and the schedule, and print the parameter groups."""

@@ -48,7 +48,7 @@ def test_the_key_that_names_the_command_is_refused(override: str) -> None:
     done = run_command("report", override)
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: {override}: this key says which command runs, and is not to be set\n",
+        f"error: {override}: this key names the command and cannot be set\n",
     )
 
 

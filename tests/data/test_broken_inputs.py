@@ -75,14 +75,14 @@ BROKEN = {
     "image cut in half": (lambda i, m: cut(i, 0.5), r"bad\.jpg: cannot be read \(image file is truncated"),
     "image cut in its header": (lambda i, m: cut(i, 0.02), r"bad\.jpg: "),
     "image empty": (lambda i, m: i.write_bytes(b""), r"bad\.jpg: an empty file"),
-    "image zeroed": (lambda i, m: i.write_bytes(bytes(5000)), r"bad\.jpg: no image of a kind that Pillow reads"),
-    "image is text": (lambda i, m: i.write_text("see above"), r"bad\.jpg: no image of a kind that Pillow reads"),
+    "image zeroed": (lambda i, m: i.write_bytes(bytes(5000)), r"bad\.jpg: not an image that Pillow can read"),
+    "image is text": (lambda i, m: i.write_text("see above"), r"bad\.jpg: not an image that Pillow can read"),
     "image is a folder": (lambda i, m: swap_for_folder(i), r"bad\.jpg: a folder, where a file should be"),
     "image links to itself": (lambda i, m: loop(i), r"bad\.jpg: cannot be read \(Too many levels of symbolic links\)"),
-    "image links to nothing": (lambda i, m: dangle(i), r"bad\.jpg: a link to nothing"),
+    "image links to nothing": (lambda i, m: dangle(i), r"bad\.jpg: a broken link"),
     "image is a pipe": (lambda i, m: pipe(i), r"bad\.jpg: neither a file nor a link to one"),
     "image is huge": (lambda i, m: huge(i), r"bad\.jpg: more than 89,478,485 pixels; cut it into tiles"),
-    "image of floats": (lambda i, m: save(i, "F", 0.5, format="TIFF"), r"bad\.jpg: samples of 32 bits"),
+    "image of floats": (lambda i, m: save(i, "F", 0.5, format="TIFF"), r"bad\.jpg: 32-bit pixels of unknown range"),
     "image of another size": (lambda i, m: save(i, "RGB", 0, (41, 30)), r"is 40x30, its image .*bad\.jpg is 41x30"),
     "image turned": (lambda i, m: save(i, "RGB", 0, (30, 40)), r"turned upright by its EXIF orientation"),
     "image of an unknown kind": (lambda i, m: i.rename(i.with_suffix(".heic")), r"bad\.heic: not used here; endings"),
@@ -90,7 +90,7 @@ BROKEN = {
     "mask missing": (lambda i, m: m.unlink(), r"bad\.png: missing"),
     "mask cut in half": (lambda i, m: cut(m, 0.5), r"bad\.png: cannot be read"),
     "mask with a wrong checksum": (
-        lambda i, m: m.write_bytes(m.read_bytes().replace(b"IDAT", b"IDAX")), r"bad\.png: no image of a kind"),
+        lambda i, m: m.write_bytes(m.read_bytes().replace(b"IDAT", b"IDAX")), r"bad\.png: not an image that Pillow can read"),
     "mask empty": (lambda i, m: m.write_bytes(b""), r"bad\.png: an empty file"),
     "mask is a folder": (lambda i, m: swap_for_folder(m), r"bad\.png: a folder, where a file should be"),
     "mask links to itself": (lambda i, m: loop(m), r"bad\.png: cannot be read \(Too many levels of symbolic links\)"),
@@ -104,7 +104,7 @@ BROKEN = {
     "mask with label 7 and transparency": (lambda i, m: save(m, "LA", (7, 255)), r"bad\.png: labels \[7\] are neither"),
     "mask is a JPEG": (lambda i, m: m.write_bytes(jpeg()), r"bad\.png: JPEG does not keep labels exactly"),
     "mask named .jpg": (lambda i, m: m.rename(m.with_suffix(".jpg")), r"masks/bad\.jpg: not used here"),
-    "mask is text": (lambda i, m: m.write_text("{}"), r"bad\.png: no image of a kind that Pillow reads"),
+    "mask is text": (lambda i, m: m.write_text("{}"), r"bad\.png: not an image that Pillow can read"),
     "mask of floats": (lambda i, m: save(m, "F", 0.5, format="TIFF"), r"bad\.png: samples of mode F"),
 }  # fmt: skip
 NO_SAMPLE = {"image missing", "image of an unknown kind"}  # nothing to skip: the folder has one image fewer
@@ -194,7 +194,7 @@ def test_unreadable_file(folder, monkeypatch):
     (folder / "images/bad.jpg").chmod(0)
     if os.geteuid() == 0:  # root can read every file
         monkeypatch.setattr("src.data.decode.os.access", lambda path, _: path.name != "bad.jpg")
-    assert any("bad.jpg: may not be read" in line for line in survey(dataset(folder), 0).lines())
+    assert any("bad.jpg: not readable" in line for line in survey(dataset(folder), 0).lines())
 
 
 def test_a_split_without_good_samples_is_an_error(folder):

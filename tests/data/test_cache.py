@@ -52,7 +52,7 @@ def assert_as_the_files(data, folder):
 def test_cached_samples_are_equal_and_open_no_file(folder, monkeypatch):
     data = dataset(folder)
     assert_as_the_files(data, folder)
-    monkeypatch.setattr("src.data.files.read_image", lambda _: pytest.fail("opened a file"))
+    monkeypatch.setattr("src.data.file_dataset.read_image", lambda _: pytest.fail("opened a file"))
     again = dataset(folder)
     assert_as_the_files(again, folder)
     assert_as_the_files(pickle.loads(pickle.dumps(again)), folder)  # noqa: S301

@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.data import Cityscapes, DatasetError, Folder, Shapes
 from src.data.checks import check_splits, find_faults, find_warnings
-from src.data.files import PROBES
+from src.data.file_dataset import PROBES
 from src.data.survey import survey
 
 Write = Callable[..., dict[str, Folder]]

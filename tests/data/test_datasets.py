@@ -8,7 +8,7 @@ from PIL import Image
 
 from src.data import VOC12, CamVid, DatasetError, Folder, Shapes
 from src.data.checks import check_splits
-from src.data.palette import voc_palette
+from src.data.colours import voc_palette
 from src.data.sets.shapes import with_void_boundary
 
 SAMPLES = {"train": 6, "val": 4}

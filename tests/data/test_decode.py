@@ -207,22 +207,26 @@ def header_of(path: Path, side: int) -> None:
 
 # Kind: the file's ending, what writes it, and the line behind its name.
 REFUSED: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "animated gif": ("gif", frames, r"3 frames or pages; save the one that is meant"),
+    "animated gif": ("gif", frames, r"3 frames or pages; save the one you want"),
     "animated png": ("png", frames, r"3 frames or pages; save"),
     "animated webp": ("webp", frames, r"3 frames or pages; save"),
     "several pages": ("tif", frames, r"3 frames or pages; save"),
-    "floats": ("tif", lambda p: save(np.ones((2, 3), np.float32), p), r"samples of 32 bits \(mode F\)"),
-    "integers of 32 bits": ("tif", lambda p: save(np.ones((2, 3), np.int32), p), r"samples of 32 bits \(mode I\)"),
+    "floats": ("tif", lambda p: save(np.ones((2, 3), np.float32), p), r"32-bit pixels of unknown range \(mode F\)"),
+    "integers of 32 bits": (
+        "tif",
+        lambda p: save(np.ones((2, 3), np.int32), p),
+        r"32-bit pixels of unknown range \(mode I\)",
+    ),
     "large": ("png", lambda p: header_of(p, 9500), r"9500x9500, more than 89,478,485 pixels; cut it into tiles"),
     "huge": ("png", lambda p: header_of(p, 40_000), r"more than 89,478,485 pixels; cut it into tiles"),
     "empty": ("png", lambda p: p.touch(), r"an empty file; copy it again"),
     "torn png": ("png", torn, r"cannot be read \(.+\); copy it again"),
     "torn jpeg": ("jpg", torn, r"cannot be read \(image file is truncated"),
-    "torn header": ("png", lambda p: torn(p, 0.001), r"(cannot be read|no image of a kind that Pillow reads)"),
+    "torn header": ("png", lambda p: torn(p, 0.001), r"(cannot be read|not an image that Pillow can read)"),
     "folder": ("png", lambda p: p.mkdir(), r"a folder, where a file should be"),
     "pipe": ("png", lambda p: os.mkfifo(p), r"neither a file nor a link to one"),
-    "text": ("jpg", lambda p: p.write_text("not a picture"), r"no image of a kind that Pillow reads; save it as a PNG"),
-    "link to nothing": ("png", lambda p: p.symlink_to("nowhere"), r"a link to nothing"),
+    "text": ("jpg", lambda p: p.write_text("not a picture"), r"not an image that Pillow can read; save it as PNG"),
+    "link to nothing": ("png", lambda p: p.symlink_to("nowhere"), r"a broken link"),
     "link to itself": ("png", lambda p: p.symlink_to(p), r"cannot be read \(Too many levels"),
     "missing": ("png", lambda p: None, r"missing"),
 }

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import src.evaluation.evaluate  # these are imported here, so that the commands, which are forked, need not
-import src.models.describe
 import src.prediction.predict
+import src.preparation.describe
 import src.tuning.tune  # noqa: F401
 from src.data import Shapes
 from src.prediction.export import compare

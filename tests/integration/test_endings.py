@@ -46,8 +46,8 @@ def test_early_stopping_logs_a_metric_that_is_nan(tmp_path: Path) -> None:
 def test_max_time_counts_one_process(tmp_path: Path) -> None:
     """A run that is out of time continues with the same command."""
     limit = "trainer.max_time={seconds: 0.001}"
-    assert "trainer.max_time is over at step 1 of 5000" in train(tmp_path, *LONG, limit)
-    assert "trainer.max_time is over at step 2 of 5000" in train(tmp_path, *LONG, limit, "ckpt=last")
+    assert "trainer.max_time was reached at step 1 of 5000" in train(tmp_path, *LONG, limit)
+    assert "trainer.max_time was reached at step 2 of 5000" in train(tmp_path, *LONG, limit, "ckpt=last")
 
 
 def test_resuming_a_finished_run_logs_that_nothing_is_left(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_signal_to_the_process_group_does_not_end_the_workers(tmp_path: Path) 
         (("trainer.plugins=foo",), "trainer.plugins takes null, or a list of plugins"),
         (("trainer._target_=collections.Counter",), "trainer._target_=collections.Counter: is not a lightning.Trainer"),
         (("trainer.num_nodes=2",), "trainer.num_nodes=2: the nodes cannot find each other"),
-        (("trainer.devices=3000",), "trainer.devices=3000: more processes than processors"),
+        (("trainer.devices=3000",), "trainer.devices=3000: too many processes for this machine"),
         (
             ("+callbacks.x._target_=collections.Counter",),
             "=collections.Counter: is not a Lightning callback",

@@ -90,7 +90,7 @@ def test_faults_are_listed_and_left_out_only_if_asked(folder: Path) -> None:
     before = everything(folder)
     refused = prepare(folder, "from=export", "name=mine")
     assert refused.returncode == 2
-    assert "images/default/3.jpg: no image of a kind that Pillow reads" in refused.stdout
+    assert "images/default/3.jpg: not an image that Pillow can read" in refused.stdout
     assert "image 5: its image 5.jpg is missing" in refused.stdout
     assert refused.stderr.startswith(
         "error: 2 faults, listed above; nothing was written; on_error=skip goes on with 8 of"

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from src.data import Folder
-from src.data.palette import voc_palette
+from src.data.colours import voc_palette
 from src.evaluation.evaluate import evaluate
 from src.prediction.export import export
 from src.prediction.predict import predict

@@ -15,7 +15,7 @@ from src.training import memory_format
 from src.training.fit import build_segmenter
 from src.training.losses import CrossEntropy, SegmentationLoss
 from src.training.memory_format import FORMATS, choose_memory_format, measure_ratio
-from src.training.same_run import check_same_run
+from src.training.resume.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from tests.checkpoints import NO_PROGRESS
 from tests.models.networks import composed

@@ -18,7 +18,7 @@ from src.data import Shapes, train_transform
 from src.errors import UserError
 from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
 from src.training.datamodule import SegmentationDataModule
-from src.training.same_run import check_same_run
+from src.training.resume.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 from tests.checkpoints import NO_PROGRESS

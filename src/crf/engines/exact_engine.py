@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from src.crf.inputs import upsample
+from src.crf.inputs import upsample_to
 from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.mean_field import pruned_mean_field
 from src.crf.parameters import Parameters
@@ -38,8 +38,7 @@ class ExactEngine:
         self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
     ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
-        size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
+        return self.refine(image, upsample_to(image, score_map, stride), parameters, threads).argmax(0)
 
 
 def exact_filter(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.crf.inputs import upsample
+from src.crf.inputs import upsample_to
 from src.crf.lattice.features import bilateral_features
 from src.crf.parameters import Parameters
 
@@ -52,8 +52,7 @@ class PydensecrfEngine:
         self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
     ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
-        size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters, threads).argmax(0)
+        return self.refine(image, upsample_to(image, score_map, stride), parameters, threads).argmax(0)
 
 
 def _import_pydensecrf() -> Any:

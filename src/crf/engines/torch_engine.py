@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from src.crf.inputs import upsample
+from src.crf.inputs import upsample_to
 from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.lattice.permutohedral import Lattice
 from src.crf.mean_field import (
@@ -64,8 +64,7 @@ class TorchEngine:
         self, image: Tensor, score_map: Tensor, stride: int, parameters: Parameters, threads: int
     ) -> Tensor:
         """Return the label map of one image: the argmax of Q from the up-sampled score map."""
-        size = (image.shape[1], image.shape[2])
-        return self.refine(image, upsample(score_map, size, stride), parameters, threads).max(0).indices
+        return self.refine(image, upsample_to(image, score_map, stride), parameters, threads).max(0).indices
 
 
 def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:

@@ -1,6 +1,6 @@
 """A cache of decoded samples in one memory-mapped file.
 
-One process builds the file while the others wait for its lock. The file holds a fingerprint of the paths, sizes and
+One process builds the file while the others wait for its lock. The file holds a digest of the paths, sizes and
 modification times of the source files; a stale or damaged file is built again.
 """
 
@@ -76,22 +76,22 @@ def open_cache(
     """
     name = hashlib.sha256(b"\n".join(map(os.fsencode, files))).hexdigest()[:12]
     path = folder / f"{type(dataset).__name__.lower()}-{name}.pack"
-    fingerprint = fingerprint_of(files, settings)
+    digest = digest_of(files, settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
             if path.exists():
                 try:
-                    return PackedCache(path, read_index(path, fingerprint))
+                    return PackedCache(path, read_index(path, digest))
                 except ValueError as error:
                     log.warning("%s: %s; building it again", path, error)
-            write_pack(path, dataset, fingerprint, workers)
-            return PackedCache(path, read_index(path, fingerprint))
+            write_pack(path, dataset, digest, workers)
+            return PackedCache(path, read_index(path, digest))
     except OSError as error:
         raise DatasetError(f"cache={folder}: {error.strerror}; name another folder, or None (null)") from error
 
 
-def fingerprint_of(files: Sequence[Path], settings: bytes) -> bytes:
+def digest_of(files: Sequence[Path], settings: bytes) -> bytes:
     """Return a digest of the settings and of every file's path, size and modification time."""
     digest = hashlib.sha256(settings)
     for path in files:

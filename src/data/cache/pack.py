@@ -19,16 +19,16 @@ from src.system.files import replacing
 
 log = logging.getLogger(__name__)
 
-TRAILER = struct.Struct("<QI32s8s")  # samples, CRC-32 of the index, fingerprint of the sources, format
+TRAILER = struct.Struct("<QI32s8s")  # samples, CRC-32 of the index, digest of the sources, format
 FORMAT = b"deeplab2"  # 2: since images are turned by EXIF, and transparency and the bits of grey are respected
 COLUMNS = 4  # of the index: offset, height, width, CRC-32
 
 
-def read_index(path: Path, fingerprint: bytes) -> Int64[np.ndarray, "samples 4"]:
+def read_index(path: Path, digest: bytes) -> Int64[np.ndarray, "samples 4"]:
     """Return the index of a file.
 
     Raises:
-        ValueError: if the file is damaged, or its fingerprint is not the given one.
+        ValueError: if the file is damaged, or its digest is not the given one.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -43,12 +43,12 @@ def read_index(path: Path, fingerprint: bytes) -> Int64[np.ndarray, "samples 4"]
         raw = file.read(samples * COLUMNS * 8)
     if zlib.crc32(raw) != crc:
         raise ValueError("damaged")
-    if sources != fingerprint:
+    if sources != digest:
         raise ValueError("stale, its files have changed")
     return np.frombuffer(raw, "<i8").reshape(samples, COLUMNS)
 
 
-def write_pack(path: Path, dataset: SegmentationDataset, fingerprint: bytes, workers: int) -> None:
+def write_pack(path: Path, dataset: SegmentationDataset, digest: bytes, workers: int) -> None:
     """Decode every sample and write all to a new file.
 
     Raises:
@@ -67,7 +67,7 @@ def write_pack(path: Path, dataset: SegmentationDataset, fingerprint: bytes, wor
         if faults:
             raise DatasetError("\n".join(faults))
         index = np.array(rows, "<i8").reshape(-1, COLUMNS).tobytes()
-        file.write(index + TRAILER.pack(len(rows), zlib.crc32(index), fingerprint, FORMAT))
+        file.write(index + TRAILER.pack(len(rows), zlib.crc32(index), digest, FORMAT))
     log.info("%s: %d samples, %.1f GB", path, len(rows), path.stat().st_size / 1e9)
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from src.data.colours import voc_palette
 from src.data.convert.painting import paint
 from src.data.convert.recognise import recognise
 from src.data.convert.records import Labels, Record
 from src.data.convert.source import Source
 from src.data.dataset import DatasetError, check_classes
 from src.data.find_files import IMAGE_ENDINGS, normalised
-from src.data.palette import voc_palette
 from src.data.parallel import over_cores
 from src.drawing.pictures import indexed_image
 from src.errors import printable

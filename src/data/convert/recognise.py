@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from src.data.convert import coco, cvat, labelme, mask_files, voc, yolo
+from src.data.convert import coco, cvat, labelme, mask_readers, voc, yolo
 from src.data.convert.records import Labels
 from src.data.convert.source import Source
 from src.data.dataset import DatasetError
@@ -35,7 +35,7 @@ FORMATS: Mapping[str, Format] = {
     "yolo": Format("YOLO segmentation", "a YAML file with names and train", yolo.find, yolo.read),
     "cvat": Format("CVAT XML", "an XML file with annotations", cvat.find, cvat.read),
     "voc": Format("masks in VOC's layout", "a folder SegmentationClass", voc.find, voc.read),
-    "masks": Format("images with masks", "masks with the names of images", mask_files.find, mask_files.read, True),
+    "masks": Format("images with masks", "masks with the names of images", mask_readers.find, mask_readers.read, True),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from src.data.colours import Colour
+from src.data.colours import Colour, voc_palette
 from src.data.convert.class_lists import LABELMAP, ClassList, read_labelmap, read_names
 from src.data.convert.masks import ColourMasks, ValueMasks, index_names, palette_of
 from src.data.convert.records import Labels, MaskReader, Record, check_unlabelled
@@ -16,7 +16,6 @@ from src.data.convert.source import Source, merge_records, read_text
 from src.data.dataset import DatasetError
 from src.data.decode import Mask
 from src.data.find_files import MASK_ENDINGS, files_by_name, normalised
-from src.data.palette import voc_palette
 from src.data.sets.voc import VOC12
 from src.labels import VOID, LabelMap
 

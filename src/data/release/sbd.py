@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from src.data.colours import voc_palette
 from src.data.dataset import DatasetError
-from src.data.palette import voc_palette
 from src.data.parallel import over_cores
 from src.data.release.release import Archive, gaps
 from src.system.files import replacing, write_text

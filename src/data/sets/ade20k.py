@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from src.data.colours import voc_palette
 from src.data.dataset import DatasetError
-from src.data.files import FileDataset
+from src.data.file_dataset import FileDataset
 from src.data.find_files import IMAGE_ENDINGS, describe_files, pair_files
-from src.data.palette import voc_palette
 from src.data.split_lists import numbered_lines
 from src.labels import VOID
 from src.system.files import expand_path

@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.data.dataset import DatasetError
-from src.data.files import FileDataset
+from src.data.file_dataset import FileDataset
 from src.data.find_files import IMAGE_ENDINGS, describe_files, pair_files
 from src.labels import VOID
 from src.system.files import expand_path

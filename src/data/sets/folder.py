@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from src.data.colours import Colour, ColourTable, describe_colours
+from src.data.colours import Colour, ColourTable, describe_colours, voc_palette
 from src.data.dataset import DatasetError, check_classes
 from src.data.decode import Mask
-from src.data.files import MASK_VALUES, FileDataset
+from src.data.file_dataset import MASK_VALUES, FileDataset
 from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_folders, files_below, pair_files
-from src.data.palette import voc_palette
 from src.data.split_lists import Pair, SplitList, draw_split
 from src.labels import VOID, LabelMap
 from src.system.files import expand_path

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from src.data.colours import voc_palette
 from src.data.dataset import Sample, SegmentationDataset
-from src.data.palette import voc_palette
 from src.labels import VOID, LabelMap
 
 Split = Literal["train", "val", "test"]

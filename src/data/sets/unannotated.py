@@ -4,7 +4,7 @@ import numpy as np
 
 from src.data.dataset import DatasetError, Sample, SegmentationDataset
 from src.data.decode import read_image, why_unreadable
-from src.data.files import FileDataset
+from src.data.file_dataset import FileDataset
 from src.data.survey import first_of
 from src.labels import VOID
 

@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Mapping
 
+from src.data.colours import voc_palette
 from src.data.dataset import DatasetError
-from src.data.files import FileDataset
+from src.data.file_dataset import FileDataset
 from src.data.find_files import is_junk, pair_files
-from src.data.palette import voc_palette
 from src.data.split_lists import SplitList, draw_split
 from src.system.files import expand_path
 

@@ -9,8 +9,8 @@ from src.training.callbacks.last_validation import LastValidation
 from src.training.callbacks.pictures import PredictionPictures
 from src.training.callbacks.progress import StepProgress
 from src.training.callbacks.rates import Rates
-from src.training.callbacks.resume import ResumeCheckpoint, exact_resume
 from src.training.callbacks.wandb_charts import WandbCharts
+from src.training.resume import ResumeCheckpoint, exact_resume
 
 __all__ = [
     "BestFigures",

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from src.models.describe import describe
 from src.models.summary import layers_of
+from src.preparation.describe import describe
 from tests.conftest import REPO
 from tests.models.networks import CONF, composed, network
 

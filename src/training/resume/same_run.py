@@ -73,8 +73,6 @@ def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) ->
     own["memory_format"] = saved["memory_format"] if config.memory_format == "auto" else config.memory_format
     check_restored_settings(checkpoint, saved, own, unlike_parts(content["state_dict"], segmenter.state_dict()))
     check_other_settings(checkpoint, config_before, config_now)
-    if init_from := config.get("init_from"):
-        log.info("init_from=%s is not used: ckpt= holds all weights", init_from)
     return content
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from src.data import DatasetError
-from src.data.palette import voc_palette
+from src.data.colours import voc_palette
 from tests.data.convert.pictures import masks_of, run, write_image
 
 
