@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -78,8 +78,8 @@ class App:
         routes = [
             Route("/", self.page),
             Route("/page.js", self.script),
-            Route("/examples/{index:int}", self.thumbnail),
-            Route("/examples/{index:int}", self.open_example, methods=["POST"]),
+            Route("/examples/{index}", self.thumbnail),
+            Route("/examples/{index}", self.open_example, methods=["POST"]),
             Route("/images", self.open_file, methods=["POST"]),
             Route("/scenes/{name}/scores/{of}", self.scores),
             Route("/scenes/{name}/refine", self.refine, methods=["POST"]),
@@ -126,14 +126,25 @@ class App:
 
     def thumbnail(self, request: Request) -> Response:
         """Return a small picture of an example."""
-        image = Image.fromarray(self.examples.read(request.path_params["index"], side=160))
+        image = Image.fromarray(self.examples.read(self.find_example(request), side=160))
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=85)
         return Response(buffer.getvalue(), media_type="image/jpeg")
 
     def open_example(self, request: Request) -> Response:
         """Open an example, and return its scene."""
-        return self.answer_scene(self.workbench.open(self.examples.source(request.path_params["index"])))
+        return self.answer_scene(self.workbench.open(self.examples.source(self.find_example(request))))
+
+    def find_example(self, request: Request) -> int:
+        """Return the index of the example that a request names.
+
+        Raises:
+            HTTPException: if there is no such example.
+        """
+        indices = {str(index): index for index in range(len(self.examples.names))}
+        if request.path_params["index"] not in indices:
+            raise HTTPException(404, f"there are {len(indices)} examples, and not this one")
+        return indices[request.path_params["index"]]
 
     async def open_file(self, request: Request) -> Response:
         """Open the image file that the request holds, and return its scene."""
@@ -206,16 +217,19 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        HTTPException: if it is larger than ``limit`` bytes.
+        HTTPException: if it is larger than ``limit`` bytes, or ends early.
     """
     too_large = HTTPException(413, f"more than {limit / 2**20:g} MB; megabytes=NUMBER of the command sets the limit")
     if int(request.headers.get("content-length") or 0) > limit:
         raise too_large
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise too_large
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > limit:
+                raise too_large
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the request ended early") from error
     return bytes(content)
 
 

@@ -32,20 +32,14 @@ class Examples:
         ]
 
     def source(self, index: int) -> Path | Picture:
-        """Return the file of an example, or its pixels if it is generated.
-
-        Raises:
-            UserError: if there is no such example.
-        """
-        if not 0 <= index < len(self.names):
-            raise UserError(f"example {index}: there are {len(self.names)}")
+        """Return the file of an example, or its pixels if it is generated."""
         return self.files[index] if self.files else Shapes("val", {"val": GENERATED}, SIZE)[index].image
 
     def read(self, index: int, side: int) -> Picture:
         """Return an example, shrunk to a longest side of ``side`` pixels.
 
         Raises:
-            UserError: if there is no such example, or it cannot be read.
+            UserError: if it cannot be read.
         """
         source = self.source(index)
         return shrink(read_image(source) if isinstance(source, Path) else source, side)

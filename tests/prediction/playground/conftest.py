@@ -60,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     presets = folder / "conf" / "crf"
     app = App(workbench, make_sliders(PRESET), Examples(None), "net.ckpt", presets, IMAGE_BYTES, LOCAL_NAMES)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app.build(), log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app.build(), log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

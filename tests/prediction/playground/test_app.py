@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import re
+import socket
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -118,11 +120,11 @@ def bomb() -> bytes:
     ("content", "said"),
     [
         (b"", "an empty file"),
-        (b"<html>\nno image</html>", "no image of a kind that Pillow reads"),
+        (b"<html>\nno image</html>", "not an image that Pillow can read"),
         (png()[:600], "cannot be read"),
         (bomb(), "more than 89,478,485 pixels"),
         (saved(Image.new("L", (4, 4)), "GIF", save_all=True, append_images=[Image.new("L", (4, 4), 9)]), "2 frames"),
-        (saved(Image.new("F", (4, 4)), "TIFF"), "samples of 32 bits"),
+        (saved(Image.new("F", (4, 4)), "TIFF"), "32-bit pixels of unknown range"),
     ],
     ids=["empty", "text", "truncated", "bomb", "animated", "floats"],
 )
@@ -142,6 +144,16 @@ def test_large_files_are_refused(served: Served, is_chunked: bool) -> None:
     answer = requests.post(f"{served.url}/images", data=iter([content]) if is_chunked else content, timeout=60)
     assert answer.status_code == 413
     assert "megabytes=NUMBER" in answer.json()["error"]
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        client.send(f"POST /images HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 9\r\n\r\nabc".encode())
+        client.shutdown(socket.SHUT_WR)
+        client.recv(1)  # the server has noticed
+    assert requests.get(served.url, timeout=60).status_code == 200
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -244,7 +256,9 @@ def test_examples_are_opened(served: Served) -> None:
         thumbnail = requests.get(f"{served.url}/examples/{index}", timeout=60)
         assert max(Image.open(io.BytesIO(thumbnail.content)).size) == 160
     assert requests.post(f"{served.url}/examples/0", timeout=60).json()["file_width"] == 321
-    assert requests.post(f"{served.url}/examples/4", timeout=60).json()["error"] == "example 4: there are 4"
+    for index in ("4", "-1", "9" * 5000):
+        answer = requests.post(f"{served.url}/examples/{index}", timeout=60)
+        assert (answer.status_code, answer.json()["error"]) == (404, "there are 4 examples, and not this one")
 
 
 def test_a_preset_is_saved_once_and_composes(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

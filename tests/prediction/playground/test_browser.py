@@ -77,7 +77,7 @@ def test_a_visit(browser: Any, served: Served, tmp_path: Path, screen: str) -> N
 
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     page.locator("#file").set_input_files(tmp_path / "broken.png")
-    expect(page.locator("#status")).to_have_text(re.compile(r"^broken\.png: no image of a kind that Pillow reads"))
+    expect(page.locator("#status")).to_have_text(re.compile(r"^broken\.png: not an image that Pillow can read"))
     Image.new("RGB", (60, 40), "green").save(tmp_path / "whole.png")
     page.locator("#file").set_input_files(tmp_path / "whole.png")
     expect(page.locator("#status")).to_have_text("whole.png: 60 × 40")
