@@ -17,6 +17,8 @@ class Site:
         deaf: paths for which the Range header is ignored.
         status: by path, a status other than 200.
         types: by path, a Content-Type.
+        etags: by path, an ETag.
+        endless: paths whose content is repeated without end, and without Content-Length.
         asked: (path, Range header) of every request.
     """
 
@@ -26,6 +28,8 @@ class Site:
     deaf: set[str] = field(default_factory=set)
     status: dict[str, int] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
+    etags: dict[str, str] = field(default_factory=dict)
+    endless: set[str] = field(default_factory=set)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -51,6 +55,13 @@ def serving() -> Iterator[Site]:
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.send_header("Content-Type", site.types.get(self.path, "application/octet-stream"))
+            if self.path in site.etags:
+                self.send_header("ETag", site.etags[self.path])
+            if self.path in site.endless:
+                self.close_connection = True
+                self.end_headers()
+                while True:
+                    self.wfile.write(content)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             cuts = site.breaks.get(self.path)

@@ -16,9 +16,9 @@ from src.system.dotted_keys import walk
 
 # Keys of these parts of a config with these names say where to write; those of data sets say where to read, too, and
 # the data sets check them.
-PARTS = ("paths", "callbacks", "logger", "trainer", "output", "cache")
+PARTS = ("paths", "callbacks", "logger", "trainer", "output", "cache", "storage")
 FOLDERS = ("folder", "dirpath", "save_dir", "default_root_dir", "output_dir", "output", "cache")
-FILES = ("path",)
+FILES = ("path", "storage")
 
 
 def check_folders(config: DictConfig) -> None:
@@ -39,7 +39,7 @@ def paths_to_write(config: DictConfig) -> Iterator[tuple[str, str, bool]]:
     for key, value in walk(content):
         part, name = key.partition(".")[0], key.rpartition(".")[2]
         if part in PARTS and name in FOLDERS + FILES and isinstance(value, str) and value:
-            is_file = name in FILES or (name == "output" and config.command == "export")
+            is_file = name in FILES or (name == "output" and config.command == "export" and config.format != "hub")
             yield key_to_set(unresolved, key), value, is_file
 
 

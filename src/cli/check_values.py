@@ -16,6 +16,7 @@ from src.cli.check_structure import as_written, key_of
 from src.errors import UserError
 from src.runs.checkpoint_files import previous_path
 from src.runs.networks import network_names
+from src.system.addresses import is_address
 from src.system.dotted_keys import walk
 
 Rule = tuple[Callable[[Any], bool], str]  # tells whether a value is valid; valid values in words
@@ -89,7 +90,9 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
 # a command that belong to no object.
 RULES: dict[str, Rule] = {
     # Texts that may look like a number or a list
-    **dict.fromkeys(("name", "ckpt", "init_from", "input", "output", "baseline"), or_null(TEXT)),
+    **dict.fromkeys(
+        ("name", "ckpt", "init_from", "input", "output", "baseline", "push", "license", "storage"), or_null(TEXT)
+    ),
     **dict.fromkeys(("from", "images_from", "format", "unlabelled"), or_null(TEXT)),
     **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(TEXT)),
     **dict.fromkeys(("cache", "downloads", "evaluations", "shard"), TEXT),
@@ -243,10 +246,15 @@ def check_checkpoints(content: dict[str, Any]) -> None:
     ckpt, init_from = content.get("ckpt"), content.get("init_from")
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a restarted job resumes from its own checkpoint
         return
-    if ckpt and ckpt != "last" and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file()):
+    if (
+        ckpt
+        and ckpt != "last"
+        and not is_address(ckpt)
+        and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file())
+    ):
         raise UserError(
-            f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, last for the newest, or a network "
-            f"that comes with the package: {', '.join(network_names())}"
+            f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, last for the newest, an address, "
+            f"or a network that comes with the package: {', '.join(network_names())}"
         )
-    if init_from and not ckpt and not Path(init_from).is_file():
+    if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
         raise UserError(f"init_from={init_from}: no such file; give the checkpoint of a trained network")

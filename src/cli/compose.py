@@ -21,15 +21,19 @@ from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.errors import UserError
+from src.runs.checkpoint_files import find_checkpoint
 from src.runs.history import find_best_checkpoint
 from src.runs.networks import find_network
+from src.system.addresses import fetch_address, is_address
 from src.system.files import expand_path
 
 PATHS = (
-    "ckpt", "init_from", "input", "output", "baseline", "cache", "downloads", "from", "images_from", "examples",
+    "ckpt", "init_from", "input", "output", "storage", "baseline", "cache", "downloads", "from", "images_from",
+    "examples",
     "dataset.root", "dataset.cache", "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
 )  # fmt: skip
 
+CHECKPOINTS = ("ckpt", "init_from")
 NO_PATHS = ("last", "none", "imagenet")  # values of ckpt and backbone.weights
 
 
@@ -91,6 +95,9 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         config.ckpt = str(find_best_checkpoint(config.paths.log_dir))
     check_values(config, defaults, overrides)
     check_folders(config)
+    for key in CHECKPOINTS:  # last, because it may take minutes
+        if is_address(config.get(key)):
+            config[key] = str(fetch_address(config[key]))
     return config
 
 
@@ -100,20 +107,19 @@ def expand_paths(config: DictConfig) -> None:
     With hydra.job.chdir=true, they begin in the folder in which the command was started.
 
     Raises:
-        UserError: if a training should resume a network that comes with the package.
+        UserError: if a training should resume a network that has no run.
     """
     for key in PATHS:
         value = OmegaConf.select(config, key)
         if not isinstance(value, str) or value in NO_PATHS:
             continue
-        if key in ("ckpt", "init_from") and (network := find_network(value)):
+        if key in CHECKPOINTS and (is_address(value) or find_network(value) or value.endswith(".safetensors")):
             if key == "ckpt" and config.command == "train":
-                raise UserError(
-                    f"ckpt={value}: comes with the package, without a run to resume; train it further with "
-                    f"init_from={value}"
-                )
-            OmegaConf.update(config, key, str(network))
-            continue
+                raise UserError(f"ckpt={value}: has no run to resume; train it further with init_from={value}")
+            if is_address(value):  # complete() fetches it
+                continue
+        if key in CHECKPOINTS:
+            value = str(find_checkpoint(value))
         if key == "output" and config.command == "export" and value in ("scores", "labels"):
             config.returns, config.output = value, None
             continue

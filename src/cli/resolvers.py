@@ -5,6 +5,7 @@ import re
 
 from omegaconf import OmegaConf
 
+from src.system.addresses import hide_secrets
 from src.system.files import expand_path
 
 
@@ -17,8 +18,9 @@ def register_resolvers() -> None:
 
 
 def slug(overrides: str) -> str:
-    """Return overrides as part of a folder's name: short, without special characters and without the home folder."""
-    return re.sub(r"[^\w.+]+", "-", overrides.replace(os.path.expanduser("~/"), ""))[:100].strip("-") or "default"
+    """Return overrides as part of a folder's name: short, without special characters, home folder, passwords."""
+    shown = hide_secrets(overrides).replace(os.path.expanduser("~/"), "")
+    return re.sub(r"[^\w.+]+", "-", shown)[:100].strip("-") or "default"
 
 
 def log_folder(path: object) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from src.errors import UserError
 from src.labels import MAX_CLASSES
 from src.prediction.formats import FORMATS, GRAPHS, Graph, build_graph
+from src.prediction.hub import export_folder
 from src.system.files import replacing
 from src.training.restore import load_segmenter
 
@@ -24,11 +25,13 @@ def export(config: DictConfig) -> Path:
     """Export the network, and keep the file only if it agrees with PyTorch at several sizes.
 
     Returns:
-        The path of the file.
+        The path of the file, or of the folder of format=hub.
 
     Raises:
         UserError: if an option or the checkpoint cannot be used, or scores or labels differ.
     """
+    if config.format == "hub":
+        return export_folder(config)
     check_options(config)
     segmenter = load_segmenter(config.ckpt)
     if config.returns == "labels" and len(segmenter.classes) > MAX_CLASSES:
@@ -82,7 +85,10 @@ def check_options(config: DictConfig) -> None:
         UserError: naming the option and the remedy.
     """
     if config.format not in FORMATS:
-        raise UserError(f"format={config.format}: must be one of {', '.join(FORMATS)}")
+        raise UserError(f"format={config.format}: must be one of {', '.join([*FORMATS, 'hub'])}")
+    for key in ("push", "license"):
+        if config[key] is not None:
+            raise UserError(f"{key}={config[key]}: is for format=hub")
     if config.input not in ("uint8", "float32"):
         raise UserError(f"input={config.input}: must be uint8 or float32 (RGB in 0..255 either way)")
     if config.returns not in GRAPHS:

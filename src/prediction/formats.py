@@ -106,12 +106,26 @@ def write_checkpoint(segmenter: Segmenter, returns: str, image: Tensor, path: Pa
     """
     large = {name for name, parameter in segmenter.named_parameters() if parameter.ndim > 2}
     state = {name: x.half() if name in large else x for name, x in segmenter.state_dict().items()}
+    content = BytesIO()
+    torch.save({"state_dict": state, "hyper_parameters": without_training(segmenter)}, content)
+    path.write_bytes(content.getbuffer())
+
+
+def without_training(segmenter: Segmenter) -> dict[str, Any]:
+    """Return the network's hyper-parameters without optimiser, schedule and the folders of the training."""
     dataset = segmenter.hparams.get("dataset")
     own = {key: None for key in ("root", "cache") if dataset and key in dataset}
     parts = {**segmenter.hparams, "optimizer": {}, "scheduler": {}, "dataset": dataset and {**dataset, **own}}
-    content = BytesIO()
-    torch.save({"state_dict": state, "hyper_parameters": parts}, content)
-    path.write_bytes(content.getbuffer())
+    return {name: without_folders(part) for name, part in parts.items()}
+
+
+def without_folders(value: Any) -> Any:
+    """Return nested lists and dicts with the names of files in place of absolute paths, such as backbone.weights."""
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
 def load_checkpoint(path: Path) -> Graph:

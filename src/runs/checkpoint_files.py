@@ -1,4 +1,4 @@
-"""A run's checkpoint files: the previous version of each is kept beside it, and replaces it if it is damaged."""
+"""Checkpoint files: what ckpt stands for; a run's previous version of each, which replaces it if it is damaged."""
 
 from __future__ import annotations
 
@@ -8,8 +8,27 @@ import zlib
 from pathlib import Path
 
 from src.errors import UserError
+from src.runs.networks import find_network
+from src.system.addresses import HUB_FILE, fetch_address, is_address
+from src.system.files import expand_path
 
 log = logging.getLogger(__name__)
+
+
+def find_checkpoint(given: str | Path) -> Path:
+    """Return the file that a value of ckpt stands for; it need not exist.
+
+    Args:
+        given: the path of a file, or of a folder that export format=hub wrote; an address, from which the file is
+            fetched; or the name of a network that comes with the package.
+
+    Raises:
+        UserError: if an address gives no checkpoint.
+    """
+    if is_address(given):
+        return fetch_address(str(given))
+    path = find_network(given) or expand_path(given)
+    return path / HUB_FILE if (path / HUB_FILE).is_file() else path
 
 
 def previous_path(path: Path) -> Path:

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from src.system.addresses import hide_secrets
 from src.system.files import write_text
 from src.system.folder_lock import is_first_process
 
@@ -44,7 +45,7 @@ def read_overrides(checkpoint: Path) -> list[str]:
 def make_record(config: DictConfig) -> dict[str, Any]:
     """Return the command, commit, uncommitted changes and versions of this run."""
     return {
-        "command": [f"python -m src.{config.command}", *HydraConfig.get().overrides.task],
+        "command": [f"python -m src.{config.command}", *map(hide_secrets, HydraConfig.get().overrides.task)],
         "git_commit": run_git("rev-parse", "HEAD"),
         "git_changes": run_git("status", "--porcelain").splitlines(),
         "python": sys.version.split()[0],

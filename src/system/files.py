@@ -44,10 +44,21 @@ def replacing(path: Path, *, shared: bool = False, durable: bool = False, keep: 
             part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all, in UTF-8."""
-    with replacing(path) as part:
+def write_text(path: Path, text: str, *, shared: bool = False) -> None:
+    """Write a text file, whole or not at all, in UTF-8; see ``replacing`` for ``shared``."""
+    with replacing(path, shared=shared) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, and flush it to the disk; a line that a kill has cut short is ended first."""
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+            file.write(b"\n")
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def flush(path: Path) -> None:

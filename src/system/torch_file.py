@@ -1,4 +1,4 @@
-"""Read files of torch.save, such as checkpoints, without running code that they might hold."""
+"""Read files of torch.save, such as checkpoints, or of safetensors, without running code that they might hold."""
 
 import pickle
 import re
@@ -9,14 +9,17 @@ from typing import Any
 import torch
 
 from src.errors import UserError
+from src.system.safetensors_file import read_safetensors
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
-    """Return the content of a file of ``torch.save`` on the CPU, without running any code that it might hold.
+    """Return the content of a file of weights on the CPU, without running any code that it might hold.
 
     Raises:
         UserError: if it cannot be read, or holds no mapping.
     """
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:

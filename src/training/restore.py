@@ -17,9 +17,9 @@ from torch import nn
 
 from src.data import SegmentationDataset
 from src.errors import UserError
+from src.runs.checkpoint_files import find_checkpoint
 from src.runs.moved_names import with_new_names
-from src.runs.networks import find_network, network_names
-from src.system.files import expand_path
+from src.runs.networks import network_names
 from src.system.torch_file import read_state
 from src.training.segmenter import Segmenter
 
@@ -31,7 +31,8 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     """Return the network of a checkpoint of ``python -m src.train``, in evaluation mode.
 
     Args:
-        path: of the checkpoint, or the name of a network that comes with the package. Weights in 16 bits are loaded as
+        path: of the checkpoint, or of a folder that export format=hub wrote; an address, such as https://... or
+            hf://OWNER/NAME; or the name of a network that comes with the package. Weights in 16 bits are loaded as
             float32.
 
     Raises:
@@ -40,7 +41,7 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     """
     if not path:
         raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for the newest run's")
-    path = find_network(path) or expand_path(path)
+    path = find_checkpoint(path)
     if not path.is_file():
         raise UserError(
             f"{path}: no such file, nor a network that comes with the package: {', '.join(network_names())}"

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from src.preparation.doctor.finding import Finding, in_bytes
+from src.system.torch_home import hub_folder
 
 LEAST_FREE = 1 << 30
 BLOCK = bytes(1 << 16)
@@ -24,15 +25,9 @@ def examine(log_dir: str, data_dir: str) -> list[Finding]:
         Finding("working folder", os.path.abspath(".")),
         examine_folder("logs", log_dir, "set paths.log_dir=FOLDER"),
         examine_folder("data", data_dir, "set paths.data_dir=FOLDER, or DEEPLAB_DATA", read_only=True),
-        examine_folder("PyTorch's cache", torch_home(), "set TORCH_HOME=FOLDER"),
+        examine_folder("PyTorch's cache", str(hub_folder()), "set TORCH_HOME=FOLDER"),
         examine_folder("temporary files", temporary_folder(), "set TMPDIR=FOLDER"),
     ]
-
-
-def torch_home() -> str:
-    """Return the folder in which PyTorch, and this project, keep what they have downloaded."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
 
 
 def temporary_folder() -> str:

@@ -19,11 +19,11 @@ PROJECT = "deeplab-v1"
 NEEDED = (
     "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "albumentations", "numpy",
     "opencv-python-headless", "pillow", "scipy", "h5py", "matplotlib", "jinja2", "rich", "requests", "filelock",
-    "jaxtyping", "tensorboard", "wandb",
+    "jaxtyping", "fsspec", "tensorboard", "wandb",
 )  # fmt: skip
 OPTIONAL = (
     "onnx", "onnxruntime", "onnxscript", "optuna", "hydra-optuna-sweeper", "hydra-submitit-launcher", "mlflow-skinny",
-    "pydensecrf2", "timm", "torchvision", "triton", "fsspec", "huggingface_hub", "safetensors", "gradio",
+    "pydensecrf2", "timm", "torchvision", "triton", "huggingface_hub", "safetensors", "gradio",
 )  # fmt: skip
 
 

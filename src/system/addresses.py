@@ -1,0 +1,283 @@
+"""Fetch checkpoints from addresses: https://, and every protocol of fsspec, such as s3:// and hf://."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+from src.errors import UserError
+from src.system.download import CHUNK, TIMEOUT, matches, megabytes, reason
+from src.system.files import replacing
+from src.system.processes import one_at_a_time
+from src.system.progress import ProgressLines
+from src.system.torch_home import hub_folder
+
+log = logging.getLogger(__name__)
+
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://.+?)(?:[@#]sha256[:=]([0-9a-f]*))?", re.IGNORECASE)
+DIGITS = 16  # of a checksum, at least
+LARGEST = 8 << 30  # bytes; no checkpoint of a network of this project comes near
+BEGINNINGS = (b"PK\x03\x04", b"\x80\x02")  # of what torch.save writes, today and before PyTorch 1.6
+HUB_FILE = "model.safetensors"  # of a folder of export format=hub
+IDENTITY = ("ETag", "etag", "sha256", "blob_id", "version_id", "LastModified", "last_modified", "mtime", "created")
+
+
+class AddressError(Exception):
+    """An address does not give a checkpoint."""
+
+
+class Unreachable(AddressError):
+    """The server of an address does not answer; a copy that was fetched before may be used."""
+
+
+class Source(NamedTuple):
+    """A file at an address, open for reading.
+
+    Attributes:
+        identity: changes when the file changes; None if the server does not tell.
+        size: in bytes; None if unknown.
+        chunks: the content.
+    """
+
+    identity: str | None
+    size: int | None
+    chunks: Iterator[bytes]
+
+
+def is_address(value: Any) -> bool:
+    """Tell whether a value is an address, PROTOCOL://..., and not the path of a file."""
+    return isinstance(value, str) and ADDRESS.fullmatch(value) is not None
+
+
+def hide_secrets(text: str) -> str:
+    """Return a text in which addresses have neither user name nor password, and no query, which may hold a token."""
+    return re.sub(r"(\w://)(?:[^/@\s]+@)?([^?\s,'\"\]]*)(?:\?[^\s,'\"\]]*)?", r"\1\2", text)
+
+
+def fetch_address(address: str) -> Path:
+    """Return the path of a copy of the checkpoint at an address, and fetch it if there is none, or another file by now.
+
+    An address that ends in @sha256:DIGITS, or #sha256=DIGITS, gives a file with this checksum, or none; a copy that has
+    it is used without asking the server. hf://OWNER/NAME is the network in that repository of the Hugging Face hub. The
+    copies lie in the folder of torch.hub, which $TORCH_HOME moves.
+
+    Raises:
+        UserError: if the address gives no checkpoint, or the copy cannot be written; the message is one line and holds
+            no password.
+    """
+    match = ADDRESS.fullmatch(address)
+    assert match is not None
+    url, digits = match[1], match[2]
+    shown = hide_secrets(url)
+    if digits is not None and not DIGITS <= len(digits) <= 64:
+        raise UserError(f"{shown}: of the checksum, give {DIGITS} to 64 hexadecimal digits after @sha256:")
+    checksum = f"sha256:{digits.lower()}" if digits else None
+    if re.fullmatch(r"hf://[^/]+/[^/]+", url):
+        url = f"{url}/{HUB_FILE}"
+    folder = hub_folder() / "deeplab-v1" / "checkpoints"
+    name = re.sub(r"[^\w.-]", "_", PurePosixPath(url.partition("?")[0]).name)[-60:] or "checkpoint"
+    path = folder / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    try:
+        if checksum and path.exists() and matches(path, checksum):
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(path):  # the other processes of a command wait, and then find the copy
+            return update(path, url, checksum, shown)
+    except AddressError as error:
+        raise UserError(f"{shown}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path.parent}: {error.strerror or error}; set TORCH_HOME=FOLDER") from error
+
+
+def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
+    """Return ``path`` with the file of an address, fetched if another file, or none, is there.
+
+    Raises:
+        AddressError: if the address does not give a file, or another than that of the checksum.
+    """
+    record = path.with_name("record.json")
+    known = read_record(record) if path.exists() else {}
+    try:
+        with open_address(url) as source:
+            if known and source.identity is not None and source.identity == known.get("identity") and not checksum:
+                return path
+            log.info("%s: fetching it%s", shown, f", {megabytes(source.size)}" if source.size else "")
+            with replacing(path) as part:
+                digest = save(source, part)
+                if checksum and not f"sha256:{digest}".startswith(checksum):
+                    raise AddressError(f"another file than expected: its checksum is sha256:{digest}")
+                record.unlink(missing_ok=True)  # that of the file before
+    except Unreachable as error:
+        if not known or checksum:
+            raise
+        day = time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime))
+        log.warning("%s: %s; the copy of %s is used", shown, error, day)
+        return path
+    with replacing(record) as part:
+        part.write_text(json.dumps({"identity": source.identity, "sha256": digest}) + "\n")
+    log.info("%s: sha256:%s", path, digest)
+    return path
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return what is known about a copy; nothing if the file is missing or damaged."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def save(source: Source, path: Path) -> str:
+    """Write a file, and return its SHA-256.
+
+    Raises:
+        AddressError: if it is no checkpoint, too large for the disk, larger than any, or ends early.
+    """
+    limit = min(LARGEST, shutil.disk_usage(path.parent).free * 9 // 10)  # leave room to others
+    if source.size is not None:
+        check_size(source.size, limit)
+    digest, size = hashlib.sha256(), 0
+    lines = ProgressLines(path.stem.lstrip("."), source.size >> 20 if source.size else None)
+    with path.open("wb") as file:
+        for chunk in source.chunks:
+            if not size:
+                check_beginning(chunk, path)
+            size += len(chunk)
+            check_size(size, limit)
+            digest.update(chunk)
+            file.write(chunk)
+            lines.update(size >> 20, "MiB")
+    if not size:
+        raise AddressError("an empty file")
+    if source.size is not None and size != source.size:
+        raise AddressError(f"ended after {megabytes(size)} of {megabytes(source.size)}; run this again")
+    return digest.hexdigest()
+
+
+def check_size(size: int, limit: int) -> None:
+    """Check that a file is not too large.
+
+    Raises:
+        AddressError: if it is.
+    """
+    if size > limit:
+        what = "no checkpoint is so large" if limit == LARGEST else "the disk has no room; set TORCH_HOME=FOLDER"
+        raise AddressError(f"gives more than {megabytes(limit)}: {what}")
+
+
+def check_beginning(chunk: bytes, path: Path) -> None:
+    """Check that a file begins as a checkpoint does.
+
+    Raises:
+        AddressError: if it does not, as a web page.
+    """
+    is_safetensors = path.name.endswith(".safetensors.part")
+    if not (chunk[8:9] == b"{" if is_safetensors else chunk.startswith(BEGINNINGS)):
+        is_page = chunk.lstrip()[:1] == b"<"
+        what = "a web page" if is_page else "something else"
+        raise AddressError(f"gives {what}, not a checkpoint{'; is it the link to the file itself?' if is_page else ''}")
+
+
+def open_address(url: str) -> AbstractContextManager[Source]:
+    """Return a context manager that opens the file at an address."""
+    return open_web(url) if url.lower().startswith(("http://", "https://")) else open_filesystem(url)
+
+
+@contextmanager
+def open_web(url: str) -> Iterator[Source]:
+    """Open a file on a web server.
+
+    Raises:
+        AddressError: if the server does not give it.
+    """
+    import requests
+
+    try:
+        response = requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise Unreachable(reason(error)) from error
+    except requests.RequestException as error:
+        raise AddressError(reason(error)) from error
+    with response:
+        if not response.ok:
+            raise AddressError(f"{response.status_code} {response.reason}")
+        headers = response.headers
+        size = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdecimal() else None
+        version = headers.get("ETag") or headers.get("Last-Modified")
+        chunks = reported(response.iter_content(CHUNK), reason)
+        yield Source(f"{version} {size}" if version else None, size, chunks)
+
+
+@contextmanager
+def open_filesystem(url: str) -> Iterator[Source]:
+    """Open a file on a file system of fsspec.
+
+    Raises:
+        AddressError: if the protocol is unknown or needs a package, or the file cannot be read.
+    """
+    import fsspec
+
+    protocol = url.partition("://")[0].lower()
+    for name in ("httpx", "httpx2"):  # of hf://
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log each request
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        files.invalidate_cache()  # of what a listing said before
+        info = files.info(path)
+        if info.get("type") == "directory":
+            raise AddressError("is a folder; name a file in it")
+        file = files.open(path, "rb")
+    except AddressError:
+        raise
+    except ImportError as error:
+        remedy = 'pip install "deeplab-v1[hub]"' if protocol == "hf" else summary(error)
+        raise AddressError(f"{protocol}:// needs a package that is not installed: {remedy}") from error
+    except FileNotFoundError as error:
+        raise AddressError("no such file") from error
+    except PermissionError as error:
+        raise AddressError(f"no access ({summary(error)})") from error
+    except Exception as error:  # each protocol has errors of its own
+        kind = Unreachable if is_lost_connection(error) else AddressError
+        raise kind(summary(error)) from error
+    size = info.get("size")
+    versions = [str(info[key]) for key in IDENTITY if info.get(key)]
+    with file:
+        chunks = reported(iter(lambda: file.read(CHUNK), b""), summary)
+        yield Source(f"{' '.join(versions)} {size}" if versions else None, size, chunks)
+
+
+def reported(chunks: Iterator[bytes], describe: Callable[[Exception], str]) -> Iterator[bytes]:
+    """Yield chunks; an error of the connection becomes an ``AddressError``."""
+    while True:
+        try:
+            chunk = next(chunks)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise AddressError(f"{describe(error)}; run this again") from error
+        yield chunk
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that led to it, is that a server does not answer."""
+    while error is not None:
+        if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def summary(error: Exception) -> str:
+    """Return an error in one line of at most 200 characters."""
+    return shorten(" ".join(str(error).split()) or type(error).__name__, 200, placeholder=" ...")
