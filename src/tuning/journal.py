@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
+from src.system.files import append_line
 from src.tuning.search import Confusion, ScoredImage
 
 
@@ -36,7 +37,11 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, tuple[Confusion, float]] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
+        self.read()
+
+    def read(self) -> None:
+        """Take the entries of the file, which other processes may have written too."""
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:  # a line that a kill has cut short
@@ -47,6 +52,8 @@ class Journal:
         """Return the result of ``count`` and the seconds it took, from the file if it has an entry with this key."""
         name = json.dumps(dict(key))
         if name not in self.entries:
+            self.read()
+        if name not in self.entries:
             start = time.perf_counter()
             confusion = count()
             self.entries[name] = confusion, round(time.perf_counter() - start, 3)
@@ -56,10 +63,5 @@ class Journal:
     def append(self, entry: Mapping[str, object]) -> None:
         """Add an entry to the file, and flush it to the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
-                file.write(b"\n")  # end a line that a kill has cut short
-            file.write(json.dumps(entry).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            append_line(self.path, json.dumps(entry))

@@ -21,6 +21,7 @@ from src.training.restore import build_dataset, load_segmenter
 from src.training.segmenter import Segmenter
 from src.tuning.gradient import Gradient
 from src.tuning.journal import Journal, digest_images
+from src.tuning.optuna_search import Optuna
 from src.tuning.results import Comparison, print_search, write_search
 from src.tuning.score_cache import ScoreCache
 from src.tuning.search import (
@@ -74,6 +75,8 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
 
     if isinstance(searcher, Gradient):
         searcher = partial(searcher.propose, images["searched"], base)
+    if isinstance(searcher, Optuna):
+        searcher = partial(searcher, objective=f"{cache.folder.name} {digests['searched']} {build_crf(base)!r}")
     trials = list(search(count, searcher))
     best = max(trials, key=lambda trial: trial.miou)
     comparison: Comparison = {
@@ -87,7 +90,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     }
     folder = Path(config.paths.output_dir)
     for file in filter(None, (folder / "crf.yaml", path)):
-        write_text(file, preset(config, {**base, **best.values}))
+        write_text(file, preset(config, {**base, **best.values}), shared=True)
     write_search(folder, trials, comparison, {part: len(part_images) for part, part_images in images.items()}, start)
     print_search(folder, trials, comparison, segmenter.classes, path)
     return best
