@@ -37,6 +37,8 @@ class Predictor:
         label = predictor("photo.jpg").label
         names = [predictor.classes[index] for index in np.unique(label)]
 
+    With a CRF it has workers, which ``close`` or a ``with`` block ends.
+
     Args:
         ckpt: path of a checkpoint of ``python -m src.train``.
         crf: refines the network's scores; None for the network alone. For a network that was trained through a CRF, it
@@ -96,6 +98,17 @@ class Predictor:
         self.network = self.fabric.setup_module(fold_batch_norm(segmenter.model))
         self.inference = inference or Inference()
         self.pool = RefinementPool(crf, workers) if crf is not None else None
+
+    def close(self) -> None:
+        """Wait for the CRF's workers and end them; further images cannot be refined."""
+        if self.pool is not None:
+            self.pool.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def __call__(self, image: str | Path | Image.Image | Picture, probabilities: bool = False) -> Prediction:
         """Label one image, and return its label map and, if asked for, its probabilities.

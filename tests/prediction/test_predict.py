@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -264,9 +265,11 @@ def test_the_predictor_in_python(ckpt: Path, module: Segmenter, tmp_path: Path) 
         assert (label.dtype, q) == (np.uint8, None)
     q = predictor(array, probabilities=True).probabilities
     np.testing.assert_allclose(q, probabilities(module, array).numpy(), atol=1e-5)
-    refined = Predictor(ckpt, crf=DenseCRF(**CRF), accelerator="cpu", precision="32-true")
-    assert (refined(array).label == expected_label(module, array, crf=True)).mean() > 0.999
-    assert (refined(array, probabilities=True).label == refined(array).label).mean() > 0.999
+    threads = set(threading.enumerate())
+    with Predictor(ckpt, crf=DenseCRF(**CRF), accelerator="cpu", precision="32-true") as refined:
+        assert (refined(array).label == expected_label(module, array, crf=True)).mean() > 0.999
+        assert (refined(array, probabilities=True).label == refined(array).label).mean() > 0.999
+    assert [thread for thread in threading.enumerate() if thread not in threads and "dense-crf" in thread.name] == []
     mirrored = Predictor(ckpt, inference=Inference(flip=True), accelerator="cpu", precision="32-true")
     both = (probabilities(module, array) + probabilities(module, array[:, ::-1]).flip(-1)) / 2
     np.testing.assert_allclose(mirrored(array, probabilities=True).probabilities, both.numpy(), atol=1e-5)
