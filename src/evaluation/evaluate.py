@@ -16,7 +16,7 @@ from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
 from src.runs.metric_files import write_json
 from src.runs.metric_names import NETWORK
-from src.training.datamodule import SegmentationDataModule
+from src.training.datamodule import ValidationDataModule
 from src.training.failures import explain_failures
 from src.training.restore import build_dataset, load_segmenter
 from src.training.trainer import build_trainer
@@ -42,8 +42,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     check_splits({config.split: dataset}, workers=0)
     callbacks = build_evaluation_callbacks(config)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
-    # Only the validation runs, so both splits of the data module are the one to evaluate.
-    datamodule = SegmentationDataModule(lambda split: dataset, None, batch_size=1, num_workers=config.num_workers)
+    datamodule = ValidationDataModule(dataset, config.num_workers)
     with explain_failures(trainer):
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 

@@ -37,83 +37,27 @@ class Batch(TypedDict):
     id: list[str]
 
 
-class SegmentationDataModule(LightningDataModule):
-    """The loaders of a data set's training and validation splits.
+class ValidationDataModule(LightningDataModule):
+    """The loader of a data set that is validated.
 
     Args:
-        dataset: called with ``split="train"`` and ``split="val"``.
-        augmentation: an albumentations pipeline, for training only; None for none.
-        batch_size: images per batch, over all devices together.
-        num_workers: loader processes; "auto" takes one per core that the training process leaves free, at most 8.
-        seed: of the samples' order and augmentation.
+        val_set: the data set.
+        num_workers: loader processes; "auto" takes one per core that the main process leaves free, at most 8.
 
     Raises:
-        ValueError: if ``batch_size`` is not positive.
+        ValueError: if ``num_workers`` is neither.
     """
 
-    def __init__(
-        self,
-        dataset: Callable[..., SegmentationDataset],
-        augmentation: BaseCompose | None,
-        batch_size: int,
-        num_workers: int | str = "auto",
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, val_set: SegmentationDataset, num_workers: int | str = "auto") -> None:
         super().__init__()
-        if batch_size < 1 or batch_size != int(batch_size):
-            raise ValueError(f"batch_size={batch_size}: must be a whole number, 1 or more")
         if num_workers != "auto" and (not isinstance(num_workers, int) or num_workers < 0):
             raise ValueError(f"num_workers={num_workers}: must be auto, or a whole number, 0 or more")
-        self.train_set = dataset(split="train")
-        self.val_set = dataset(split="val")
-        self.augmentation = augmentation
-        self.batch_size = batch_size
-        self.seed = seed
+        self.val_set = val_set
         self.num_workers = num_workers if isinstance(num_workers, int) else default_workers()
 
-    def check(self) -> None:
-        """Find faults in the data before training; see ``src.data.checks.check_splits``."""
-        check_splits({"train": self.train_set, "val": self.val_set}, self.num_workers)
-
-    def check_devices(self, count: int) -> None:
-        """Check that a batch can be divided among so many devices.
-
-        Raises:
-            DatasetError: if it cannot.
-        """
-        if self.batch_size % count:
-            raise DatasetError(
-                f"batch_size={self.batch_size}: cannot be divided among {count} devices; "
-                f"it counts the images of all devices together, so set a multiple of {count}"
-            )
-
     def setup(self, stage: str) -> None:
-        """Open the data sets' caches in every process; the first process to come builds them."""
+        """Open the data set's cache in every process; the first process to come builds it."""
         self.val_set.open_cache(self.num_workers)
-        if stage == "fit":
-            self.train_set.open_cache(self.num_workers)
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the loader of augmented training samples, beginning after the batches already trained."""
-        # Lightning warns of loaders that save no state; ours needs none.
-        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
-        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        self.check_devices(processes)
-        sampler = ResumableSampler(
-            len(self.train_set), self.batch_size, self.seed, self.count_batches_done, rank=rank, processes=processes
-        )
-        samples = AugmentedSamples(self.train_set, self.augmentation)
-        return self.make_loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
-
-    def sample_images(self, count: int = 8) -> Iterator[UInt8[Tensor, "3 height width"]]:
-        """Yield augmented images of the training set, evenly spaced and always the same."""
-        samples = AugmentedSamples(self.train_set, self.augmentation)
-        for index in range(0, len(samples), max(1, len(samples) // count))[:count]:
-            yield samples[index][0].permute(2, 0, 1)
-
-    def count_batches_done(self) -> int:
-        """Return the number of training batches already trained."""
-        return count_begun_batches(self.trainer) if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of validation samples, one image per batch."""
@@ -150,6 +94,81 @@ class SegmentationDataModule(LightningDataModule):
             collate_fn=collate,
             **options,
         )
+
+
+class SegmentationDataModule(ValidationDataModule):
+    """The loaders of a data set's training and validation splits.
+
+    Args:
+        dataset: called with ``split="train"`` and ``split="val"``.
+        augmentation: an albumentations pipeline, for training only; None for none.
+        batch_size: images per batch, over all devices together.
+        num_workers: loader processes; "auto" takes one per core that the training process leaves free, at most 8.
+        seed: of the samples' order and augmentation.
+
+    Raises:
+        ValueError: if ``batch_size`` is not positive.
+    """
+
+    def __init__(
+        self,
+        dataset: Callable[..., SegmentationDataset],
+        augmentation: BaseCompose | None,
+        batch_size: int,
+        num_workers: int | str = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dataset(split="val"), num_workers)
+        if batch_size < 1 or batch_size != int(batch_size):
+            raise ValueError(f"batch_size={batch_size}: must be a whole number, 1 or more")
+        self.train_set = dataset(split="train")
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def check(self) -> None:
+        """Find faults in the data before training; see ``src.data.checks.check_splits``."""
+        check_splits({"train": self.train_set, "val": self.val_set}, self.num_workers)
+
+    def check_devices(self, count: int) -> None:
+        """Check that a batch can be divided among so many devices.
+
+        Raises:
+            DatasetError: if it cannot.
+        """
+        if self.batch_size % count:
+            raise DatasetError(
+                f"batch_size={self.batch_size}: cannot be divided among {count} devices; "
+                f"it counts the images of all devices together, so set a multiple of {count}"
+            )
+
+    def setup(self, stage: str) -> None:
+        """Open the data sets' caches in every process; the first process to come builds them."""
+        super().setup(stage)
+        if stage == "fit":
+            self.train_set.open_cache(self.num_workers)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of augmented training samples, beginning after the batches already trained."""
+        # Lightning warns of loaders that save no state; ours needs none.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        self.check_devices(processes)
+        sampler = ResumableSampler(
+            len(self.train_set), self.batch_size, self.seed, self.count_batches_done, rank=rank, processes=processes
+        )
+        samples = AugmentedSamples(self.train_set, self.augmentation)
+        return self.make_loader(samples, self.batch_size // processes, sampler=sampler, drop_last=True)
+
+    def sample_images(self, count: int = 8) -> Iterator[UInt8[Tensor, "3 height width"]]:
+        """Yield augmented images of the training set, evenly spaced and always the same."""
+        samples = AugmentedSamples(self.train_set, self.augmentation)
+        for index in range(0, len(samples), max(1, len(samples) // count))[:count]:
+            yield samples[index][0].permute(2, 0, 1)
+
+    def count_batches_done(self) -> int:
+        """Return the number of training batches already trained."""
+        return count_begun_batches(self.trainer) if self.trainer else 0
 
 
 class AugmentedSamples(Dataset):
