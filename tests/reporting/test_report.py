@@ -19,7 +19,7 @@ from tests.checkpoints import SHAPES, write_checkpoint
 from tests.models.networks import composed
 
 HEADS = {"vanilla": (4, 4, 4096), "largefov": (3, 12, 1024), "kernel4x4": (4, 8, 4096), "own": (5, 2, 64)}
-PAGE_TAGS_WITHOUT_END = {"meta", "link", "img", "br"}
+PAGE_TAGS_WITHOUT_END = {"meta", "img", "br"}
 
 
 def write_run(folder: Path, head: str, seed: int, miou: float, refined: float | None, **config: Any) -> Path:
