@@ -43,7 +43,7 @@ def test_commands_take_the_name(command: str, tmp_path: Path) -> None:
 def test_a_training_begins_with_its_weights_and_cannot_resume_it(tmp_path: Path) -> None:
     config = compose("train", "init_from=camvid_slim", output_dir=tmp_path)
     assert config.init_from == str(networks.FOLDER / "camvid_slim.ckpt")
-    with pytest.raises(UserError, match=r"ckpt=camvid_slim: comes with the package.*init_from=camvid_slim"):
+    with pytest.raises(UserError, match=r"ckpt=camvid_slim: has no run to resume.*init_from=camvid_slim"):
         compose("train", "ckpt=camvid_slim", output_dir=tmp_path)
 
 
