@@ -5,14 +5,15 @@ from collections.abc import Mapping
 
 
 class UserError(Exception):
-    """A wrong value, file or folder. The message names it and the remedy; commands print no traceback."""
+    """Raised for a wrong value, file or folder. The message gives the remedy; commands print it without a traceback."""
 
 
 def name_settings(message: str, keys: Mapping[str, str]) -> str:
-    """Return a message with keys of the command line in place of arguments: "kernel=0" becomes "head.kernel=0".
+    """Return a message with command-line keys instead of arguments: "kernel=0" becomes "head.kernel=0".
 
     Args:
-        keys: by argument. An argument is recognised as NAME= or NAME.ENTRY=.
+        message: the message.
+        keys: the key of each argument. An argument is recognised as NAME= or NAME.ENTRY=.
     """
     names = "|".join(map(re.escape, keys))
     if not names:
@@ -21,5 +22,5 @@ def name_settings(message: str, keys: Mapping[str, str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text for one line: line ends, control characters and bytes of no encoding are written as escapes."""
+    """Return a string that prints in one line: line breaks, control characters and undecodable bytes are escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -1,4 +1,4 @@
-"""Label maps, which hold a class index or void for each pixel."""
+"""Label maps: a class index or void for each pixel."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,7 +1,7 @@
-"""Replace arguments in error messages by keys of the command line: "kernel=0" -> "head.kernel=0".
+"""Replace argument names in error messages with command-line keys: "kernel=0" -> "head.kernel=0".
 
-A component knows its arguments, but not the config that it is built from. Its node in the config is the one whose
-``_target_`` is the class or function that raised the error.
+A component knows its arguments but not the config it was built from. Its config node is the one whose ``_target_`` is
+the class or function that raised the error.
 """
 
 from __future__ import annotations
@@ -16,41 +16,39 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import name_settings
 from src.system.dotted_keys import walk
 
-REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference to another key, which is the one to set
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference; the key inside it is the one to set
 
 
 def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[str, str]:
-    """Return the message with keys in place of arguments, and the key of the object that raised the error.
+    """Return the message with keys instead of arguments, and the key of the object that raised the error.
 
-    A value None at the beginning of a message, KEY=None:, is written as it is on the command line, KEY=null:.
-
-    The key is "" if no object of the config raised the error.
+    "KEY=None:" becomes "KEY=null:", as on the command line. The key is "" if no object of the config raised the error.
     """
-    content = OmegaConf.to_container(config)  # unresolved, so that each node has one key, the one to set
-    found = [key_to_set(content, key) for key in raising_nodes(error, content)]
+    content = OmegaConf.to_container(config)  # unresolved: each node then has only the key that sets it
+    nodes = [key_to_set(content, key) for key in raising_nodes(error, content)]
     keys: dict[str, str] = {}
-    for key in found:
+    for key in nodes:
         keys = {**argument_keys(content, key), **keys}
-    named = re.sub(r"(?<==)None(?=:)", "null", name_settings(message, keys))
-    return named, found[0] if found else ""
+    message = re.sub(r"(?<==)None(?=:)", "null", name_settings(message, keys))
+    return message, nodes[0] if nodes else ""
 
 
 def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:
     """Yield the keys of the nodes whose objects raised the error, innermost first."""
     nodes = {key: node["_target_"] for key, node in walk(content) if isinstance(node, dict) and "_target_" in node}
-    built = node_of_hydra(error, content, nodes)
+    hydra_node = node_of_hydra(error, content, nodes)
     for package, name in callers(error):
         matches = [k for k, target in nodes.items() if re.fullmatch(rf"{package}\.([\w.]+\.)?{name}", str(target))]
         if matches:
-            yield built if built in matches else matches[0]
-    if built:
-        yield built
+            yield hydra_node if hydra_node in matches else matches[0]
+    if hydra_node:
+        yield hydra_node
 
 
 def node_of_hydra(error: BaseException, content: Any, nodes: Iterable[str]) -> str:
-    """Return the key of the node that Hydra's message names, which is not always the innermost; "" for none.
+    """Return the key of the node named in Hydra's message, which is not always the innermost; "" if it names none.
 
-    Hydra's own key is relative to the part of the config that it was given.
+    The key in the message is relative to the part of the config that Hydra instantiated.
     """
     if not (match := re.search(r"full_key: (\S+)", str(error))):
         return ""
@@ -63,10 +61,10 @@ def callers(error: BaseException) -> Iterator[tuple[str, str]]:
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
-    for one in reversed(chain):
-        if call := re.match(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)", str(one)):
+    for exception in reversed(chain):
+        if call := re.match(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)", str(exception)):
             yield r"\w+", call[1]  # a call with wrong arguments is not in the traceback
-        for frame, _ in reversed(list(walk_tb(one.__traceback__))):
+        for frame, _ in reversed(list(walk_tb(exception.__traceback__))):
             code = frame.f_code
             yield frame.f_globals.get("__name__", "").partition(".")[0], re.escape(code.co_name)
             if code.co_argcount:
@@ -75,15 +73,15 @@ def callers(error: BaseException) -> Iterator[tuple[str, str]]:
 
 
 def argument_keys(content: Any, key: str) -> dict[str, str]:
-    """Return the key of each argument of a node, and of each argument of its parts that it does not have itself."""
+    """Return the key of each argument of a node and of its parts; the node's own arguments take precedence."""
     node = select(content, key)
     if not isinstance(node, dict):
         return {}
-    own = {name: key_to_set(content, f"{key}.{name}") for name in map(str, node) if not name.startswith("_")}
+    arguments = {name: key_to_set(content, f"{key}.{name}") for name in map(str, node) if not name.startswith("_")}
     parts: dict[str, str] = {}
-    for part in own.values():
+    for part in arguments.values():
         parts = {**argument_keys(content, part), **parts}
-    return {**parts, **own}
+    return {**parts, **arguments}
 
 
 def key_to_set(content: Any, key: str) -> str:
@@ -96,7 +94,7 @@ def key_to_set(content: Any, key: str) -> str:
 
 
 def select(content: Any, key: str) -> Any:
-    """Return the value at a dotted key of nested mappings and lists; None if there is none."""
+    """Return the value at a dotted key in nested mappings and lists; None if it does not exist."""
     for part in key.split("."):
         if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
             content = content[int(part)]

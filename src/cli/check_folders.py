@@ -22,10 +22,10 @@ FILES = ("path", "storage")
 
 
 def check_folders(config: DictConfig) -> None:
-    """Check that every folder and file to which the command writes can be made.
+    """Check that the command can create every folder and file that it writes to.
 
     Raises:
-        UserError: naming the key, the value and what prevents it.
+        UserError: with the key, the value and the reason.
     """
     for key, value, is_file in paths_to_write(config):
         if fault := find_obstacle(Path(value), is_file):
@@ -33,7 +33,7 @@ def check_folders(config: DictConfig) -> None:
 
 
 def paths_to_write(config: DictConfig) -> Iterator[tuple[str, str, bool]]:
-    """Yield (key, path, whether it is a file) of each value of a config that says where to write."""
+    """Yield (key, path, is_file) for each output path in a config."""
     unresolved: Any = OmegaConf.to_container(config)
     content: Any = OmegaConf.to_container(config, resolve=True)
     for key, value in walk(content):
@@ -44,19 +44,19 @@ def paths_to_write(config: DictConfig) -> Iterator[tuple[str, str, bool]]:
 
 
 def find_obstacle(path: Path, is_file: bool) -> str:
-    """Return what prevents that a folder, or a file, is made; "" if nothing does.
+    """Return why a file or folder cannot be created; "" if it can.
 
-    To find out, a folder is made in the innermost folder of the path that exists, and removed at once.
+    Tests this by creating and removing a folder in the innermost existing folder of the path.
     """
     if is_file and os.path.isdir(path):
-        return "is a folder, and must be a file"
-    place = path.parent if is_file else path
+        return "is a folder, but must be a file"
+    folder = path.parent if is_file else path
     try:
-        while not exists(place):
-            place = place.parent
-        os.rmdir(tempfile.mkdtemp(dir=place))
+        while not exists(folder):
+            folder = folder.parent
+        os.rmdir(tempfile.mkdtemp(dir=folder))
     except OSError as error:
-        return f"no folder can be made in {place} ({error.strerror})"
+        return f"cannot create a folder in {folder} ({error.strerror})"
     return ""
 
 
@@ -64,7 +64,7 @@ def exists(path: Path) -> bool:
     """Tell whether a file or folder exists.
 
     Raises:
-        OSError: if this cannot be found out, as for a name that is too long, or if it is a link to nothing.
+        OSError: if the path cannot be checked, for example because a name is too long, or is a broken link.
     """
     try:
         os.stat(path)

@@ -21,19 +21,19 @@ OPTIONAL_PARTS = re.compile(r"logger|(callbacks|logger)\.\w+")  # parts that a c
 
 
 def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
-    """Check that every override sets a key of its own, and that none removes an object which the command builds.
+    """Check that every override sets a key that can be set, and removes no object that the command needs.
 
     Args:
         config: the composed config.
-        defaults: the config with the choices of groups, but with no other override.
-        overrides: of the command line.
+        defaults: the config with group choices applied, but no other overrides.
+        overrides: the overrides on the command line.
 
     Raises:
-        UserError: naming the override, and what to write instead.
+        UserError: with the override and what to write instead.
     """
     content = OmegaConf.to_container(defaults)
     for override in overrides:
-        if fault := misplaced(key_of(override), content):
+        if fault := find_blocked_key(key_of(override), content):
             raise UserError(f"{override}: {fault}")
     for override in overrides:
         key = key_of(override)
@@ -47,12 +47,12 @@ def check_structure(config: DictConfig, defaults: DictConfig, overrides: Sequenc
         for entry, value in (config.get(group) or {}).items():
             if value and not (isinstance(value, DictConfig) and "_target_" in value):
                 raise UserError(
-                    f"{group}.{entry}={as_written(value)}: {group}.{entry} takes null, or a _target_ with its keys"
+                    f"{group}.{entry}={as_written(value)}: {group}.{entry} takes null, or a _target_ with its arguments"
                 )
 
 
-def misplaced(key: str, defaults: Any) -> str:
-    """Return why a key cannot be set, as it lies below a reference or a plain value; "" if it can be set."""
+def find_blocked_key(key: str, defaults: Any) -> str:
+    """Return why a key cannot be set (it lies below a reference or a plain value); "" if it can."""
     node, parts = defaults, key.split(".")
     for depth, part in enumerate(parts[:-1], 1):
         if part not in node:
@@ -70,14 +70,14 @@ def misplaced(key: str, defaults: Any) -> str:
 
 
 def remedy(key: str, default: Any) -> str:
-    """Return what a key may be, for the end of a message."""
+    """Return the end of an error message: the values that a key may have."""
     if names := choices(key.rpartition(".")[2]):
         return f"; it may be {', '.join(names)}"
     return "" if isinstance(default, DictConfig) else f", such as {key}={as_written(default)}"
 
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
-    """Return the config with those overrides that choose from groups, and without those that set values."""
+    """Return the config composed with the overrides that choose from groups, without those that set values."""
     groups = [*search_path(), *(o for o in overrides if is_group(key_of(o)) and "=" in o)]
     if GlobalHydra.instance().is_initialized():
         return hydra.compose(name, groups)
@@ -86,14 +86,14 @@ def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def search_path() -> list[str]:
-    """Return the hydra.searchpath=... of the running command, which other compositions need too."""
+    """Return the hydra.searchpath=... overrides of the running command, for composing further configs."""
     overrides = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
     return [override for override in overrides if key_of(override) == "hydra.searchpath"]
 
 
 def is_group(key: str) -> bool:
     """Tell whether a key is a group of conf/."""
-    # Unlike Path.is_dir, this does not raise an error for a key that is too long for a file name.
+    # Path.is_dir would raise an error for a key that is too long for a file name.
     return any(os.path.isdir(folder / key) for folder in conf_folders())
 
 
@@ -103,7 +103,7 @@ def key_of(override: str) -> str:
 
 
 def as_written(value: Any) -> str:
-    """Return a value as one would write it on the command line."""
+    """Return a value as written on the command line."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return "''" if value == "" else str(value)

@@ -1,4 +1,4 @@
-"""Check the values of a composed config before anything heavy is loaded."""
+"""Check the values of a composed config before PyTorch and Lightning are imported."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from src.runs.networks import network_names
 from src.system.addresses import is_address
 from src.system.dotted_keys import walk
 
-Rule = tuple[Callable[[Any], bool], str]  # tells whether a value is valid; valid values in words
+Rule = tuple[Callable[[Any], bool], str]  # a predicate for valid values, and a description of them
 
 
 def integer_between(low: int, high: float = math.inf) -> Rule:
-    """Return the rule for integers of a range, both ends included."""
+    """Return the rule for integers in a range, both ends included."""
     words = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number, {low} or more"
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high, words
 
@@ -39,17 +39,17 @@ def or_auto(rule: Rule) -> Rule:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number; a bool does not count."""
+    """Tell whether a value is a number; bools are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def is_share_or_count(value: Any) -> bool:
-    """Tell whether a value is a share of batches, up to 1.0, or how many, 1 or more."""
+def is_fraction_or_count(value: Any) -> bool:
+    """Tell whether a value is a fraction of the batches, up to 1.0, or a number of batches, 1 or more."""
     return is_number(value) and value > 0 and (isinstance(value, int) or value <= 1)
 
 
 def is_duration(value: Any) -> bool:
-    """Tell whether a value is a time that Lightning's Timer takes, longer than 0."""
+    """Tell whether a value is a positive duration in a form that Lightning's Timer accepts."""
     if isinstance(value, dict):
         units = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
         return set(value) <= set(units) and all(is_number(v) and v >= 0 for v in value.values()) and any(value.values())
@@ -61,7 +61,10 @@ def is_list(value: Any) -> bool:
     return isinstance(value, ListConfig) or (isinstance(value, DictConfig) and "_target_" not in value)
 
 
-TEXT: Rule = (lambda v: isinstance(v, str) and v != "", "a text; quote what looks like a number: 'KEY=\"2012\"'")
+STRING: Rule = (
+    lambda v: isinstance(v, str) and v != "",
+    "a string; quote a value that looks like a number: 'KEY=\"2012\"'",
+)
 TARGET: Rule = (lambda v: bool(re.fullmatch(r"\w+(\.\w+)+", str(v))), "MODULE.NAME of a class or function")
 BOOL: Rule = (lambda v: isinstance(v, bool), "true or false")
 ABOVE_ZERO: Rule = (lambda v: is_number(v) and v > 0, "a number above 0")
@@ -69,9 +72,9 @@ ZERO_OR_MORE: Rule = (lambda v: is_number(v) and v >= 0, "a number, 0 or more")
 POSITIVE, COUNT = integer_between(1), integer_between(0)
 SEED = integer_between(0, 2**32 - 1)
 SPLITS = ("train", "val", "test")
-LARGEST = {int: 2**63 - 1, float: 1e38}  # integers of 64 bits, floats of 32
+LARGEST = {int: 2**63 - 1, float: 1e38}  # 64-bit integers, 32-bit floats
 
-# Keys whose default is a number or a text, and which may also be of these types.
+# Further types of keys whose default is a number or a string.
 OTHER_TYPES: dict[str, tuple[type, ...]] = {
     "runs": (ListConfig,),
     "crf.sxy": (ListConfig,),
@@ -84,10 +87,10 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("trainer.max_epochs", "trainer.val_check_interval", "trainer.limit_val_batches"), (NoneType,)),
 }
 
-# The project's own constructors check their arguments themselves, and src.cli.argument_keys adds the keys to their
-# messages. These rules are for values that Hydra reads as another type than they seem to have, values that Lightning
-# and PyTorch would reject late or with an unclear message, objects that are built only during training, and keys of
-# a command that belong to no object.
+# The project's constructors check their own arguments, and src.cli.argument_keys adds the keys to their messages.
+# These rules cover the rest: values that Hydra reads as another type than intended, values that Lightning and PyTorch
+# would reject late or with an unclear message, objects that are built only during training, and keys that belong to no
+# object.
 RULES: dict[str, Rule] = {
     # Texts that may look like a number or a list
     **dict.fromkeys(
@@ -109,7 +112,7 @@ RULES: dict[str, Rule] = {
             or (integer_between(-1)[0](v) and v != 0)
             or (isinstance(v, list) and bool(v) and all(map(COUNT[0], v)))
         ),
-        "auto, how many, or a list of their numbers: [0,1]",
+        "auto, a number of devices, or a list of indices: [0,1]",
     ),
     "trainer.max_steps": integer_between(-1),
     "trainer.max_epochs": or_null(integer_between(-1)),
@@ -118,15 +121,18 @@ RULES: dict[str, Rule] = {
         "a whole number of steps, 1 or more",
     ),
     "trainer.limit_val_batches": or_null(
-        (is_share_or_count, "a number of batches, or a share up to 1.0; without validation there is no result")
+        (is_fraction_or_count, "a number of batches, or a fraction up to 1.0; without validation there is no result")
     ),
-    "trainer.limit_train_batches": or_null((is_share_or_count, "a number of batches, or a share up to 1.0")),
-    "trainer.overfit_batches": (lambda v: v == 0 or is_share_or_count(v), "a number of batches, or a share up to 1.0"),
+    "trainer.limit_train_batches": or_null((is_fraction_or_count, "a number of batches, or a fraction up to 1.0")),
+    "trainer.overfit_batches": (
+        lambda v: v == 0 or is_fraction_or_count(v),
+        "a number of batches, or a fraction up to 1.0",
+    ),
     "trainer.num_nodes": POSITIVE,
     "trainer.plugins": or_null((lambda v: isinstance(v, list), "a list of plugins, each with its _target_")),
     "trainer.accumulate_grad_batches": POSITIVE,
     "trainer.gradient_clip_val": or_null(ABOVE_ZERO),
-    "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or such as '{hours: 11, minutes: 30}'")),
+    "trainer.max_time": or_null((is_duration, "DD:HH:MM:SS, or a mapping such as '{hours: 11, minutes: 30}'")),
     "trainer.log_every_n_steps": COUNT,
     "trainer.deterministic": (lambda v: v is None or isinstance(v, bool) or v == "warn", "true, false or warn"),
     **dict.fromkeys(
@@ -138,15 +144,15 @@ RULES: dict[str, Rule] = {
             "simple, advanced, pytorch or xla, or an object with its _target_",
         )
     ),
-    "trainer.model_registry": or_null(TEXT),
-    "trainer.fast_dev_run": (lambda v: BOOL[0](v) or COUNT[0](v), "true, false, or how many batches"),
+    "trainer.model_registry": or_null(STRING),
+    "trainer.fast_dev_run": (lambda v: BOOL[0](v) or COUNT[0](v), "true, false, or a number of batches"),
     "trainer.num_sanity_val_steps": integer_between(-1),
-    # Of the schedules of torch, which divide by these, or make the learning rate negative
+    # PyTorch's schedulers divide by these, or make the learning rate negative
     "scheduler.total_iters": or_null(POSITIVE),
     **dict.fromkeys(("scheduler.step_size", "scheduler.T_max", "scheduler.T_0", "scheduler.total_steps"), POSITIVE),
     **dict.fromkeys(("scheduler.power", "scheduler.gamma"), ABOVE_ZERO),
     "scheduler.eta_min": ZERO_OR_MORE,
-    # Numbers whose default is null, so that it does not show their type
+    # Numbers whose default is null, which does not show their type
     **dict.fromkeys(("trainer.min_steps", "trainer.min_epochs"), or_null(COUNT)),
     "trainer.check_val_every_n_epoch": or_null(POSITIVE),
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
@@ -160,8 +166,8 @@ RULES: dict[str, Rule] = {
     "trimap": integer_between(1, 10_000),
     **dict.fromkeys(("size", "num_classes", "candidates"), POSITIVE),
     "images": COUNT,
-    "examples": or_null(TEXT),
-    "host": TEXT,
+    "examples": or_null(STRING),
+    "host": STRING,
     "port": integer_between(0, 65_535),
     "side": integer_between(1, 4096),
     "megabytes": ABOVE_ZERO,
@@ -169,15 +175,15 @@ RULES: dict[str, Rule] = {
 
 
 def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
-    """Check the type of every override against its default, all values against the rules, and that checkpoints exist.
+    """Check override types against the defaults, all values against the rules, and that checkpoints exist.
 
     Args:
         config: the composed config.
-        defaults: the config with the choices of groups, but with no other override.
-        overrides: of the command line.
+        defaults: the config with group choices applied, but no other overrides.
+        overrides: the overrides on the command line.
 
     Raises:
-        UserError: naming the key, the value and the valid values.
+        UserError: with the key, the value and the valid values.
     """
     for key in [key_of(override) for override in overrides if not override.startswith("~")]:
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
@@ -195,10 +201,10 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
 
 
 def check_trainer(trainer: dict[str, Any], callbacks: dict[str, Any]) -> None:
-    """Check that no setting of the trainer makes another one void, or contradicts a callback.
+    """Check that no trainer setting disables another setting or contradicts a callback.
 
     Raises:
-        UserError: naming both keys.
+        UserError: with both keys.
     """
     for unit in ("steps", "epochs"):
         least, most = trainer.get(f"min_{unit}") or 0, trainer.get(f"max_{unit}")
@@ -212,7 +218,7 @@ def check_trainer(trainer: dict[str, Any], callbacks: dict[str, Any]) -> None:
     interval = trainer.get("val_check_interval")
     if isinstance(interval, float) and not trainer.get("check_val_every_n_epoch"):
         raise UserError(
-            f"trainer.val_check_interval={interval}: is a share of an epoch, which needs "
+            f"trainer.val_check_interval={interval}: is a fraction of an epoch, which needs "
             "trainer.check_val_every_n_epoch=1; give a whole number of steps otherwise"
         )
     if trainer.get("barebones"):
@@ -223,7 +229,7 @@ def check_trainer(trainer: dict[str, Any], callbacks: dict[str, Any]) -> None:
 
 
 def expected_type(key: str, default: Any, value: Any) -> str:
-    """Return what a key takes, in words, if a value has another type than the default; "" if it has the same type."""
+    """Return what a key takes, in words, if a value does not have the type of the default; "" if it does."""
     if isinstance(value, OTHER_TYPES.get(key, ())):
         return ""
     if isinstance(default, bool) and not isinstance(value, (bool, NoneType)):
@@ -231,17 +237,17 @@ def expected_type(key: str, default: Any, value: Any) -> str:
     if is_number(default) and not is_number(value):
         return f"takes a number, such as {key}={default}"
     if isinstance(default, str) and is_list(value):
-        return f"takes a text, such as {key}={default}"
+        return f"takes a string, such as {key}={default}"
     if isinstance(default, DictConfig) and not (value is None or isinstance(value, DictConfig)):
-        return f"has keys of its own: {', '.join(map(str, default))}"
+        return f"is a group of keys: {', '.join(map(str, default))}"
     return ""
 
 
 def check_checkpoints(content: dict[str, Any]) -> None:
-    """Check that the files of ckpt and init_from exist; for ckpt, the previous version beside it is enough.
+    """Check that the files of ckpt and init_from exist; for ckpt, its previous version is enough.
 
     Raises:
-        UserError: naming the key and the file.
+        UserError: with the key and the file.
     """
     ckpt, init_from = content.get("ckpt"), content.get("init_from")
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a restarted job resumes from its own checkpoint

@@ -1,4 +1,4 @@
-"""Make commands, which a signal can stop from their first moment on."""
+"""Build the commands, which signals can stop from the very start."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager, suppress
 from src.system.folder_lock import is_first_process
 from src.system.signals import find_stop, handle_stop_signals
 
-RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep what they have done, or leave nothing behind
+RESTARTABLE = ("predict", "prepare", "tune_crf")  # commands that keep finished work, or leave nothing behind
 
 
 def command(name: str, entry_point: str) -> Callable[[], None]:
-    """Return a command that reads conf/NAME.yaml and the overrides of the command line, and runs an entry point.
+    """Return a command that composes conf/NAME.yaml with the command-line overrides and runs an entry point.
 
-    The entry point is imported only after the config has been checked, so that --help and typing errors are answered
-    at once. Hydra is imported after the signal handlers have been set, so that Ctrl-C works from the start. Errors of
-    the user (config, data, values) and of the disk (full, read-only) are printed in one line on standard error, with
-    exit status 2; with HYDRA_FULL_ERROR=1 the traceback is printed. In a multirun, a failed job does not stop the
-    others; see src.cli.sweep.
+    The entry point is imported only after the config has been checked, so --help and typos are answered at once. Hydra
+    is imported after the signal handlers are set, so Ctrl-C works from the start. User errors (config, data, values)
+    and disk errors (full, read-only) are printed in one line on standard error, with exit status 2;
+    HYDRA_FULL_ERROR=1 prints the traceback instead. In a multirun, a failed job does not stop the others; see
+    src.cli.sweep.
 
     Args:
-        name: of the command, as in ``python -m src.NAME``.
+        name: name of the command, as in ``python -m src.NAME``.
         entry_point: "MODULE:FUNCTION"; the function takes the config.
     """
 
@@ -37,7 +37,7 @@ def command(name: str, entry_point: str) -> Callable[[], None]:
 
 @contextmanager
 def explain_stop(name: str) -> Iterator[None]:
-    """Print which signal stopped the command, unless that has been printed already."""
+    """Print which signal stopped the command, unless that has already been printed."""
     try:
         yield
     except BaseException as error:

@@ -43,12 +43,12 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         metrics = train(compose("train", "head=vanilla", "trainer.max_steps=100", output_dir="logs/mine"))
 
     Args:
-        command: such as "train".
-        overrides: as on the command line.
-        output_dir: folder of the run; it is created if necessary.
+        command: name of the command, such as "train".
+        overrides: overrides as on the command line.
+        output_dir: folder of the run; created if necessary.
 
     Raises:
-        UserError: if an override names no key or has a wrong value, or ckpt=last finds no run.
+        UserError: if an override has an unknown key or a wrong value, or ckpt=last finds no run.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,16 +72,16 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
 
 
 def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Check a composed config, expand its paths and ``ckpt=last``, and return it.
+    """Return a composed config, checked, with its paths and ``ckpt=last`` expanded.
 
-    A training that resumes a run gets the overrides of the run, too.
+    A training that resumes a run also gets the overrides of that run.
 
     Args:
-        config: as Hydra composed it.
-        overrides: those that were given.
+        config: the config as Hydra composed it.
+        overrides: the overrides that the user gave.
 
     Raises:
-        UserError: if an override sets nothing or a wrong value, ckpt=last finds no run, or a path cannot be written.
+        UserError: if an override has an unknown key or a wrong value, ckpt=last finds no run, or a path is read-only.
     """
     defaults = compose_groups(config.command, overrides)
     check_structure(config, defaults, overrides)
@@ -102,9 +102,9 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def expand_paths(config: DictConfig) -> None:
-    """Replace ~ and environment variables in all paths that a user may give, and names that stand for something else.
+    """Expand ~, environment variables and names of packaged networks in all paths that the user may set.
 
-    With hydra.job.chdir=true, they begin in the folder in which the command was started.
+    With hydra.job.chdir=true, relative paths start at the folder in which the command was started.
 
     Raises:
         UserError: if a training should resume a network that has no run.

@@ -1,15 +1,15 @@
-"""The folders of YAML files: the package's conf/, then ./conf."""
+"""The folders of config files: the package's conf/, then ./conf."""
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-INSTALLED = (PACKAGE / "conf").is_dir()  # pip install copies conf/ into the package; in a checkout it is next to src/
+INSTALLED = (PACKAGE / "conf").is_dir()  # pip installs conf/ inside the package; in a checkout it is next to src/
 CONF = PACKAGE / "conf" if INSTALLED else PACKAGE.parent / "conf"
 USER_CONF = Path.cwd() / "conf"  # read at the start, because a job may change the working directory (hydra.job.chdir)
 
 
 def conf_folders() -> list[Path]:
-    """Return the folders of YAML groups: the package's, whose files take precedence, then ./conf if there is one."""
+    """Return the config folders: the package's, whose files take precedence, then ./conf if it exists."""
     return [CONF, *([USER_CONF] if USER_CONF.is_dir() and not USER_CONF.samefile(CONF) else [])]
 
 

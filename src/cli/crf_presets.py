@@ -1,4 +1,4 @@
-"""Write presets of the CRF where commands find them as crf=NAME."""
+"""Write CRF presets where commands find them as crf=NAME."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from src.cli.check_folders import find_obstacle
 from src.cli.conf_folder import CONF, INSTALLED, writable_conf
 from src.errors import UserError
 
-# Presets that begin with one of these lines were made by a command, and may be replaced by one.
+# Presets that start with one of these lines were written by a command, and commands may replace them.
 TUNED = "# Tuned by python -m src.tune_crf"
 SAVED = "# Saved by python -m src.playground"
 
 
 def preset_path(name: str, folder: Path | None = None) -> Path:
-    """Return the file of a new preset; its folder may not exist yet.
+    """Return the path of a new preset; its folder may not exist yet.
 
     Args:
-        name: for ``crf=NAME``.
-        folder: of presets; None for conf/crf of a checkout, or ./conf/crf for an installed package.
+        name: name of the preset, as in ``crf=NAME``.
+        folder: folder of presets; None for conf/crf in a checkout, or ./conf/crf with an installed package.
 
     Raises:
-        UserError: if ``crf=NAME`` could not name it, a preset of that name was not made by a command or belongs to an
-            installed package, or no file can be made there.
+        UserError: if the name is invalid, a preset of that name was written by hand or belongs to the installed
+            package, or the folder is not writable.
     """
     folder = folder or writable_conf() / "crf"
     path = folder / f"{name}.yaml"
     if not is_plain(str(name)):
         raise UserError(f"name={name}: give letters, digits, _ and - for crf=NAME")
     packaged = CONF / "crf" / path.name
-    hidden = INSTALLED and packaged.exists()  # crf=NAME finds the package's preset first
+    hidden = INSTALLED and packaged.exists()  # crf=NAME would find the package's preset
     if hidden or (path.exists() and not is_made_by_command(path)):
         taken = packaged if hidden else path
         raise UserError(f"name={name}: {taken} was not written by a command and stays; choose another name")
@@ -45,9 +45,9 @@ def preset_path(name: str, folder: Path | None = None) -> Path:
 
 
 def is_plain(name: str) -> bool:
-    """Tell whether ``crf=NAME`` finds the preset of this name, and it lies in the folder of presets.
+    """Tell whether ``crf=NAME`` finds a preset of this name in the folder of presets.
 
-    Hydra reads 2024, null and nan as something else than texts, and does not add .yaml to a name that ends so.
+    Hydra does not read 2024, null and nan as strings, and does not append .yaml to a name that already ends in it.
     """
     if not re.fullmatch(r"(?!.*\.ya?ml$)\w[\w.-]{,99}", name, re.ASCII | re.IGNORECASE):
         return False
@@ -55,18 +55,18 @@ def is_plain(name: str) -> bool:
 
 
 def is_made_by_command(path: Path) -> bool:
-    """Tell whether a command has made the preset in a file, so that a command may replace it."""
+    """Tell whether a command wrote the preset, so that a command may replace it."""
     return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith((TUNED, SAVED))
 
 
 def preset_text(header: str, values: Mapping[str, Any]) -> str:
-    """Return the YAML of a preset: a comment that says where it comes from, and the arguments of ``DenseCRF``."""
+    """Return a preset as YAML: a comment that states its origin, and the arguments of ``DenseCRF``."""
     lines = [yaml_line(name, value) for name, value in {"_target_": "src.crf.DenseCRF", **values}.items()]
     return "\n".join([header, *lines, ""])
 
 
 def yaml_line(name: str, value: Any) -> str:
-    """Return a parameter as YAML, a matrix with a line for each row."""
+    """Return a parameter as YAML; a matrix gets one line for each row."""
     if isinstance(value, list) and isinstance(value[0], list):
         return f"{name}:\n" + "\n".join(f"  - {json.dumps(row)}" for row in value)
     return f"{name}: {json.dumps(value)}"

@@ -11,7 +11,7 @@ from src.cli.conf_folder import CONF, PACKAGE
 
 
 def main() -> None:
-    """Run the command that the first argument names; exit with status 2 if there is no such command."""
+    """Run the command named by the first argument; exit with status 2 if it does not exist."""
     name, *overrides = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
         print(help_page())
@@ -19,7 +19,7 @@ def main() -> None:
         print(f"deeplab {__version__}")
     elif name in (names := commands()):
         sys.argv[1:] = overrides
-        sys.path.insert(0, os.getcwd())  # as python -m does, so that a _target_ can be a class in the working directory
+        sys.path.insert(0, os.getcwd())  # as python -m does: a _target_ may be in the working directory
         runpy.run_module(f"src.{name}", run_name="__main__", alter_sys=True)
     else:
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -47,12 +47,12 @@ def help_page() -> str:
 
 
 def commands() -> list[str]:
-    """Return the names of the commands, sorted; each has a module in src/ and a YAML file in conf/."""
+    """Return the sorted names of the commands; each has a module in src/ and a YAML file in conf/."""
     return sorted(path.stem for path in CONF.glob("*.yaml") if (PACKAGE / f"{path.stem}.py").is_file())
 
 
 def summary(name: str) -> str:
-    """Return what a command does: the first line of its module, read without the slow import."""
+    """Return the first docstring line of a command's module, read without importing it, which would be slow."""
     docstring = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))) or ""
     return docstring.split(": python -m")[0]
 

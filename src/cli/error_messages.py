@@ -1,4 +1,4 @@
-"""Explain errors of Hydra, of the user and of the disk in one line: what is wrong, and what to write instead."""
+"""Turn errors from Hydra, user input and the disk into one line: what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from src.cli.argument_keys import name_keys
-from src.cli.check_structure import is_group, key_of, misplaced
+from src.cli.check_structure import find_blocked_key, is_group, key_of
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
 from src.errors import UserError
@@ -29,12 +29,13 @@ TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"
 
 
 def explain(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None = None) -> str:
-    """Describe an error of Hydra, OmegaConf or the user in one line.
+    """Return a one-line description of an error from Hydra, OmegaConf or user input.
 
     Args:
-        name: of the command.
-        overrides: of the command line.
-        config: of the job that failed; None if the error arose before it was composed.
+        error: the error.
+        name: name of the command.
+        overrides: the overrides on the command line.
+        config: config of the job that failed; None if it failed before the config was composed.
     """
     if not str(error).strip():
         return reason_of(error)
@@ -59,9 +60,9 @@ def explain_syntax(error: OverrideParseException) -> str:
 
 
 def explain_composition(error: BaseException, name: str, overrides: Sequence[str]) -> str:
-    """Return why the overrides do not fit the config: an unknown choice or key, or a value of another kind.
+    """Return why the overrides do not fit the config: an unknown choice or key, or a value of the wrong type.
 
-    Hydra raises no specific exceptions for these, so they are recognised by their messages.
+    Hydra has no exception classes for these errors, so they are recognised by their messages.
     """
     text = str(error)
     if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
@@ -74,7 +75,7 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
         key = match[1] or match[2]
         return ("" if key in groups(name) or "/" in key else no_such_key(key, name, overrides)) or explain_removal(key)
     if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
-        return f"{match[1]} is chosen already: leave out the + before {match[1]}="
+        return f"{match[1]} is already chosen: remove the + before {match[1]}="
     if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
         takes_list = "with ListConfig" in str(error.__cause__)
         key = key_of(match[1])
@@ -90,13 +91,13 @@ def explain_removal(key: str) -> str:
     """Return why ~KEY cannot remove a key that exists, and what to write instead."""
     if names := choices(key):
         return f"~{key}: cannot be removed; choose {key}={'|'.join(names)}"
-    return f"~{key}: cannot be removed, as it has no value of its own; leave it out, or set {key}=VALUE"
+    return f"~{key}: has no value of its own, so it cannot be removed; leave it out, or set {key}=VALUE"
 
 
 def quote_value(override: str) -> str:
-    """Return an override as a shell and Hydra take it, with its value in quotes, or each value of a plain list."""
+    """Return an override quoted for both the shell and Hydra; in a plain list, each value is quoted."""
     key, _, value = override.partition("=")
-    if re.search(r"['\"\\{]|\[.*\[", value):  # quoted in part, or nested
+    if re.search(r"['\"\\{]|\[.*\[", value):  # partly quoted, or nested
         return "'KEY=\"VALUE\"'"
     if value.startswith("[") and value.endswith("]"):
         return f"""'{key}=[{",".join(f'"{part.strip()}"' for part in value[1:-1].split(",") if part.strip())}]'"""
@@ -104,20 +105,20 @@ def quote_value(override: str) -> str:
 
 
 def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
-    """Return a line that says which keys there are instead of ``key``; "" if the key exists.
+    """Return an error message that lists the existing keys next to ``key``; "" if the key exists.
 
-    The keys are those of the config with the groups that the overrides choose.
+    The keys come from the config with the groups that the overrides choose.
     """
-    own = {*groups(name), "hydra", "paths"}  # the choice of another command's group would fail again
-    chosen = [o for o in choices_among(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in own]
-    GlobalHydra.instance().clear()  # it is left over from the failed composition
+    known_groups = {*groups(name), "hydra", "paths"}  # choosing another command's group would fail again
+    chosen = [o for o in choices_among(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in known_groups]
+    GlobalHydra.instance().clear()  # left over from the failed composition
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         defaults = hydra.compose(name, chosen, return_hydra_config=True)
     group = key.partition(".")[0]
     default_choice = defaults.hydra.runtime.choices.get(group)
     OmegaConf.set_struct(defaults, False)
     del defaults["hydra"], defaults["command"]
-    if fault := misplaced(key, OmegaConf.to_container(defaults)):
+    if fault := find_blocked_key(key, OmegaConf.to_container(defaults)):
         return f"{key}: {fault}"
     parent, _, last = key.rpartition(".")
     while not (siblings := keys_of(defaults, parent)) and parent:  # the parent does not exist either
@@ -127,21 +128,21 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     if last in siblings:
         return ""
     hint = suggest_key(key, last, siblings, name, defaults)
-    deciding = [o for o in chosen if key_of(o) in (group, "experiment") or o.startswith("~")]
-    if not deciding and not hint and default_choice and "." in key:
-        deciding = [f"{group}={default_choice}"]  # which the user may not know
-    choices_in_force = f" with {' '.join(deciding)}" if deciding else ""
-    return f"{key}: no such key{choices_in_force}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
+    relevant = [o for o in chosen if key_of(o) in (group, "experiment") or o.startswith("~")]
+    if not relevant and not hint and default_choice and "." in key:
+        relevant = [f"{group}={default_choice}"]  # which the user may not know
+    context = f" with {' '.join(relevant)}" if relevant else ""
+    return f"{key}: no such key{context}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
 
 
 def suggest_key(key: str, last: str, siblings: Sequence[str], name: str, config: DictConfig) -> str:
-    """Return a hint that names what may be meant by a key that does not exist; "" if nothing is similar.
+    """Return a hint that suggests an existing key for one that does not exist; "" if nothing is similar.
 
     Args:
-        key: as the user wrote it.
+        key: the key as the user wrote it.
         last: the first part of the key that does not exist.
-        siblings: the keys that exist in its place.
-        name: of the command.
+        siblings: the keys that exist at that level.
+        name: name of the command.
         config: the composed config.
     """
     hint = ""
@@ -153,7 +154,7 @@ def suggest_key(key: str, last: str, siblings: Sequence[str], name: str, config:
 
 
 def keys_named(word: str, config: DictConfig) -> str:
-    """Return a hint that names keys below the top level whose last part ends in a word: lr -> optimizer.lr."""
+    """Return a hint that suggests nested keys whose last part ends in a word: lr -> optimizer.lr."""
     keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key]
     exact = [key for key in keys if key.rpartition(".")[2] == word]
     exact = exact or [key for key in keys if key.rpartition(".")[2] == f"max_{word}"]  # epochs, steps, time
@@ -163,9 +164,10 @@ def keys_named(word: str, config: DictConfig) -> str:
 
 
 def choices_among(overrides: Sequence[str]) -> Iterator[str]:
-    """Yield the overrides that make an existing choice of a group, or remove a group.
+    """Yield the overrides that select an existing choice of a group, or remove a group.
 
-    A list of choices is kept (logger=[csv,wandb]); a sweep gives its first choice (head=msc,vanilla: head=msc).
+    A list of choices is kept (logger=[csv,wandb]); for a sweep, its first choice is yielded (head=msc,vanilla:
+    head=msc).
     """
     for override in overrides:
         key, _, value = override.partition("=")
@@ -178,9 +180,9 @@ def choices_among(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def explain_instantiation(error: InstantiationException, config: DictConfig | None) -> str:
-    """Return the innermost cause of a failed ``instantiate``, with keys in place of arguments.
+    """Return the innermost cause of a failed ``instantiate``, with keys instead of arguments.
 
-    If it names no argument, it follows the key of the object that was to be built.
+    If the message names no argument, it is prefixed with the key of the object that could not be built.
     """
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
@@ -197,7 +199,7 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
 
 
 def explain_user_error(error: UserError, config: DictConfig | None) -> str:
-    """Return the message with keys in place of arguments; for a missing data set, also how to download it."""
+    """Return the message with keys instead of arguments; for a missing data set, also how to download it."""
     if config is None:
         return one_line(str(error))
     message, _ = name_keys(one_line(str(error)), error, config)
@@ -208,7 +210,7 @@ def explain_user_error(error: UserError, config: DictConfig | None) -> str:
 
 
 def explain_reference(text: str, overrides: Sequence[str]) -> str:
-    """Return why a reference ${KEY} has no value, after the overrides that contain it or remove its key."""
+    """Return why a reference ${KEY} has no value, prefixed with the overrides that contain it or remove its key."""
     missing = re.search(r"'([\w.]+)' not found", text)
     user = re.search(r"full_key: (\S+)", text)
     if missing and user and (removing := [o for o in overrides if missing[1].startswith(f"{key_of(o)}.")]):
@@ -220,13 +222,13 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
 
 
 def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:
-    """Describe an error that Hydra raises before a job begins in one line; "" if the overrides are not its cause.
+    """Return a one-line description of an error that Hydra raises before a job starts; "" if no override caused it.
 
-    The cause is a choice that is not a text, the index of a list, or a setting of a sweep's launcher or sweeper.
+    The cause is a choice that is not a string, a list index, or a setting of a sweep's launcher or sweeper.
     """
-    understood = [key_of(o) for o in choices_among(overrides)]
-    if wrong := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in understood and "(" not in o]:
-        return " ".join(wrong) + ": a group takes the name of one of its choices, a text; --help lists them"
+    valid = [key_of(o) for o in choices_among(overrides)]
+    if invalid := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in valid and "(" not in o]:
+        return " ".join(invalid) + ": a group takes the name of one of its choices; --help lists them"
     if isinstance(error, ValueError) and "invalid literal for int" in str(error):
         return next((line for o in overrides if (line := no_such_key(key_of(o), name, overrides))), "")
     if "hydra.sweeper.params" in map(key_of, overrides):
@@ -237,10 +239,12 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
 
 
 def explain_disk(error: BaseException, begun: bool) -> str:
-    """Describe an error of a disk, or of a file, in one line; "" for other errors.
+    """Return a one-line description of a disk or file error; "" for other errors.
 
     Args:
-        begun: False while the run's folder and log are being created, when every ``OSError`` is one of them.
+        error: the error.
+        begun: whether a job has started. Before that, only the run's folder and log are created, so every ``OSError``
+            is about these.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
@@ -256,7 +260,7 @@ def explain_disk(error: BaseException, begun: bool) -> str:
 
 
 def explain_library(error: BaseException) -> str:
-    """Describe an error that the code of Lightning or of ``torch.optim`` has raised, about a setting; "" for others."""
+    """Return a one-line description of an error that Lightning or ``torch.optim`` raised; "" for other errors."""
     frames = list(walk_tb(error.__traceback__))
     raised_by = frames[-1][0].f_globals.get("__name__", "") if frames else ""
     if raised_by.startswith("torch.optim.") and isinstance(error, (ValueError, TypeError, ArithmeticError)):
@@ -267,13 +271,13 @@ def explain_library(error: BaseException) -> str:
 
 
 def keys_of(config: DictConfig, key: str) -> list[str]:
-    """Return the sorted keys below a key, or at the top level for ""; none if it is not a mapping."""
+    """Return the sorted keys below a key, or at the top level for ""; an empty list if it is not a mapping."""
     node = OmegaConf.select(config, key) if key else config
     return sorted(map(str, node)) if isinstance(node, DictConfig) else []
 
 
 def closest(word: str, words: Iterable[str]) -> str:
-    """Return a hint that names the word which ``word`` may be a slip or the beginning of; "" if there is none."""
+    """Return a hint with the word that ``word`` misspells or begins; "" if there is none."""
     words = list(words)
     longer = [other for other in words if len(word) > 2 and other.startswith(word)]
     found = longer if len(longer) == 1 else difflib.get_close_matches(word, words, n=1, cutoff=0.5)
@@ -281,12 +285,12 @@ def closest(word: str, words: Iterable[str]) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the message of an error in one line; if it has none, its type."""
+    """Return an error's message in one line, or its type if it has no message."""
     return one_line(str(error)) or f"{type(error).__name__} without a message {TRACEBACK_HINT}"
 
 
 def one_line(text: str) -> str:
-    """Return a message in one line: the last line of a worker's traceback, or else all lines joined."""
+    """Return a message in one line: the last line of a worker's traceback, otherwise all lines joined."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if "Original Traceback" in text:
         return lines[-1].partition(": ")[2] or lines[-1]

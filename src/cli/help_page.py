@@ -1,4 +1,4 @@
-"""The page that --help prints: what a command does, its keys, its groups and their choices, all read from conf/."""
+"""The --help page: what a command does, its keys, its groups and their choices, all read from conf/."""
 
 import re
 import textwrap
@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.conf_folder import CONF, conf_folders
 from src.system.command_name import as_typed
 
-KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # at the top level, with its comment
+KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # a top-level key with its comment
 
 MORE = """\
 More: --cfg job prints the whole config, --cfg job --resolve the config with all references replaced by their values,
@@ -27,7 +27,7 @@ def help_page(name: str) -> str:
 
 
 def settings(name: str) -> list[str]:
-    """Return two titled lists of what a user can set in conf/NAME.yaml: its keys, and its groups."""
+    """Return titled lists of the keys and groups in conf/NAME.yaml."""
     found = KEY.findall((CONF / f"{name}.yaml").read_text())
     keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in found]
     lines = [
@@ -39,11 +39,11 @@ def settings(name: str) -> list[str]:
 
 
 def groups(name: str) -> list[str]:
-    """Return the groups of conf/NAME.yaml, sorted."""
+    """Return the sorted groups of conf/NAME.yaml."""
     entries = [entry for entry in OmegaConf.load(CONF / f"{name}.yaml").defaults if isinstance(entry, DictConfig)]
     return sorted({str(group).removeprefix("optional ") for entry in entries for group in entry} - {"hydra", "paths"})
 
 
 def choices(group: str) -> list[str]:
-    """Return the choices of a group: the names of its YAML files, also in ./conf; files that begin with _ are bases."""
+    """Return the choices of a group: the names of its YAML files, ./conf included, without bases (_NAME.yaml)."""
     return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("[!_]*.yaml")})

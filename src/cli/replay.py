@@ -1,4 +1,4 @@
-"""Replay the overrides of a run when it is resumed, so that the same training goes on."""
+"""Replay the overrides of a run when it is resumed, so that the same training continues."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from src.runs.provenance import read_overrides
 
 log = logging.getLogger(__name__)
 
-OF_ONE_RUN = ("ckpt", "init_from", "hydra", "paths", "name")  # settings that a resumed run does not take over
-SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices share most keys
+NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")
+SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices have mostly the same keys
 
 
 def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
-    """Return the config of a training, and its overrides, with those of the run that it resumes.
+    """Return the config and overrides of a training, including the overrides of the run that it resumes.
 
-    ``ckpt=last`` is replaced by the checkpoint's path. Overrides that are given now take precedence, and the choice of
-    a group discards older overrides within it.
+    ``ckpt=last`` is replaced with the checkpoint's path. Current overrides take precedence, and choosing a group
+    discards older overrides within it.
 
     Raises:
-        UserError: if no run has a checkpoint, or its overrides do not fit this version.
+        UserError: if no run has a checkpoint, or its overrides are not valid in this version.
     """
     given = list(overrides)
     if config.ckpt == "last":
@@ -53,21 +53,21 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
     log.info("resuming with the overrides of the run: %s", " ".join(replayed))
     resumed.ckpt = config.ckpt
     hydra_config: Any = HydraConfig.get()
-    with read_write(hydra_config):  # the record and the loggers read them there
+    with read_write(hydra_config):  # for the run's record and the loggers
         hydra_config.overrides.task = [*replayed, *given]
     return resumed, [*replayed, *given]
 
 
 def is_replaced(override: str, given: Sequence[str], before: Sequence[str]) -> bool:
-    """Tell whether an override is of one run only, or is replaced by one of those that are given now.
+    """Tell whether an override applies to one run only, or a current override replaces it.
 
     Args:
-        override: one of those in ``before``.
-        given: overrides of the run that begins.
-        before: overrides of the run that it resumes.
+        override: an element of ``before``.
+        given: the current overrides.
+        before: the overrides of the run to resume.
     """
     key = key_of(override)
-    if key.partition(".")[0] in OF_ONE_RUN:
+    if key.partition(".")[0] in NOT_REPLAYED:
         return True
     new_choices = [key_of(other) for other in given if other not in before and is_group(key_of(other))]
     groups = [group for group in new_choices if group not in SAME_KEYS]

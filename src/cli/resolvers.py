@@ -1,4 +1,4 @@
-"""Functions that the YAML files in conf/ call."""
+"""OmegaConf resolvers: functions that the YAML files in conf/ call."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from src.system.files import expand_path
 
 
 def register_resolvers() -> None:
-    """Register the functions with OmegaConf; every process that composes a config has to call this."""
+    """Register the resolvers; every process that composes a config must call this."""
     OmegaConf.register_new_resolver("slug", slug, replace=True)
     OmegaConf.register_new_resolver("log_folder", log_folder, replace=True)
     OmegaConf.register_new_resolver("array_task", array_task, replace=True)
@@ -27,7 +27,7 @@ def log_folder(path: object) -> str:
     """Return ``paths.log_dir`` with ~ and environment variables expanded.
 
     Raises:
-        ValueError: if it is not a text.
+        ValueError: if it is not a string.
     """
     if not isinstance(path, str):
         raise ValueError(f"paths.log_dir={path}: must be the path of a folder, such as paths.log_dir=logs")
@@ -35,9 +35,9 @@ def log_folder(path: object) -> str:
 
 
 def array_task() -> str:
-    """Return the end of a run's folder in a task of a SLURM array, "_7"; empty elsewhere.
+    """Return a suffix for the run's folder in a task of a SLURM array, such as "_7"; "" elsewhere.
 
-    All tasks may begin in the same second, with the same overrides.
+    Without it, tasks that start in the same second with the same overrides would share a folder.
     """
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"_{task}" if task else ""
@@ -47,11 +47,11 @@ def averaging_start(share: float, steps: int) -> int:
     """Return the step after which callbacks=swa averages the weights.
 
     Args:
-        share: of the run that is left out of the average, in 0..1.
-        steps: length of the run; -1 if it has no end.
+        share: fraction of the run before averaging starts, in 0..1.
+        steps: length of the run; -1 if unlimited.
 
     Raises:
-        ValueError: if the run has no end.
+        ValueError: if the length is unlimited.
     """
     if steps < 0:
         key = "callbacks.weight_averaging.avg_fn.start"

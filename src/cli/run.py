@@ -1,4 +1,4 @@
-"""Run a command: compose the config, check it, record the run, call its entry point, and report errors in one line."""
+"""Run a command: compose and check the config, record the run, call the entry point, report errors in one line."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, UserError)
 
 
 def run_command(name: str, entry_point: str) -> None:
-    """Run a command with the overrides of the command line; see ``src.cli.command``.
+    """Run a command with the overrides on the command line; see ``src.cli.command``.
 
     Args:
-        name: of the command, as in ``python -m src.NAME``.
+        name: name of the command, as in ``python -m src.NAME``.
         entry_point: "MODULE:FUNCTION"; the function takes the config.
     """
     if page := version_or_help(name, sys.argv[1:]):
         with end_on_closed_output():
             print(page)
         return
-    # Keep the user's value. Further processes of a training inherit the variable from the first, which sets it here.
+    # Remember the user's value. Other processes of a training inherit the value that the first one sets here.
     show_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1" and is_first_process()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     sys.argv[1:] = arrange_arguments(sys.argv[1:])
-    if fixed := next((argument for argument in sys.argv[1:] if key_of(argument).partition(".")[0] == "command"), None):
-        exit_with_error(f"{fixed}: this key names the command and cannot be set")
+    if forbidden := next((arg for arg in sys.argv[1:] if key_of(arg).partition(".")[0] == "command"), None):
+        exit_with_error(f"{forbidden}: this key names the command and cannot be set")
     register_resolvers()
     register_search_path()
     command = RunningCommand(name, entry_point, show_tracebacks)
@@ -73,25 +73,25 @@ def run_command(name: str, entry_point: str) -> None:
 
 
 class RunningCommand:
-    """Runs the jobs of a command, one or those of a multirun, and turns their errors into one line.
+    """Runs the job of a command, or the jobs of a multirun, and reports errors in one line.
 
     Args:
-        name: of the command.
+        name: name of the command.
         entry_point: "MODULE:FUNCTION"; the function takes the config.
-        show_tracebacks: raise errors as they are instead of printing one line.
+        show_tracebacks: whether to raise errors instead of printing one line.
     """
 
     def __init__(self, name: str, entry_point: str, show_tracebacks: bool) -> None:
         self.name = name
         self.entry_point = entry_point
         self.show_tracebacks = show_tracebacks
-        self.has_begun = False  # whether Hydra has begun a job
+        self.has_begun = False  # whether Hydra has started a job
 
     def run(self, config: DictConfig) -> Any:
-        """Run a job in its folder, which is locked, and return its value."""
+        """Lock the job's folder, run the job, and return its value."""
         self.has_begun = True
         folder = Path(HydraConfig.get().runtime.output_dir)
-        with handle_stop_signals():  # also here, because joblib runs jobs in other processes
+        with handle_stop_signals():  # again, because joblib runs jobs in other processes
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 with exclusive_folder(folder):
                     explain_job = functools.partial(describe_error, name=self.name, config=config)
@@ -100,7 +100,7 @@ class RunningCommand:
                 return self.call_entry_point(config)
 
     def call_entry_point(self, config: DictConfig) -> float | None:
-        """Check and record the config, and call the entry point; return the value that a sweeper maximises."""
+        """Check and record the config, call the entry point, and return the value that a sweeper maximises."""
         config = complete(config, HydraConfig.get().overrides.task)
         save_record(config)
         result = load_entry_point(self.entry_point)(config)
@@ -108,12 +108,12 @@ class RunningCommand:
 
     @contextmanager
     def one_line_errors(self, config: DictConfig | None = None) -> Iterator[None]:
-        """Print an error within the block in one line and exit with status 2.
+        """Print an error from the block in one line and exit with status 2.
 
-        An error that must be a bug is printed with its traceback; the exit status is then 1.
+        A bug is printed with its traceback, and the exit status is 1.
 
         Args:
-            config: of the job in the block; None around all jobs.
+            config: config of the job in the block; None around all jobs.
         """
         try:
             yield
@@ -141,21 +141,23 @@ def version_or_help(name: str, arguments: Sequence[str]) -> str:
 
 
 def arrange_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return arguments as Hydra can read them: -m before the overrides, and the home folder in place of ~."""
+    """Return arguments in a form that Hydra can parse: -m before the overrides, ~ replaced with the home folder."""
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
     others = [argument for argument in arguments if argument not in multirun]
     home = os.path.expanduser("~")
     if re.fullmatch(r"[\w./-]+", home):
-        # at the beginning of a value or of an entry of a list
+        # at the start of a value or of a list entry
         others = [re.sub(r"(?<=[=\[,])~(?=[/,\]]|$)", home, argument) for argument in others]
     return [*multirun[:1], *others]
 
 
 def explain_other_error(error: Exception, begun: bool, name: str) -> str:
-    """Describe an error of the disk, of Lightning or of Hydra in one line; "" for what must be a bug.
+    """Return a one-line description of an error from the disk, Lightning or Hydra; "" for a bug.
 
     Args:
-        begun: whether a job has begun.
+        error: the error.
+        begun: whether a job has started.
+        name: name of the command.
     """
     if line := explain_disk(error, begun) or explain_library(error):
         return line
@@ -163,16 +165,16 @@ def explain_other_error(error: Exception, begun: bool, name: str) -> str:
 
 
 def load_entry_point(entry_point: str) -> Callable[[DictConfig], Any]:
-    """Import and return the function that "MODULE:FUNCTION" names."""
+    """Import and return the function "MODULE:FUNCTION"."""
     module, _, function = entry_point.partition(":")
     return getattr(import_module(module), function)
 
 
 @contextmanager
 def end_on_closed_output() -> Iterator[None]:
-    """Exit silently when the reader of standard output has closed the pipe, as ``| head`` does.
+    """Exit silently if the reader of standard output closes the pipe, as ``| head`` does.
 
-    The exit status is 141, as after SIGPIPE. Errors of other pipes, such as a worker's, are raised.
+    The exit status is 141, as after SIGPIPE. Errors from other pipes, such as a worker's, are raised.
     """
     try:
         try:
@@ -180,13 +182,13 @@ def end_on_closed_output() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # rich's reply to it
+        if isinstance(error.__context__, BrokenPipeError):  # rich exits on a broken pipe
             sys.exit(141)
         raise
     except BrokenPipeError:
         if not is_reader_gone():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
         sys.exit(141)
 
 
@@ -204,13 +206,13 @@ def exit_with_error(message: str) -> NoReturn:
 
 
 def user_errors() -> tuple[type[BaseException], ...]:
-    """Return the exceptions that the user can correct, including Lightning's if Lightning is loaded."""
+    """Return the types of errors that the user can correct, including Lightning's if it is imported."""
     lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
     return (*USER_ERRORS, lightning.MisconfigurationException) if lightning else USER_ERRORS
 
 
 def describe_error(error: BaseException, name: str, config: DictConfig) -> str:
-    """Describe any error in one line: with the remedy if the user can correct it, otherwise with its type."""
+    """Return a one-line description of any error: with the remedy if the user can correct it, or with its type."""
     if isinstance(error, user_errors()):
         return explain(error, name, HydraConfig.get().overrides.task, config)
     return f"{type(error).__name__}: {reason_of(error)}"

@@ -8,10 +8,10 @@ from src.cli.conf_folder import conf_folders
 
 
 class UserConf(SearchPathPlugin):
-    """A plugin of Hydra that adds ./conf, if it exists and is not the package's own."""
+    """A Hydra plugin that adds ./conf, if it exists and is not the package's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append ./conf; Hydra calls this."""
+        """Append ./conf (called by Hydra)."""
         for folder in conf_folders()[1:]:
             search_path.append(provider="working directory", path=str(folder))
 

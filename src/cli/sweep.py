@@ -29,16 +29,16 @@ from src.system.signals import find_stop, hold_back_signals, set_stop_handlers, 
 
 log = logging.getLogger(__name__)
 
-RECORD = "status.json"  # in a job's folder; holds status (unfinished, done, failed), overrides, value, seconds, error
+RECORD = "status.json"  # in a job's folder: status (unfinished, done, failed), overrides, value, seconds, error
 
 
 class Sweep(Callback):
-    """A callback of Hydra that locks a multirun's folder and remembers its path.
+    """A Hydra callback that locks a multirun's folder and remembers its path.
 
     Launchers pickle it. Unpickling calls the constructor, which registers the resolvers in the new process.
     """
 
-    folder: Path | None = None  # of the multirun in this process
+    folder: Path | None = None  # the folder of this process's multirun
     lock = ExitStack()  # held until the process ends
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Sweep(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             Sweep.lock.enter_context(exclusive_folder(folder))
-        except UserError as error:  # Hydra would turn it into a warning
+        except UserError as error:  # Hydra would only warn
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         Sweep.folder = folder
@@ -61,9 +61,9 @@ class Sweep(Callback):
 
 
 def stop_jobs(number: int, frame: FrameType | None, folder: Path) -> NoReturn:
-    """Handle a signal: stop the jobs in other processes, which the launcher would kill, and wait for their checkpoints.
+    """Handle a signal: stop the jobs in other processes, and wait up to a minute for their checkpoints.
 
-    It waits a minute at most.
+    Otherwise the launcher would kill these processes.
     """
     running = {path.parent: process_using(path.parent) for path in folder.glob(f"*/{RECORD}")}
     for process in filter(None, running.values()):
@@ -78,21 +78,23 @@ def stop_jobs(number: int, frame: FrameType | None, folder: Path) -> NoReturn:
 def run_job(config: DictConfig, work: Callable[[DictConfig], Any], explain: Callable[[BaseException], str]) -> Any:
     """Run one job and return its value; None if it fails.
 
-    A job that is done is skipped, and a training that was interrupted is resumed from its last checkpoint.
+    A finished job is skipped, and an interrupted training resumes from its last checkpoint.
 
     Args:
-        config: of the job.
+        config: config of the job.
         work: runs the job and returns its value.
-        explain: describes an error in one line.
+        explain: returns a one-line description of an error.
 
     Raises:
-        UserError: if the folder holds another job.
+        UserError: if the folder holds a different job.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     overrides = list(HydraConfig.get().overrides.task)
     before = read_record(folder) or {"status": "unfinished", "overrides": overrides, "value": None, "seconds": 0.0}
     if before["overrides"] != overrides:
-        raise UserError(f"hydra.sweep.dir: {folder} holds the job {' '.join(before['overrides'])}; name another folder")
+        raise UserError(
+            f"hydra.sweep.dir: {folder} holds the job {' '.join(before['overrides'])}; choose another folder"
+        )
     if before["status"] == "done":
         log.info("already done: %s", folder)
         return before["value"]
@@ -116,16 +118,16 @@ def run_job(config: DictConfig, work: Callable[[DictConfig], Any], explain: Call
 
 
 def use_last_checkpoint(config: DictConfig, folder: Path) -> None:
-    """Set ``ckpt`` to the last checkpoint in the folder, if an interrupted training has left one.
+    """Set ``ckpt`` to the last checkpoint in the folder, if an interrupted training left one.
 
-    It takes precedence over the ``ckpt`` that the job began with. If all checkpoints in the folder are damaged, rename
-    them and log that the job begins again.
+    It takes precedence over the ``ckpt`` that the job started with. If all checkpoints in the folder are damaged, they
+    are renamed, and the job starts again.
     """
     if "init_from" not in config:
         return
 
     last = folder / "checkpoints" / "last.ckpt"
-    # A kill between two renames may leave the previous version only.
+    # A kill between two renames may leave only the previous version.
     checkpoints = [path for path in (last, previous_path(last)) if path.is_file()]
     if not checkpoints:
         return
@@ -133,7 +135,7 @@ def use_last_checkpoint(config: DictConfig, folder: Path) -> None:
         config.ckpt = str(newest_intact(last))
         log.info("resuming from %s", config.ckpt)
     except UserError as error:
-        log.warning("%s; beginning again", error)
+        log.warning("%s; starting again", error)
         for path in checkpoints:
             path.rename(path.with_name(f"damaged_{path.name}"))
 
@@ -146,7 +148,7 @@ def free_memory() -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record in a job's folder; None if there is none, or if it is incomplete after a kill."""
+    """Return the record in a job's folder; None if it does not exist or is incomplete after a kill."""
     try:
         return json.loads((folder / RECORD).read_text())
     except (FileNotFoundError, json.JSONDecodeError):

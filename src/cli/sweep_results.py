@@ -21,7 +21,7 @@ from src.system.files import replacing
 
 @contextmanager
 def summarise_multirun() -> Iterator[None]:
-    """Print and write the results of a multirun after the block, however it ends; exit with 1 if a job is not done."""
+    """Print and write the results of a multirun after the block, even on an error; exit with 1 if a job is not done."""
     try:
         yield
     finally:
@@ -34,7 +34,7 @@ def summarise_multirun() -> Iterator[None]:
 
 
 def collect_results(folder: Path) -> list[dict[str, Any]]:
-    """Return a row of results for each job, in their order."""
+    """Return a row of results for each job, in job order."""
     rows = []
     for path in sorted(folder.glob(f"*/{RECORD}"), key=lambda path: int(path.parent.name.partition("_")[0])):
         record = read_record(path.parent) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
@@ -55,7 +55,7 @@ def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Print for each job the overrides in which it differs, its status and its results."""
+    """Print the distinguishing overrides, status and results of each job."""
     common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
     table = Table(
         title=f"{sum(row['status'] == 'done' for row in rows)} of {len(rows)} jobs done", title_justify="left"
@@ -65,12 +65,12 @@ def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
     for heading in ("mean IoU", "+ CRF", "time"):
         table.add_column(heading, justify="right")
     for row in rows:
-        own = " ".join(part for part in row["overrides"].split() if part not in common)
+        distinct = " ".join(part for part in row["overrides"].split() if part not in common)
         mious = [row[column_name("miou", method)] for method in METHODS]
         cells = ("-" if miou is None else f"{100 * miou:.1f}" for miou in mious)
         style = "red" if row["status"] == "failed" else None
         minutes, seconds = divmod(round(row["seconds"]), 60)
-        table.add_row(escape(own or row["job"]), row["status"], *cells, f"{minutes}:{seconds:02d}", style=style)
+        table.add_row(escape(distinct or row["job"]), row["status"], *cells, f"{minutes}:{seconds:02d}", style=style)
     console = Console()
     console.print(table)
     for row in rows:

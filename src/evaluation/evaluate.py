@@ -55,7 +55,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
             write_tables(folder, results, segmenter.classes)
             write_plots(folder, results, segmenter.classes)
             if not has_trimap(results):
-                log.info("no trimap curves: the annotation has no void pixels")
+                log.info("no trimap curves: the masks have no void pixels")
         tables = ["metrics.json", "classes.csv", "images.csv"]
         names = [*tables, "confusion.png", "trimap.png", "pictures.png", "worst.html", "archive"]
         print_results(
@@ -73,7 +73,7 @@ def allow_missing_masks(dataset: SegmentationDataset, split: str) -> Segmentatio
 
 
 def build_evaluation_callbacks(config: DictConfig) -> list[Callback]:
-    """Return the callbacks of the config; the CRF and the archive only if they are asked for."""
+    """Return the callbacks of the config; CRF and archive only if requested."""
     enabled = {"crf": bool(config.crf), "archive": bool(config.archive) or config.split == "test"}
     options = {"archive": {"competition": config.archive or "comp6"}}
     chosen = {key: value for key, value in config.callbacks.items() if value and enabled.get(key, True)}

@@ -1,4 +1,4 @@
-"""The metrics of each image, and a page of the worst images."""
+"""Write the metrics of each image, and a page of the worst images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ERROR_NAMES = {WRONG: "wrong", CORRECTED: "corrected by the CRF", SPOILED: "made
 
 @dataclass
 class ImageMetrics:
-    """The metrics of one image by method: miou, pixel_accuracy and, by class, iou; NaN where a class is absent."""
+    """The metrics of one image by method: miou, pixel_accuracy, and iou by class (NaN for absent classes)."""
 
     id: str
     values: dict[Method, dict[str, Any]] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class ImageMetrics:
 
 
 class WorstImage(NamedTuple):
-    """An image for the page, made smaller; in a heap, the image with the highest mean IoU comes first.
+    """A reduced image for the page; in a heap, the image with the highest mean IoU comes first.
 
     Attributes:
         badness: the negative mean IoU.
-        id, position: of the image.
+        id, position: id and index of the image.
         photo: the image.
         labels: label maps by title, the true labels first and the error map last.
     """
@@ -61,17 +61,17 @@ class WorstImage(NamedTuple):
 
 
 class ImageScores(Callback):
-    """Writes images.csv, the metrics of each image, worst first, and worst.html, pictures of the worst.
+    """Writes images.csv, the metrics of each image, worst first, and worst.html, pictures of the worst images.
 
-    Images are ordered by their own mean IoU, over the classes that occur in their true or predicted labels, with CRF if
-    it runs. Then only images that it refines are on the page. If no image has labels, nothing is written.
+    Images are sorted by their mean IoU over the classes in their true or predicted labels. If the CRF runs, its result
+    is used, and the page shows only images that it refines. If no image has labels, nothing is written.
 
     Args:
-        folder: gets the files.
+        folder: output folder.
         worst: number of images on the page; 0 for no page.
 
     Raises:
-        ValueError: if ``worst`` is negative or no whole number.
+        ValueError: if ``worst`` is negative or not a whole number.
     """
 
     def __init__(self, folder: str, worst: int = 12) -> None:
@@ -116,8 +116,8 @@ class ImageScores(Callback):
         assert isinstance(module, Segmenter)
         module.validation.wait()
         parts = gather((list(self.metrics.values()), self.worst), trainer.world_size)
-        metrics = sorted((one for part, _ in parts for one in part), key=order)
-        if trainer.is_global_zero and not all(isnan(one.miou) for one in metrics):
+        metrics = sorted((image for part, _ in parts for image in part), key=order)
+        if trainer.is_global_zero and not all(isnan(image.miou) for image in metrics):
             write_csv(self.folder / "images.csv", image_columns(metrics, module.classes))
             worst = sorted((image for _, part in parts for image in part), key=lambda image: (-image.badness, image.id))
             worst = worst[: self.count]
@@ -135,12 +135,12 @@ def gather(value: Any, world_size: int) -> list[Any]:
 
 
 def order(metrics: ImageMetrics) -> tuple[float, str]:
-    """Return the key that sorts images by mean IoU; those without labels come last."""
+    """Return a sort key: by mean IoU, with unlabelled images last."""
     return inf if isnan(metrics.miou) else metrics.miou, metrics.id
 
 
 def shrink(image: LabelledImage, badness: float) -> WorstImage:
-    """Return an image with its true and predicted labels and its errors, made smaller."""
+    """Return a reduced image with its true and predicted labels and its error map."""
     pixels, truth, prediction = (
         tensor.cpu().numpy().astype(np.uint8)
         for tensor in (image.image.permute(1, 2, 0), image.truth, image.prediction)
@@ -156,12 +156,12 @@ def shrink(image: LabelledImage, badness: float) -> WorstImage:
 
 
 def error_map(truth: LabelMap, network: LabelMap, refined: LabelMap) -> LabelMap:
-    """Return which pixels are right, wrong, corrected and spoiled by the CRF; void stays void.
+    """Return a map of pixels that are right, wrong, corrected by the CRF or spoiled by it; void stays void.
 
     Args:
         truth: true labels.
-        network: labels of the network.
-        refined: labels with CRF; those of the network if there is none.
+        network: labels predicted by the network.
+        refined: labels with CRF; the network's labels if there is no CRF.
     """
     before, after = network != truth, refined != truth
     errors = np.where(after, np.where(before, WRONG, SPOILED), np.where(before, CORRECTED, RIGHT))
@@ -214,7 +214,7 @@ def draw(image: WorstImage, palette: np.ndarray) -> dict[str, str]:
 
 
 def figures(image: ImageMetrics, classes: Sequence[str]) -> Mapping[str, Any]:
-    """Return what the page says of an image, in %: the mean IoU by method's title, and the IoU of its worst classes."""
+    """Return the figures of an image on the page, in %: mean IoU by method title, and the IoU of its worst classes."""
     last = image.values[CRF if CRF in image.values else NETWORK]["iou"]
     by_class = [(100 * float(iou), name) for name, iou in zip(classes, last, strict=True) if not isnan(iou)]
     return {

@@ -15,7 +15,7 @@ from src.training.validation import Results, has_trimap
 
 
 def write_tables(folder: Path, results: Results, classes: Sequence[str]) -> None:
-    """Write classes.csv, trimap.csv and a confusion matrix for each method (in pixels, a row for every true class)."""
+    """Write classes.csv, trimap.csv and a confusion matrix for each method (pixel counts, one row per true class)."""
     pixels = results[NETWORK]["confusion"].sum(1).tolist()
     columns: dict[str, Any] = {"class": classes, "pixels": pixels}
     for method, values in results.items():

@@ -37,23 +37,23 @@ def previous_path(path: Path) -> Path:
 
 
 def newest_intact(path: str | Path) -> Path:
-    """Return ``path``, or the path of its previous version if it is damaged or missing, which is logged.
+    """Return ``path``, or log a warning and return its previous version if it is damaged or missing.
 
     Raises:
         UserError: if neither can be read.
     """
     path = Path(path)
     if fault := find_fault(path):
-        older = previous_path(path)
-        if find_fault(older):
+        previous = previous_path(path)
+        if find_fault(previous):
             raise UserError(f"ckpt={path}: {fault}, and its previous version is not intact either")
-        log.warning("%s: %s; using the previous version, %s", path, fault, older)
-        return older
+        log.warning("%s: %s; using the previous version, %s", path, fault, previous)
+        return previous
     return path
 
 
 def find_fault(path: Path) -> str:
-    """Return why a file is not an intact checkpoint; empty if it is intact.
+    """Return why a file is not an intact checkpoint; "" if it is.
 
     A checkpoint is a zip archive, whose checksums ``torch.load`` does not check.
     """
@@ -68,13 +68,13 @@ def find_fault(path: Path) -> str:
 
 
 def refuse_to_overwrite(folder: Path, checkpoint: str | None) -> None:
-    """Check that a run does not replace the checkpoints of another run.
+    """Check that a run does not overwrite the checkpoints of another run.
 
-    Two runs get folders of the same name if the clock is set back.
+    Two runs may get the same folder name if the clock is set back.
 
     Args:
-        folder: checkpoints of the run that begins.
-        checkpoint: the checkpoint to resume from.
+        folder: checkpoint folder of the new run.
+        checkpoint: the checkpoint to resume from, if any.
 
     Raises:
         UserError: if ``folder`` holds checkpoints, and ``checkpoint`` is not one of them.

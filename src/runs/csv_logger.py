@@ -1,4 +1,4 @@
-"""A CSV logger that loses no written rows if the run is killed."""
+"""A CSV logger that keeps all written rows if the run is killed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from src.system.files import replacing
 
 
 class SafeCSVLogger(CSVLogger):
-    """Lightning's CSV logger, which appends rows to metrics.csv, made safe against kills.
+    """Lightning's CSV logger, made safe against kills.
 
-    When a new column needs another header, Lightning empties metrics.csv and writes it again. Here, that is done to a
-    copy, which then replaces the file.
+    When there is a new column, Lightning empties metrics.csv and writes it again. This logger rewrites a copy, which
+    then replaces the file.
     """
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows that have been logged since the last call."""
+        """Write the rows logged since the last call."""
         writer, columns = self.experiment, set(self.experiment.metrics_keys)
         file = writer.metrics_file_path
         if not os.path.exists(file) or all(columns.issuperset(row) for row in writer.metrics):
@@ -36,7 +36,7 @@ class SafeCSVLogger(CSVLogger):
 
 
 def set_curve_aside(curve: Path) -> None:
-    """Rename the curve of a run that is resumed in its own folder, because Lightning's logger begins a new file."""
+    """Rename the metrics file of a run that resumes in its own folder, because Lightning's logger starts a new one."""
     if curve.is_file():
         number = len(list(curve.parent.glob("metrics_before_*.csv"))) + 1
         curve.rename(curve.with_name(f"metrics_before_{number}.csv"))

@@ -1,4 +1,4 @@
-"""Find the newest run below a log folder, which ckpt=last stands for."""
+"""Find the newest run in a log folder, for ckpt=last."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from src.system.folder_lock import is_first_process
 
 log = logging.getLogger(__name__)
 
-RUNS = "runs.txt"  # file in paths.log_dir that lists the runs' folders in the order in which they began
+RUNS = "runs.txt"  # file in paths.log_dir that lists the runs' folders in the order they started
 
 
 def record_run(log_dir: str | Path, folder: str | Path) -> None:
-    """Record in ``log_dir``, once for all processes, that a run begins below it; for ``find_last_checkpoint``."""
+    """Record the start of a run in ``log_dir`` (first process only), for ``find_newest_run``."""
     if not is_first_process():
         return
     with suppress(ValueError):  # the run's folder is not below log_dir
@@ -30,7 +30,7 @@ def find_last_checkpoint(log_dir: str | Path, sweep: str | Path | None = None) -
 
     Args:
         log_dir: folder of the runs.
-        sweep: folder of the sweep that asks; its own jobs do not count.
+        sweep: folder of the current sweep, whose jobs are ignored.
 
     Raises:
         UserError: if no run has a checkpoint.
@@ -54,14 +54,14 @@ def find_best_checkpoint(log_dir: str | Path) -> Path:
 
 
 def find_newest_run(log_dir: str | Path, sweep: str | Path | None = None) -> Path:
-    """Return the path of last.ckpt of the newest run below ``log_dir``; perhaps only its previous version exists.
+    """Return the path of last.ckpt of the newest run below ``log_dir``; possibly only its previous version exists.
 
-    The order in which runs began is recorded in runs.txt, because clocks can be wrong or set back. Runs that are not in
-    it, such as copied ones, count as older than those that are, and are ordered by their files' times.
+    The order comes from runs.txt, because clocks can be wrong. Runs that are not in it, such as copied ones, count as
+    older, and are ordered by modification time.
 
     Args:
         log_dir: folder of the runs.
-        sweep: folder of runs that do not count.
+        sweep: folder of runs to ignore.
 
     Raises:
         UserError: if no run has a checkpoint.

@@ -30,11 +30,11 @@ PREEMPTED = tuple(128 + number for number in (signal.SIGTERM, getattr(signal, "S
 
 
 def build_loggers(config: DictConfig, wandb_id: str | None = None) -> list[Logger]:
-    """Build all loggers of the config, and log the resolved config with its provenance to each of them.
+    """Build all loggers of the config, and log the resolved config and provenance to each.
 
     Args:
-        config: of a training.
-        wandb_id: of the W&B run to continue, unless the config names one.
+        config: config of a training.
+        wandb_id: id of the W&B run to continue, unless the config sets one.
     """
     if is_first_process():
         set_curve_aside(Path(config.paths.output_dir) / "csv" / "metrics.csv")
@@ -60,13 +60,13 @@ def wandb_logger(
 ) -> WandbLogger:
     """Return a W&B logger that never prompts.
 
-    Without an API key, the run is written offline, to upload with ``wandb sync``.
+    Without an API key, the run is stored offline; upload it with ``wandb sync``.
 
     Args:
         save_dir: folder of the run.
-        offline: None to be offline if there is no API key.
-        name: name of the run; None for that of its folder.
-        group: group of runs; None for the name of the sweep in a multirun, and no group otherwise.
+        offline: whether to store the run offline; None: if there is no API key.
+        name: name of the run; None for its folder's name.
+        group: group of the run; None for the sweep's name in a multirun, and no group otherwise.
         tags: tags of the run.
         tagged_by: groups of conf/ whose choices are added to the tags.
         settings: arguments of ``wandb.Settings``.
@@ -82,7 +82,7 @@ def wandb_logger(
             )
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    if offline:  # keep tables in the run's folder until the upload, not in the home folder
+    if offline:  # keep tables in the run's folder, not in the home folder, until the upload
         os.environ["WANDB_DATA_DIR"] = str(Path(save_dir, "wandb").absolute())
     choices = HydraConfig.get().runtime.choices
     return WandbLogger(
@@ -97,7 +97,7 @@ def wandb_logger(
 
 
 def sweep_name() -> str | None:
-    """Return DATE/TIME of a multirun, or the name of its folder if that was set; None for a single run."""
+    """Return DATE/TIME of a multirun, or its folder's name if the user set the folder; None for a single run."""
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     folder = Path(HydraConfig.get().sweep.dir)
@@ -106,9 +106,9 @@ def sweep_name() -> str | None:
 
 @contextmanager
 def closed_wandb() -> Iterator[None]:
-    """Close the W&B run at the end of the block: as failed after an error, as preempted after SIGTERM or SIGUSR1.
+    """Close the W&B run after the block: as failed after an error, as preempted after SIGTERM or SIGUSR1.
 
-    Otherwise, the jobs of a multirun would share one run.
+    Otherwise the jobs of a multirun would share one run.
     """
     exit_code = 1
     try:
@@ -126,12 +126,12 @@ def closed_wandb() -> Iterator[None]:
 
 
 def mlflow_logger(save_dir: str, tracking_uri: str, run_name: str | None = None, **options: Any) -> MLFlowLogger:
-    """Return an MLflow logger, and create the folder of a store in an SQLite file.
+    """Return an MLflow logger; for an SQLite store, create its folder.
 
     Args:
         save_dir: folder of the run.
-        tracking_uri: a server, or sqlite:///FILE.
-        run_name: name of the run; None for that of its folder.
+        tracking_uri: a server's URL, or sqlite:///FILE.
+        run_name: name of the run; None for its folder's name.
         options: further arguments of ``MLFlowLogger``.
 
     Raises:

@@ -20,7 +20,7 @@ def write_json(path: Path, metrics: Mapping[str, float]) -> None:
 
 
 def write_csv(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
-    """Write columns by title; NaN becomes an empty cell, and what cannot be printed in a text is escaped."""
+    """Write columns by title; NaN becomes an empty cell, and unprintable characters in strings are escaped."""
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -29,7 +29,7 @@ def write_csv(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
 
 
 def as_cell(value: Any) -> Any:
-    """Return what the CSV file holds for a value."""
+    """Return a value as written to the CSV file."""
     if isinstance(value, str):
         return printable(value)
     return "" if isinstance(value, float) and isnan(value) else value

@@ -1,7 +1,7 @@
-"""The names of metrics in metrics.json, in the loggers and in reports.
+"""The names of metrics in metrics.json, loggers and reports.
 
-``val/miou`` is of the network and ``val/miou_crf`` of the network with CRF; ``val/iou/CLASS`` and
-``val/iou_crf/CLASS`` are of one class.
+``val/miou`` belongs to the network, ``val/miou_crf`` to the network with CRF; ``val/iou/CLASS`` and
+``val/iou_crf/CLASS`` belong to one class.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class Method(NamedTuple):
     """A method of predicting label maps.
 
     Attributes:
-        suffix: of the names of its metrics.
-        title: in tables and plots.
+        suffix: suffix of its metrics' names.
+        title: title in tables and plots.
     """
 
     suffix: str
@@ -47,5 +47,5 @@ def validation_metrics(classes: Sequence[str], methods: Sequence[Method] = METHO
 
 
 def is_crf_metric(name: str) -> bool:
-    """Tell from its name whether a metric is of the network with CRF."""
+    """Tell from its name whether a metric belongs to the network with CRF."""
     return any(part.endswith(CRF.suffix) for part in name.split("/")[1:2])

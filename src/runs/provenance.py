@@ -34,7 +34,7 @@ def save_record(config: DictConfig) -> None:
 
 
 def read_overrides(checkpoint: Path) -> list[str]:
-    """Return the overrides of the run that wrote a checkpoint; none if the file is no longer in its run's folder."""
+    """Return the overrides of the run that wrote a checkpoint; an empty list if the file was moved out of its run."""
     try:
         record = json.loads((checkpoint.parent.parent / RECORD).read_text())
         return [str(override) for override in record["command"][1:]]
@@ -55,12 +55,12 @@ def make_record(config: DictConfig) -> dict[str, Any]:
 
 
 def shareable_config(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config, with the run's record under ``provenance``, in a form that may be sent to a server.
+    """Return the resolved config, with the run's record under ``provenance``, without private values.
 
-    Paths in the home folder begin with ~. A value that the config reads from an environment variable becomes $NAME.
+    Paths in the home folder start with ~. Values read from environment variables become $NAME.
 
     Args:
-        config: a config that is not resolved yet.
+        config: an unresolved config.
     """
     OmegaConf.register_new_resolver("oc.env", hide_variable, replace=True)
     try:
@@ -71,12 +71,12 @@ def shareable_config(config: DictConfig) -> dict[str, Any]:
 
 
 def hide_variable(variable: str, *default: Any) -> Any:
-    """Return $NAME if the environment variable is set, so that its value is not shared; else the default."""
+    """Return $NAME instead of an environment variable's value, which stays private; the default if it is not set."""
     return f"${variable}" if variable in os.environ else oc.env(variable, *default)
 
 
 def hide_home(value: Any) -> Any:
-    """Return nested lists and dicts of strings with ~ for the home folder at the beginning of paths."""
+    """Return nested lists and dicts with the home folder in strings replaced with ~."""
     if isinstance(value, dict):
         return {key: hide_home(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -86,7 +86,7 @@ def hide_home(value: Any) -> Any:
 
 @cache
 def run_git(*arguments: str) -> str:
-    """Return the output of git for the checkout that holds this code; empty outside of a checkout."""
+    """Return git's output for the checkout that contains this code; "" outside a checkout."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Unpack tar and zip files safely: no file outside of the target, and no incomplete file."""
+"""Unpack tar and zip files safely: nothing outside the target folder, and no incomplete files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from src.system.progress import tracked
 
 
 class Member(NamedTuple):
-    """A regular file of an archive."""
+    """A regular file in an archive."""
 
     name: str
     size: int
@@ -26,26 +26,26 @@ class Member(NamedTuple):
 
 
 class UnsafeArchive(Exception):
-    """An archive with a path that leads outside of the target."""
+    """Raised if an archive has a path that leads outside the target folder."""
 
 
 def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> int:
-    """Unpack the files below the folder ``inside`` of an archive into ``target``.
+    """Unpack the files below the folder ``inside`` of an archive into ``target``, and return their number.
 
-    All names are checked before the first file is written. Files that exist with the right size are skipped, so that
+    All names are checked before the first file is written. Files that already exist with the right size are skipped, so
     an interrupted call can be repeated. Links and devices are not unpacked.
 
     Args:
         archive: a tar or zip file.
-        target: folder to unpack into; it is created if necessary.
+        target: folder to unpack into; created if necessary.
         inside: folder within the archive.
         only: pattern of the names to unpack, relative to ``inside``.
 
     Returns:
-        The number of files that were written.
+        The number of files written.
 
     Raises:
-        UserError: if the archive is damaged, would write outside of the target, or does not fit on the disk.
+        UserError: if the archive is damaged, would write outside the target, or does not fit on the disk.
     """
     prefix = PurePosixPath(inside)
     written = 0
@@ -74,14 +74,14 @@ def extract(archive: Path, target: Path, inside: str = "", only: str = "*") -> i
         raise
     except OSError as error:
         raise UserError(f"{archive}: cannot be unpacked into {target} ({error})") from error
-    except Exception as error:  # decompressors raise whatever damaged data leads them to
+    except Exception as error:  # decompressors raise all kinds of errors on damaged data
         raise UserError(f"{archive}: damaged ({' '.join(str(error).split())}); delete it and run this again") from error
     return written
 
 
 @contextmanager
 def open_archive(archive: Path) -> Iterator[Callable[[], Iterator[Member]]]:
-    """Open an archive for a block, and yield a function that iterates over its files."""
+    """Open an archive and yield a function that iterates over its files."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             yield partial(zip_members, file)
@@ -109,10 +109,10 @@ def tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
 
 
 def safe_path(name: str) -> PurePosixPath:
-    """Return a member's name as a path below the root.
+    """Return a member's name as a relative path.
 
     Raises:
-        UnsafeArchive: if it leads outside.
+        UnsafeArchive: if the path leads outside the target folder.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
@@ -126,7 +126,7 @@ def has_size(path: Path, size: int) -> bool:
 
 
 def write_member(member: Member, path: Path) -> None:
-    """Write a member's content to a file, whole or not at all."""
+    """Write a member's content to a file atomically."""
     source = member.open()
     if source is None:
         return

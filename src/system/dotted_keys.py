@@ -7,7 +7,7 @@ from typing import Any
 
 
 def flattened(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every value but non-empty mappings: {a: {b: 1}} gives ("a.b", 1)."""
+    """Yield (dotted key, value) for every leaf value: {a: {b: 1}} gives ("a.b", 1). Empty mappings are leaves."""
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:
             yield from flattened(value, f"{prefix}{key}.")
@@ -16,7 +16,7 @@ def flattened(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def walk(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every dict, list and value, each dict or list before its content.
+    """Yield (dotted key, value) for every dict, list and value; a dict or list comes before its content.
 
     {a: [1, 2]} gives ("a", [1, 2]), ("a.0", 1), ("a.1", 2).
     """

@@ -1,4 +1,4 @@
-"""Write files whole or not at all; expand what a shell would expand in paths."""
+"""Write files atomically; expand ~ and environment variables in paths."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from secrets import token_hex
 
 @contextmanager
 def replacing(path: Path, *, shared: bool = False, durable: bool = False, keep: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` to write to; after the block the file there takes the place of ``path``.
+    """Yield a temporary path to write to; after the block, the file written there replaces ``path``.
 
-    Whoever opens ``path`` finds the whole file, or the one that stood there before. Where the block or the writing
-    fails, the temporary file is removed, ``path`` stays as it was, and the error passes through. A folder that is
-    missing is made.
+    Readers of ``path`` see either the complete new file or the old one. If the block fails, the temporary file is
+    removed, ``path`` is unchanged, and the error propagates. Missing folders are created.
 
     Args:
         path: the file to write.
-        shared: other processes, of this machine or of others, may write the same file at this time: the temporary name
-            is random. Otherwise it is always the same, so that what a killed process has left is overwritten.
-        durable: flush to the disk, so that the file outlives a power cut; this takes milliseconds.
-        keep: where the file that stood at ``path`` is moved to, just before; None replaces it.
+        shared: whether other processes, even on other machines, may write the same file at the same time. The temporary
+            name is then random; otherwise it is fixed, so leftovers of a killed process are overwritten.
+        durable: flush to disk, so that the file survives a power cut; this takes milliseconds.
+        keep: path to move the old file to before it is replaced; None to discard it.
     """
     part = path.with_name(f".{path.name}.{token_hex(4)}.part" if shared else f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +36,7 @@ def replacing(path: Path, *, shared: bool = False, durable: bool = False, keep: 
             flush_folder(path.parent)
     except OSError as error:
         if error.filename == str(part):
-            error.filename = str(path)  # messages name the file that the user knows
+            error.filename = str(path)  # so that messages show the file that the user knows
         raise
     finally:
         with suppress(OSError):  # the disk may be read-only by now
@@ -68,7 +67,7 @@ def flush(path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Wait until the renames in a folder are on the disk, where the system can open folders."""
+    """Wait until the renames in a folder are on the disk; does nothing on Windows, which cannot open folders."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -78,5 +77,5 @@ def flush_folder(folder: Path) -> None:
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ~, ~USER, $NAME and ${NAME} replaced as a shell replaces them; unknown names stay."""
+    """Return a path with ~, ~USER, $NAME and ${NAME} expanded as in a shell; unknown names are kept."""
     return Path(os.path.expandvars(os.path.expanduser(path)))

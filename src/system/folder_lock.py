@@ -1,4 +1,4 @@
-"""Give a run's folder to one process at a time."""
+"""Lock a run's folder, so that only one process writes to it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 def exclusive_folder(folder: Path) -> Iterator[None]:
     """Lock a folder, so that no other run writes to it until this process ends.
 
-    The lock is a POSIX lock, which ends with the process that took it, however it ends. A lock by flock, which filelock
-    uses, would be held on by data workers that outlive a killed run for seconds.
+    This is a POSIX lock: it is released when the process ends, even if it is killed. With flock, which filelock uses,
+    data workers that outlive a killed run would hold the lock for seconds.
 
     Raises:
-        UserError: if another process has locked the folder, or it cannot be written to.
+        UserError: if another process has locked the folder, or it is not writable.
     """
-    if sys.platform == "win32" or not is_first_process():  # there are no locks on Windows
+    if sys.platform == "win32" or not is_first_process():  # Windows has no POSIX locks
         yield
         return
     try:
@@ -57,9 +57,9 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
 
 
 def process_using(folder: Path) -> int | None:
-    """Return the number of the other process that has locked a folder; None if there is none on this machine.
+    """Return the id of the other process on this machine that has locked a folder; None if there is none.
 
-    Not for a folder that this process has locked itself: that lock would end.
+    Do not call it for a folder that this process has locked: that would release the lock.
     """
     if sys.platform == "win32" or not (path := folder / ".lock").is_file():
         return None
@@ -73,5 +73,5 @@ def process_using(folder: Path) -> int | None:
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the first of the processes that train together."""
+    """Tell whether this is the first process (rank 0) of a training."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))

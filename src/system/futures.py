@@ -1,4 +1,4 @@
-"""Results of work that runs in the background, taken in the order in which the work was submitted."""
+"""Handle the results of background work in the order in which the work was submitted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Context = TypeVar("Context")
 
 
 class OrderedFutures(Generic[Result, Context]):
-    """Futures under way; each is passed to a function once it is done and all before it have been passed.
+    """A queue of futures; each is passed to a function when it and all before it are done.
 
         pending = OrderedFutures(lambda future, label: metrics.update(future.result(), label))
         for image, scores, label in samples:
@@ -20,10 +20,10 @@ class OrderedFutures(Generic[Result, Context]):
         pending.finish()
 
     Args:
-        take: is called with a future and the context it was added with, in the thread that calls ``add`` or
-            ``finish``. The future is done, unless ``add`` or ``finish`` has to wait for it: ``take`` may then wait with
-            ``future.result(timeout)``. What it raises is passed on; the futures behind stay.
-        limit: futures that may be under way; ``add`` waits for the first one beyond that. None for any number.
+        take: called with a future and the context it was added with, in the thread that calls ``add`` or ``finish``.
+            The future is done, unless ``add`` or ``finish`` must wait for it; ``take`` may then wait with
+            ``future.result(timeout)``. Its errors propagate; the remaining futures stay in the queue.
+        limit: maximum number of futures in the queue; above it, ``add`` waits for the first one. None for no limit.
     """
 
     def __init__(self, take: Callable[[Future[Result], Context], Any], limit: int | None = None) -> None:
@@ -35,7 +35,7 @@ class OrderedFutures(Generic[Result, Context]):
         return len(self.pending)
 
     def add(self, future: Future[Result], context: Context) -> None:
-        """Append a future, then take what is done at the front."""
+        """Append a future, then take the finished ones at the front."""
         self.pending.append((future, context))
         while self.pending and (self.pending[0][0].done() or (self.limit is not None and len(self) > self.limit)):
             self.take(*self.pending.popleft())
@@ -46,5 +46,5 @@ class OrderedFutures(Generic[Result, Context]):
             self.take(*self.pending.popleft())
 
     def clear(self) -> None:
-        """Forget all futures; they are neither waited for nor taken."""
+        """Discard all futures without waiting for them or taking them."""
         self.pending.clear()

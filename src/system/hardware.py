@@ -1,4 +1,4 @@
-"""Choose the device and the precision that this machine computes fastest with."""
+"""Choose the fastest device and precision of this machine."""
 
 import platform
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 
 def resolve_accelerator(accelerator: str) -> str:
-    """Return the device that Lightning uses for "auto" or "gpu": cuda, mps or cpu; other names as they are."""
+    """Return the device that Lightning uses for "auto" or "gpu": cuda, mps or cpu; other names unchanged."""
     if accelerator not in ("auto", "gpu"):
         return accelerator
     if torch.cuda.is_available():
@@ -16,10 +16,10 @@ def resolve_accelerator(accelerator: str) -> str:
 
 
 def auto_precision(accelerator: str) -> tuple[str, str]:
-    """Return the fastest ``precision`` of Lightning that is safe to train with on this machine, and the reason.
+    """Return Lightning's name of the fastest precision that is safe for training on this machine, and the reason.
 
-    bfloat16 has float32's range and needs no loss scaling. Processors without instructions for it emulate it, which is
-    slower than float32.
+    bfloat16 has the range of float32 and needs no loss scaling. Processors without bfloat16 instructions emulate it,
+    which is slower than float32.
     """
     device = resolve_accelerator(accelerator)
     if device == "cuda":
@@ -32,7 +32,7 @@ def auto_precision(accelerator: str) -> tuple[str, str]:
 
 
 def processor_name() -> str:
-    """Return the processor's name as its maker gives it, such as "AMD EPYC 9R14", where the system tells it."""
+    """Return the processor's model name, such as "AMD EPYC 9R14"; its architecture if the system does not report it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Processes on this machine: their cores, how they are started, and locks between them."""
+"""Processes on this machine: available cores, start method, and locks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def cores() -> int:
 
 
 def start_method(workers: int) -> str | None:
-    """Return the ``multiprocessing_context`` for a data loader: None for the current start method.
+    """Return the ``multiprocessing_context`` for a data loader; None for the current start method.
 
-    Within a process of joblib the current start method is joblib's own, with which PyTorch's loader cannot start
-    workers; there it is Python's default.
+    joblib's processes use its own start method, with which PyTorch's loader cannot start workers. There, this is
+    Python's default.
     """
     known = multiprocessing.get_all_start_methods()
     return known[0] if workers and multiprocessing.get_start_method() not in known else None
@@ -31,7 +31,7 @@ def start_method(workers: int) -> str | None:
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Lock ``path`` between processes for the block; if another process has the lock, log it and wait."""
+    """Hold a lock on ``path`` during the block; if another process holds it, log that and wait."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)

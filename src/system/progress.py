@@ -1,4 +1,4 @@
-"""Show the progress of work that takes long: a bar on a terminal, a line now and then in a log."""
+"""Show the progress of long work: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-INTERVAL = 30.0  # between two lines
+INTERVAL = 30.0  # seconds between two lines
 
 
 class ProgressLines:
-    """Logs a line about the progress of some work, at most every half minute.
+    """Logs a progress line at most every half minute.
 
     Args:
-        title: of the work, such as "validation".
-        total: how many items there are; None or infinity if that is not known.
-        completed: items that are done already.
+        title: title of the work, such as "validation".
+        total: number of items; None or infinity if unknown.
+        completed: number of items already done.
         clock: returns the time in seconds.
     """
 
@@ -36,34 +36,34 @@ class ProgressLines:
         self.start = self.last = clock()
 
     def update(self, completed: float, details: str = "") -> bool:
-        """Log a line if one is due, and tell whether it was.
+        """Log a line if one is due, and return whether it was.
 
         Args:
-            completed: items that are done now.
-            details: more about them, for the middle of the line.
+            completed: number of items done.
+            details: further text for the line.
         """
         now = self.clock()
         if now - self.last < INTERVAL:
             return False
         self.last = now
-        of_total, left = "", ""
+        total, remaining = "", ""
         if self.total is not None and self.total != float("inf"):
-            of_total = f"/{self.total:.0f}"
+            total = f"/{self.total:.0f}"
             if completed > self.first:
-                rest = (now - self.start) * (self.total - completed) / (completed - self.first)
-                left = f"{timedelta(seconds=round(rest))} left"
-        log.info("%s", "  ".join(filter(None, (f"{self.title} {completed:.0f}{of_total}", details, left))))
+                seconds = (now - self.start) * (self.total - completed) / (completed - self.first)
+                remaining = f"{timedelta(seconds=round(seconds))} left"
+        log.info("%s", "  ".join(filter(None, (f"{self.title} {completed:.0f}{total}", details, remaining))))
         return True
 
 
 def tracked(items: Iterable[Item], title: str, total: int | None = None, transient: bool = True) -> Iterator[Item]:
-    """Yield the items, and show how many of them are done.
+    """Yield the items and show the progress.
 
     Args:
-        items: what is worked on.
-        title: of the work.
-        total: how many items there are; None for ``len(items)``, if it has a length.
-        transient: whether the bar vanishes at the end.
+        items: the items to work on.
+        title: title of the work.
+        total: number of items; None for ``len(items)``, if it has a length.
+        transient: whether the bar disappears at the end.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)

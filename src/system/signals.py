@@ -1,4 +1,4 @@
-"""Stop on a signal: end in order, with the exit status that shells expect."""
+"""Stop on a signal: exit cleanly, with the status that shells expect."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-# Ctrl-C; kill, SLURM and systemd; a terminal that is closed; SLURM's --signal=USR1, before the time is up
+# Ctrl-C; kill, SLURM and systemd; a closed terminal; SLURM's --signal=USR1 before the time limit
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
 
 CAN_HOLD_BACK = hasattr(signal, "pthread_sigmask")  # not on Windows
-SECONDS = 1.0  # a signal that comes again within them is the same request
+REPEAT_SECONDS = 1.0  # a signal repeated within this time is the same request
 
-# Calls of handlers that wait for the end of signals_held_back; None outside of it. Masks hold back signals to this
-# process only if all threads have them, those of libraries too.
+# Handler calls that wait for the end of signals_held_back; None outside of it. A mask alone would hold back signals to
+# this process only if all threads had it, including those of libraries.
 held_back: list[Callable[[], None]] | None = None
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -31,7 +31,7 @@ class Stopped(SystemExit):
 
     Attributes:
         signal: the signal.
-        is_explained: whether the user has been told how to go on.
+        is_explained: whether the user has been told how to continue.
     """
 
     def __init__(self, number: int) -> None:
@@ -44,7 +44,7 @@ class Stopped(SystemExit):
 
 
 def find_stop(error: BaseException | None) -> Stopped | None:
-    """Return the ``Stopped`` that led to an error, in a library that cannot be left everywhere; None if none did."""
+    """Return the ``Stopped`` that caused an error, for libraries that replace exceptions; None if there is none."""
     while error is not None and not isinstance(error, Stopped):
         error = error.__context__
     return error
@@ -57,7 +57,7 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def handle_stop_signals(handler: Handler = stop) -> Iterator[None]:
-    """Handle all stop signals in the block, also if they were held back before; then set the previous handlers."""
+    """Handle all stop signals in the block, including those held back before; then restore the previous handlers."""
     previous = current_handlers()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if CAN_HOLD_BACK else ()
     try:
@@ -71,10 +71,10 @@ def handle_stop_signals(handler: Handler = stop) -> Iterator[None]:
 
 
 def set_stop_handlers(handler: Handler) -> None:
-    """Set the handler of all stop signals. A signal that the process ignores, as under nohup, stays ignored.
+    """Set the handler of all stop signals. Signals that the process ignores, as under nohup, stay ignored.
 
-    timeout(1) and SLURM send a signal to a process and then to its group, so that it arrives twice: repetitions within
-    a second are ignored. Signals that were held back (``hold_back_signals``) are handled now.
+    timeout(1) and SLURM signal a process and then its group, so a signal may arrive twice: repetitions within a second
+    are ignored. Signals that were held back (``hold_back_signals``) are handled now.
     """
     received = float("-inf")
 
@@ -83,7 +83,7 @@ def set_stop_handlers(handler: Handler) -> None:
         if held_back is not None:
             held_back.append(lambda: handle(number, frame))
             return
-        if (now := time.monotonic()) - received < SECONDS:
+        if (now := time.monotonic()) - received < REPEAT_SECONDS:
             return
         received = now
         if signal.Signals(number).name == "SIGHUP":  # which Windows lacks
@@ -97,20 +97,20 @@ def set_stop_handlers(handler: Handler) -> None:
 
 
 def current_handlers() -> dict[int, Handler | int]:
-    """Return the handlers of all stop signals that can be set: in the main thread only, and of signals not ignored."""
+    """Return the handlers of all stop signals that are not ignored; empty outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    # None: of a library in C, which could not be set again
+    # None: a C handler, which Python could not restore
     return {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
 
 
 def hold_back_signals() -> None:
-    """Hold stop signals back in the processes that this thread starts from now on, until they set their handlers.
+    """Hold back stop signals in processes that this thread starts from now on, until they set their handlers.
 
-    Without handlers, a signal to the whole process group would kill them, and a pool of processes kills all others with
-    them. This process goes on handling its signals: a thread of its own receives them, and Python calls the handlers in
-    the main thread, when that waits or sleeps next.
+    Without handlers, a signal to the process group would kill one of them, and a process pool then kills all others.
+    This process still handles its signals: a separate thread receives them, and Python calls the handlers in the main
+    thread when it next waits or sleeps.
     """
     if CAN_HOLD_BACK:
         threading.Thread(target=threading.Event().wait, name="signals", daemon=True).start()
@@ -119,9 +119,9 @@ def hold_back_signals() -> None:
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Hold stop signals back in the block, and in the processes that start in it until they handle or ignore them.
+    """Hold back stop signals in the block, and in processes started in it until they handle or ignore them.
 
-    What a handler raises while a process forks would be lost: Python prints it, and goes on.
+    If a handler raises during a fork, Python only prints the exception and continues.
     """
     global held_back
     held_back = []
@@ -137,7 +137,7 @@ def signals_held_back() -> Iterator[None]:
 
 
 def leave_closed_terminal() -> None:
-    """Discard further output to a terminal that has been closed, which would be an error instead of a clean end."""
+    """Discard further output to a closed terminal, because writing to it would raise an error."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")
@@ -146,10 +146,10 @@ def leave_closed_terminal() -> None:
 
 
 def ignore_stop_signals(*_: object) -> None:
-    """Ignore all stop signals in this process, a worker.
+    """Ignore all stop signals in a worker process.
 
-    A signal for a whole process group (Ctrl-C, SLURM, systemd, timeout) reaches workers too. The process that started
-    them decides when they end, after it has saved its work.
+    A signal to the process group (Ctrl-C, SLURM, systemd, timeout) also reaches the workers. The process that started
+    them ends them after it has saved its work.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -16,7 +16,7 @@ def read_state(path: Path) -> Mapping[str, Any]:
     """Return the content of a file of weights on the CPU, without running any code that it might hold.
 
     Raises:
-        UserError: if it cannot be read, or holds no mapping.
+        UserError: if it cannot be read, or does not contain a mapping.
     """
     if path.suffix == ".safetensors":
         return read_safetensors(path)
@@ -30,7 +30,7 @@ def read_state(path: Path) -> Mapping[str, Any]:
 
 
 def why_not_loaded(path: Path, error: Exception) -> str:
-    """Return why ``torch.load`` has failed, without its advice to run the code that a file holds."""
+    """Return why ``torch.load`` failed, without its advice to allow code in the file to run."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if path.stat().st_size == 0:
@@ -40,4 +40,4 @@ def why_not_loaded(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return "it was not written by torch.save"
     reason = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-    return f"damaged, or no file of torch.save: {reason}; copy it again"
+    return f"damaged, or not written by torch.save: {reason}; copy it again"

@@ -30,12 +30,14 @@ def test_what_cannot_be_written_is_refused_by_its_key(tmp_path: Path, command: s
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     place = {"proc": Path("/proc/x"), "long": tmp_path / ("x" * 300)}.get(fault, tmp_path / fault)
-    with pytest.raises(UserError, match=rf"^{key}={place}/sub/name: no folder can be made in .*; choose another place"):
+    with pytest.raises(
+        UserError, match=rf"^{key}={place}/sub/name: cannot create a folder in .*; choose another place"
+    ):
         compose(command, f"{key}={place}/sub/name", output_dir=tmp_path / "run")
 
 
 def test_a_folder_where_a_file_should_be(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"^callbacks.resume.path={tmp_path}: is a folder, and must be a file"):
+    with pytest.raises(UserError, match=rf"^callbacks.resume.path={tmp_path}: is a folder, but must be a file"):
         compose("train", f"callbacks.resume.path={tmp_path}", output_dir=tmp_path / "run")
 
 

@@ -123,7 +123,7 @@ def test_a_job_resumes_from_the_newest_intact_checkpoint(
     config = OmegaConf.create({"init_from": None, "ckpt": "began/with.ckpt"})
     use_last_checkpoint(config, tmp_path)
     assert config.ckpt == (str(folder / found) if found else "began/with.ckpt")
-    assert ("beginning again" in caplog.text) == (found is None)
+    assert ("starting again" in caplog.text) == (found is None)
 
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:

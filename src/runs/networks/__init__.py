@@ -1,4 +1,4 @@
-"""Trained networks that come with the package: NAME.ckpt, and NAME.md, which says what it is."""
+"""Trained networks that come with the package: NAME.ckpt, described in NAME.md."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def network_names() -> list[str]:
 
 
 def find_network(name: str | Path | None) -> Path | None:
-    """Return the checkpoint of the network of this name; None if there is none, as for the path of a file."""
+    """Return the checkpoint of the packaged network of this name; None if it does not exist."""
     return FOLDER / f"{name}.ckpt" if str(name) in network_names() else None
