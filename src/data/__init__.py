@@ -1,4 +1,4 @@
-"""What a sample is and where it comes from."""
+"""Samples, data sets and augmentation."""
 
 from src.data.dataset import DatasetError, Sample, SegmentationDataset
 from src.data.file_dataset import FileDataset

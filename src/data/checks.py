@@ -1,4 +1,4 @@
-"""Find faults in the splits of a data set, for training and for ``prepare verify=true``."""
+"""Find faults in the splits of a data set, for training and ``prepare verify=true``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 
 def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> None:
-    """Find faults before any time is spent on a network; see ``SegmentationDataset.check``.
+    """Check the splits before any time is spent on a network; see ``SegmentationDataset.check``.
 
     Args:
-        datasets: by split.
-        workers: processes that may be used.
+        datasets: the data set of each split.
+        workers: number of processes to use.
 
     Raises:
-        DatasetError: naming the faulty files, or a class name that cannot be used.
+        DatasetError: with the faulty files, or an invalid class name.
     """
     for split, dataset in datasets.items():
         check_classes(dataset.classes)
@@ -36,7 +36,7 @@ def check_splits(datasets: Mapping[str, SegmentationDataset], workers: int) -> N
 
 
 def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
-    """Return a line for everything that training would refuse, after all samples have been opened."""
+    """Return a line for everything that training would reject, from surveys of all samples."""
     faults = [line for found in surveys.values() for line in found.lines()]
     faults += [describe_empty(split) for split, found in surveys.items() if not found.samples]
     faults += [
@@ -49,54 +49,52 @@ def find_faults(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[st
 
 
 def find_warnings(datasets: Mapping[str, SegmentationDataset], surveys: Mapping[str, Survey]) -> list[str]:
-    """Return a line for everything that training accepts but that makes its metrics meaningless."""
+    """Return a line for everything that training accepts but that makes its metrics misleading."""
     warnings = [line for split, found in surveys.items() for line in describe_classes(split, datasets[split], found)]
     warnings += describe_shared_files(datasets)
-    warnings += [describe_copies(one, other, surveys) for one, other in combinations(surveys, 2)]
+    warnings += [describe_copies(first, second, surveys) for first, second in combinations(surveys, 2)]
     return list(filter(None, warnings))
 
 
 def describe_classes(split: str, dataset: SegmentationDataset, found: Survey) -> list[str]:
-    """Return a line about classes that do not occur in a split, and one about a split that holds one class or void."""
+    """Return lines about classes that a split lacks, and about a split with one class only or void masks."""
     lines = []
     labels = found.labels() - {VOID}
     if labels and (absent := [name for index, name in enumerate(dataset.classes) if index not in labels]):
         consequence = "cannot be learnt" if split == "train" else "has no IoU, and the mean leaves it out"
         lines.append(f"{split}: no pixel of {shorten(absent)}: a class that does not occur {consequence}")
     if len(labels) == 1 and len(dataset.classes) > 1:
-        lines.append(
-            f"{split}: every pixel that counts is {dataset.classes[labels.pop()]}: any network is right about it"
-        )
+        lines.append(f"{split}: every pixel that counts is {dataset.classes[labels.pop()]}: any network gets it right")
     elif found.void and labels:
         lines.append(f"{split}: {describe_void(len(found.void))}, such as that of {found.void[0]}")
     return lines
 
 
-def describe_copies(one: str, other: str, surveys: Mapping[str, Survey]) -> str:
-    """Return a line about images of one split whose pixels are those of images of another; "" if there are none."""
-    first, second = surveys[one].digests, surveys[other].digests
-    same = [(first[digest], second[digest]) for digest in first.keys() & second.keys()]
+def describe_copies(first: str, second: str, surveys: Mapping[str, Survey]) -> str:
+    """Return a line about images with the same pixels in two splits; "" if there are none."""
+    first_ids, second_ids = surveys[first].digests, surveys[second].digests
+    same = [(first_ids[digest], second_ids[digest]) for digest in first_ids.keys() & second_ids.keys()]
     copies = sorted(pair for pair in same if pair[0] != pair[1])
     if not copies:
         return ""
     return (
-        f"{counted(len(copies), 'image')} in {other} and, with the same pixels, in {one}, such as {copies[0][1]} and "
-        f"{copies[0][0]}: metrics on them flatter the network"
+        f"{counted(len(copies), 'image')} in {second} and, with the same pixels, in {first}, such as {copies[0][1]} "
+        f"and {copies[0][0]}: metrics on them are too good"
     )
 
 
 def describe_empty(split: str) -> str:
     """Return a line about a split without samples."""
-    return f"split {split} holds no sample"
+    return f"split {split} has no samples"
 
 
 def describe_void(count: int) -> str:
-    """Return a line about masks that are void in every pixel."""
+    """Return a line about masks that are entirely void."""
     return f"{counted(count, 'mask')} void in every pixel"
 
 
 def describe_binary_masks(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
-    """Return a line if all masks to train with hold class 0 and void only, likely by mistake; "" if they do not."""
+    """Return a line if all training masks contain only class 0 and void, probably by mistake; "" otherwise."""
     if labels != {0, VOID} or "train" not in datasets:
         return ""
     return next(iter(datasets.values())).explain_binary_masks()
@@ -106,10 +104,10 @@ def describe_shared_files(datasets: Mapping[str, SegmentationDataset]) -> list[s
     """Return a line for each pair of splits that share image files."""
     files = {split: dataset.image_files() for split, dataset in datasets.items()}
     return [
-        f"{counted(len(common), 'image')} in {one} and in {other}, such as {min(common)}: metrics on them flatter the "
-        "network"
-        for one, other in combinations(files, 2)
-        if (common := files[one] & files[other])
+        f"{counted(len(common), 'image')} in {first} and in {second}, such as {min(common)}: metrics on them are too "
+        "good"
+        for first, second in combinations(files, 2)
+        if (common := files[first] & files[second])
     ]
 
 
@@ -119,5 +117,5 @@ def counted(count: int, noun: str) -> str:
 
 
 def shorten(names: Sequence[str], shown: int = 10) -> str:
-    """Return names with commas, the first ten only."""
+    """Return the first names, separated by commas, and the number of further ones."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -1,4 +1,4 @@
-"""Colours of classes: VOC's, and masks in which a colour stands for a class."""
+"""Colours of classes: VOC's colour map, and masks in which colours stand for classes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class ColourTable:
 
     Args:
         palette: the colour of each class.
-        void: the colour of pixels that do not count, or their value in masks that are grey or have a palette; None if
-            there are no such pixels.
+        void: the colour of void pixels, or their value in grey and palette masks; None if there are none.
 
     Raises:
         DatasetError: if two classes have the same colour.
@@ -33,13 +32,13 @@ class ColourTable:
         codes = codes_of(np.array([*palette, *void_colours]))
         if len(set(codes.tolist())) < len(codes):
             given = f"palette={[list(colour) for colour in palette]}" + (f" with void={void}" if void_colours else "")
-            raise DatasetError(f"{given}: one colour occurs twice")
+            raise DatasetError(f"{given}: a colour occurs twice")
         order = np.argsort(codes)
         self.codes = codes[order]
         self.classes = np.array([*range(len(palette)), VOID], np.uint8)[order]
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
-        """Return the class of each pixel by its colour, or by the colour that the file's palette gives its value.
+        """Return the class of each pixel, by its colour or by its value's colour in the file's palette.
 
         Raises:
             DatasetError: if a colour is neither in the palette nor void.
@@ -54,13 +53,13 @@ class ColourTable:
                 )
             return classes
         if mask.colours is None:
-            raise DatasetError(f"{path}: holds values of 16 bits or more, which are not colours; set values=[...]")
+            raise DatasetError(f"{path}: has 16-bit or larger values, which are not colours; set values=[...]")
         classes, known = self.look_up(mask.colours)
         present = np.unique(mask.values)
-        if wrong := [value for value in present.tolist() if not known[value] and value != self.void_value]:
-            examples = ", ".join(f"{value} ({mask.colours[value].tolist()})" for value in wrong[:3])
+        if unknown := [value for value in present.tolist() if not known[value] and value != self.void_value]:
+            examples = ", ".join(f"{value} ({mask.colours[value].tolist()})" for value in unknown[:3])
             raise DatasetError(
-                f"{path}: {len(wrong)} values have colours that are neither in the palette nor void, such as "
+                f"{path}: {len(unknown)} values have colours that are neither in the palette nor void, such as "
                 f"{examples}; to read masks by value and not by colour, set values=[0,1,...]"
             )
         return np.where(known, classes, np.uint8(VOID))[mask.values]
@@ -80,7 +79,7 @@ def codes_of(colours: np.ndarray) -> Int32[np.ndarray, "..."]:
 
 
 def describe_colours(colours: UInt8[np.ndarray, "*shape channels"]) -> str:
-    """Return the first three of the colours, in the order of their numbers."""
+    """Return the first three distinct colours, sorted, as a string."""
     codes = np.unique(codes_of(colours))[:3].tolist()
     return str([[code >> 16, code >> 8 & 255, code & 255] for code in codes])
 

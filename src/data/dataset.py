@@ -17,11 +17,11 @@ Picture = UInt8[np.ndarray, "height width 3"]  # RGB
 
 
 class DatasetError(UserError):
-    """An error in the data; the message names the file and the remedy."""
+    """Raised for an error in the data; the message gives the file and the remedy."""
 
 
 class Sample(NamedTuple):
-    """One image with its annotation; the image is not normalised, because the CRF needs its colours."""
+    """An image and its label map; the image is not normalised, because the CRF needs its colours."""
 
     image: Picture
     label: LabelMap
@@ -29,14 +29,14 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Dataset[Sample], ABC):
-    """Samples by index, with the names and colours of the classes.
+    """A data set of samples, with the names and colours of its classes.
 
     Attributes:
         classes: names of the classes.
         palette: colour of each class, RGB.
-        strays: a line for each file in the folders that belongs to no sample.
-        labels: the labels that ``check`` has seen.
-        may_be_void: whether label maps may be void everywhere, because the annotation is not public.
+        strays: a line for each file that belongs to no sample.
+        labels: the labels that ``check`` found.
+        may_be_void: whether label maps may be entirely void, because the annotation is not public.
     """
 
     classes: Sequence[str]
@@ -52,7 +52,7 @@ class SegmentationDataset(Dataset[Sample], ABC):
     def __getitem__(self, index: int) -> Sample: ...
 
     def inspect(self, index: int) -> tuple[Sample | None, list[str]]:
-        """Return a sample and no faults, or None and all its faults; each fault is a line that names its file."""
+        """Return a sample and no faults, or None and all its faults; each is a line that starts with the file."""
         return self[index], []
 
     def check(self, workers: int = 0) -> None:
@@ -62,15 +62,15 @@ class SegmentationDataset(Dataset[Sample], ABC):
             workers: number of processes to use.
 
         Raises:
-            DatasetError: naming the faulty files.
+            DatasetError: with the faulty files.
         """
 
     def image_files(self) -> Set[Path]:
-        """Return the files of the images, by which one finds images that two splits share; none if there are none."""
+        """Return the image files, to find images that two splits share; empty if there are no files."""
         return frozenset()
 
     def explain_binary_masks(self) -> str:
-        """Return why masks that hold only 0 and void are likely a mistake, and the remedy; "" if they are not."""
+        """Return why masks with only 0 and void are probably a mistake, and the remedy; "" if they are not."""
         return ""
 
     def open_cache(self, workers: int = 0) -> None:
@@ -78,27 +78,27 @@ class SegmentationDataset(Dataset[Sample], ABC):
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Check the names of classes, and return them as a tuple.
+    """Check the names of classes and return them as a tuple.
 
     Raises:
-        DatasetError: unless they are 1 to 255 different texts.
+        DatasetError: unless they are 1 to 255 different strings.
     """
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise DatasetError(f"classes={classes}: must be a list of names by index: 'classes=[background,cat]'")
     if not classes:
         raise DatasetError("classes=[]: name them by index: 'classes=[background,cat]'")
     if len(classes) > MAX_CLASSES:
-        raise DatasetError(f"classes=[...] has {len(classes)} names; a label map holds {MAX_CLASSES} at most")
+        raise DatasetError(f"classes=[...] has {len(classes)} names; the maximum is {MAX_CLASSES}")
     names = list(classes)
     for index, name in enumerate(names):
         shown = json.dumps(name, ensure_ascii=False, default=str)
         place = f"classes=[...]: name {index} is {shown}"
         if not isinstance(name, str):
             raise DatasetError(
-                f"{place}, which is not a text; quote it: 'classes=[\"{json.dumps(name, default=str)}\",...]'"
+                f"{place}, which is not a string; quote it: 'classes=[\"{json.dumps(name, default=str)}\",...]'"
             )
         if not name.strip() or not name.isprintable():
-            raise DatasetError(f"{place}; a name must be a text that can be printed in one line")
+            raise DatasetError(f"{place}; a name must be a non-empty string of printable characters")
         if name in names[:index]:
-            raise DatasetError(f"{place}, and so is name {names.index(name)}; every class needs a name of its own")
+            raise DatasetError(f"{place}, and so is name {names.index(name)}; class names must be unique")
     return tuple(names)

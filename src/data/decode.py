@@ -4,24 +4,24 @@
 Kind of file                    As an image: RGB, uint8                 As a mask: integers
 ==============================  ======================================  ====================================
 RGB                             as stored                               colours, as stored
-RGB of 16 bits                  the upper 8 bits                        refused
+16-bit RGB                      the upper 8 bits                        refused
 grey                            the same value three times              as stored
-grey of 1, 2 or 4 bits          black to white                          as stored: 0..1, 0..3, 0..15
-grey of 16 bits                 divided by 257                          as stored: 0..65535
+1, 2 or 4-bit grey              black to white                          as stored: 0..1, 0..3, 0..15
+16-bit grey                     divided by 257                          as stored: 0..65535
 palette                         the palette's colours                   as stored: the index, and its colour
-alpha, transparent colours      on white                                as without alpha, which does not count
+alpha, transparent colours      on white                                as stored, without alpha
 CMYK                            converted by Pillow                     refused
 EXIF orientation                turned upright                          turned upright
 MPO (a photo and its preview)   the photo                               refused
 JPEG, WebP, JPEG 2000, AVIF     decoded                                 refused: they do not keep values
 animations, several pages       refused                                 refused
 floats                          refused                                 refused
-integers of 32 bits             refused                                 as stored
+32-bit integers                 refused                                 as stored
 more than 89,478,485 pixels     refused (Pillow's limit)                refused
-empty, torn, folders, pipes     refused                                 refused
+empty, broken, folders, pipes   refused                                 refused
 ==============================  ======================================  ====================================
 
-Refused means a ``DatasetError`` of one line that names the file and the remedy.
+"Refused" means a one-line ``DatasetError`` with the file and the remedy.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Mask(NamedTuple):
     """The content of a mask file.
 
     Attributes:
-        values: one number for each pixel, or its RGB or RGBA.
-        colours: the colour of each value 0..255, black for values that the file's palette lacks; None if the values
-            are colours themselves, or have more than 8 bits.
+        values: a number for each pixel, or its RGB or RGBA.
+        colours: the colour of each value 0..255, black for values missing from the file's palette; None if the values
+            are colours, or have more than 8 bits.
     """
 
     values: MaskValues
@@ -63,25 +63,25 @@ MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
 BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second of EXIF too
 
-# Pillow warns of images above its limit, and raises an error above twice the limit only; here all of them are refused.
+# Pillow warns about images above its limit, and raises only above twice the limit; here all of them are refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: Path) -> Picture:
-    """Return the image of a file as upright RGB.
+    """Return the image in a file as upright RGB.
 
     Raises:
-        DatasetError: if the file is of a kind that is refused (see the module's table).
+        DatasetError: if the kind of file is refused (see the table above).
     """
     with open_image(path) as image:
         return to_rgb(image, str(path))
 
 
 def read_mask(path: Path) -> Mask:
-    """Return the mask of a file as stored, turned upright.
+    """Return the mask in a file as stored, turned upright.
 
     Raises:
-        DatasetError: if the file is of a kind that is refused (see the module's table).
+        DatasetError: if the kind of file is refused (see the table above).
     """
     with open_image(path) as image:
         if image.format not in MASK_FORMATS or is_jpeg_inside(image):
@@ -92,7 +92,7 @@ def read_mask(path: Path) -> Mask:
             raise DatasetError(f"{path}: samples of mode {image.mode}; masks must hold whole numbers or RGB colours")
         bits = bits_of(image, path)
         if bits > 8 and image.mode in ("RGB", "RGBA"):
-            raise DatasetError(f"{path}: colours of {bits} bits, of which 8 are read; save the mask with 8")
+            raise DatasetError(f"{path}: {bits}-bit colours, of which only 8 bits are read; save the mask with 8 bits")
         values = np.array(upright(image))
         palette = image.getpalette() if image.mode in ("P", "PA") else None
     if image.mode in ("LA", "PA"):
@@ -107,20 +107,21 @@ def read_mask(path: Path) -> Mask:
 
 
 def to_rgb(image: Image.Image, name: str = "image") -> Picture:
-    """Return an image that Pillow has opened as upright RGB.
+    """Return a Pillow image as upright RGB.
 
     Args:
-        name: for messages.
+        image: the image.
+        name: name for error messages.
 
     Raises:
-        DatasetError: if it is an animation or a document, or its samples have no fixed range.
+        DatasetError: if it has several frames or pages, or its samples have no fixed range.
     """
     refuse_pages(image, name)
-    sixteen = image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM"))
-    if image.mode in ("I", "F") and not sixteen:
+    is_16_bit = image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if image.mode in ("I", "F") and not is_16_bit:
         raise DatasetError(f"{name}: 32-bit pixels of unknown range (mode {image.mode}); convert it to 8 bits")
     image = upright(image)
-    if sixteen:  # Pillow's own conversion clips
+    if is_16_bit:  # Pillow's own conversion clips
         values = np.asarray(image)
         transparent = values == image.info.get("transparency", -1)
         image = Image.fromarray(np.where(transparent, 255, values // 257).astype(np.uint8))
@@ -131,19 +132,19 @@ def to_rgb(image: Image.Image, name: str = "image") -> Picture:
 
 
 def why_unreadable(path: Path) -> str | None:
-    """Return why a path cannot be opened, without opening it; None if it can be."""
+    """Return why a path cannot be opened, without opening it; None if it can."""
     try:
         status = path.stat()
     except FileNotFoundError:
         other = name_in_other_case(path)
-        hint = f"; there is {other}, and the names must agree in upper and lower case: rename one" if other else ""
+        hint = f"; {other} exists, and upper and lower case must match: rename one" if other else ""
         return "a broken link" if path.is_symlink() else f"missing{hint}"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if stat.S_ISDIR(status.st_mode):
-        return "a folder, where a file should be"
+        return "a folder, not a file"
     if not stat.S_ISREG(status.st_mode):
-        return "neither a file nor a link to one"  # a pipe would block whoever opens it
+        return "not a regular file"  # opening a pipe would block
     if status.st_size == 0:
         return "an empty file; copy it again"
     return None if os.access(path, os.R_OK) else "not readable; check the file's permissions"
@@ -151,7 +152,7 @@ def why_unreadable(path: Path) -> str | None:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image file with Pillow for a block that decodes it.
+    """Open an image file with Pillow; decoding errors in the block are explained, too.
 
     Raises:
         DatasetError: if it cannot be opened or decoded, or has too many pixels.
@@ -171,9 +172,9 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DatasetError(f"{path}: {too_large}") from error
     except Image.UnidentifiedImageError as error:
         raise DatasetError(f"{path}: not an image that Pillow can read; save it as PNG") from error
-    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
+    except Exception as error:  # Pillow's decoders raise all kinds of errors on broken files
         reason = " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
-        raise DatasetError(f"{path}: cannot be read ({reason}); copy it again or save it anew") from error
+        raise DatasetError(f"{path}: cannot be read ({reason}); copy or save it again") from error
 
 
 def grey_ramp(levels: int) -> UInt8[np.ndarray, "levels 3"]:
@@ -182,7 +183,7 @@ def grey_ramp(levels: int) -> UInt8[np.ndarray, "levels 3"]:
 
 
 def padded(colours: UInt8[np.ndarray, "colours 3"]) -> UInt8[np.ndarray, "256 3"]:
-    """Return a table of 256 colours, black beyond those that are given."""
+    """Return a colour table padded with black to 256 colours."""
     return np.pad(colours, ((0, 256 - len(colours)), (0, 0)))
 
 
@@ -192,18 +193,18 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def refuse_pages(image: Image.Image, name: str) -> None:
-    """Raise ``DatasetError`` if there is more than one picture in a file; MPO has a photograph and its preview."""
+    """Raise ``DatasetError`` if a file has several frames or pages. MPO is allowed: a photo and its preview."""
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-        raise DatasetError(f"{name}: {frames} frames or pages; save the one you want as a file of its own")
+        raise DatasetError(f"{name}: {frames} frames or pages; save the one you want as a separate file")
 
 
 def is_jpeg_inside(image: Image.Image) -> bool:
-    """Return whether a TIFF is compressed as a JPEG is."""
+    """Tell whether an image is a TIFF with JPEG compression."""
     return image.format == "TIFF" and "jpeg" in str(image.info.get("compression", ""))
 
 
 def bits_of(image: Image.Image, path: Path) -> int:
-    """Return the bits of a stored sample: 1 to 16 in a PNG or TIFF; 8 for all other images."""
+    """Return the bits per sample: 1 to 16 in a PNG or TIFF; 8 for all other formats."""
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]  # in its header: signature 8, length and name of the chunk 8, width 4, height 4

@@ -1,4 +1,4 @@
-"""Data sets of image and mask files: read and check pairs of files, and skip bad ones if the user wants that."""
+"""Data sets of image and mask files: read and check pairs of files, and skip bad ones on request."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class FileDataset(SegmentationDataset):
 
     Args:
         pairs: (id, image file, mask file) of every sample.
-        values: the class, or ``VOID``, of every value 0..65535 that a mask may hold; None if the values are class
-            indices, and 255 is void.
-        on_error: "raise", or "skip" to open all samples before the training and leave out the bad ones.
+        values: the class, or ``VOID``, of every allowed mask value 0..65535; None if the values are class indices, and
+            255 is void.
+        on_error: "raise", or "skip" to open all samples before training and skip the bad ones.
         cache: folder for decoded samples, or None.
         strays: a line for each file that belongs to no pair.
-        missing: a line for each image of the split's list that does not exist.
+        missing: a line for each image in the split's list that does not exist.
 
     Raises:
         DatasetError: if an argument is wrong, or an image is missing and ``on_error`` is "raise".
@@ -52,7 +52,7 @@ class FileDataset(SegmentationDataset):
         if on_error not in ("raise", "skip"):
             raise DatasetError(f"on_error={on_error}: must be raise or skip")
         if missing and on_error == "raise":
-            raise DatasetError(f"{first_of(missing)}; on_error=skip leaves such images out")
+            raise DatasetError(f"{first_of(missing)}; on_error=skip skips such images")
         check_classes(self.classes)
         self.pairs = list(pairs)
         self.on_error, self.strays = on_error, [*missing, *strays]
@@ -84,13 +84,13 @@ class FileDataset(SegmentationDataset):
         if image.shape[:2] == label.shape:
             return Sample(image, label, id_), []
         turned = (
-            "; the mask fits where the image is not turned upright by its EXIF orientation: save the image without one"
+            "; the mask fits the image before EXIF rotation: save the image without an EXIF orientation"
             if image.shape[:2] == label.shape[::-1]
             else ""
         )
         return None, [
             f"{mask_path}: the mask is {label.shape[1]}x{label.shape[0]}, its image {image_path} is "
-            f"{image.shape[1]}x{image.shape[0]}; both must have one size{turned}"
+            f"{image.shape[1]}x{image.shape[0]}; both must have the same size{turned}"
         ]
 
     def read_label(self, path: Path) -> LabelMap:
@@ -105,25 +105,25 @@ class FileDataset(SegmentationDataset):
         """
         values = mask.values
         if values.ndim != 2:
-            raise DatasetError(f"{path}: a mask must hold one class index a pixel; this one holds colours")
+            raise DatasetError(f"{path}: a mask must have one class index per pixel; this one has colours")
         if values.min() < 0 or values.max() >= MASK_VALUES:
             raise DatasetError(f"{path}: labels {values.min()} to {values.max()}; masks hold 0 to {MASK_VALUES - 1}")
         present = np.flatnonzero(np.bincount(values.ravel())).tolist()
-        if wrong := [value for value in present if value not in self.values]:
+        if unknown := [value for value in present if value not in self.values]:
             classes = ranges(value for value, index in self.values.items() if index != VOID)
             void = ranges(value for value, index in self.values.items() if index == VOID)
             example = str(present).replace(" ", "") if len(present) == len(self.classes) else "[...]"
             raise DatasetError(
-                f"{path}: labels {wrong[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
+                f"{path}: labels {unknown[:10]} are neither a class ({classes}) nor void ({void or 'none'}); "
                 + self.remedy.format(values=example)
             )
         return self.lookup[values]
 
     def check(self, workers: int = 0) -> None:
-        """Check that every file exists, and open 64 pairs spread over the set; with on_error=skip, open all pairs.
+        """Check that every file exists, and open 64 evenly spaced pairs; with on_error=skip, open all pairs.
 
         Raises:
-            DatasetError: naming the first faults, or if all masks are void everywhere.
+            DatasetError: with the first faults, or if all masks are entirely void.
         """
         if self.on_error == "skip":
             faults, self.labels = list[str](), self.skip_faulty(workers)
@@ -138,37 +138,37 @@ class FileDataset(SegmentationDataset):
             raise DatasetError(first_of(faults))
 
     def probe(self) -> tuple[list[str], set[int]]:
-        """Return the faults and the labels of 64 pairs, or of more while these seem to hold nothing to learn."""
+        """Return the faults and labels of 64 pairs, or of more until there is something to learn."""
         faults = [f"{path}: {why}" for _, *files in self.pairs for path in files if (why := why_unreadable(path))]
         labels: set[int] = set()
         if faults:
             return faults, labels
         probes = np.unique(np.linspace(0, len(self) - 1, PROBES).round().astype(int)).tolist()
         others = sorted(set(range(len(self))) - set(probes))
-        for place, index in enumerate([*probes, *others]):
-            hopeless = labels == {VOID} or (labels == {0, VOID} and self.is_only_255_void())
-            if place >= len(probes) and (faults or not hopeless):
+        for position, index in enumerate([*probes, *others]):
+            unlearnable = labels == {VOID} or (labels == {0, VOID} and self.is_only_255_void())
+            if position >= len(probes) and (faults or not unlearnable):
                 break
-            sample, wrong = self.inspect(index)
-            faults += wrong
+            sample, sample_faults = self.inspect(index)
+            faults += sample_faults
             labels |= set(np.unique(sample.label).tolist()) if sample else set()
         return faults, labels
 
     def is_only_255_void(self) -> bool:
-        """Tell whether masks hold class indices, and 255 is the only value that does not count."""
+        """Tell whether masks contain class indices, with 255 as the only void value."""
         return self.values.get(0) == 0 and [value for value, index in self.values.items() if index == VOID] == [VOID]
 
     def image_files(self) -> Set[Path]:
         return {image for _, image, _ in self.pairs}
 
     def explain_binary_masks(self) -> str:
-        """Return a line for masks that hold 0 and 255 only, as binary masks do, where 255 is void; "" otherwise."""
+        """Return a line about masks with only 0 and 255, as in binary masks, if 255 is void; "" otherwise."""
         if not self.is_only_255_void():
             return ""
         return f"{self.pairs[0][2]}: the masks hold 0 and 255 only, and 255 does not count; {self.remedy_for_255}"
 
     def skip_faulty(self, workers: int) -> set[int]:
-        """Drop every bad pair and log it; return the labels that occur in the good ones."""
+        """Remove and log every bad pair; return the labels in the good ones."""
         found = survey(self, workers)
         if lines := found.lines():
             self.pairs = [pair for index, pair in enumerate(self.pairs) if index not in found.faults]
@@ -176,22 +176,22 @@ class FileDataset(SegmentationDataset):
             log.warning("skipped %d of %d samples; %d are left", len(found.faults), found.samples, len(self.pairs))
             self.strays = ()
             if not self.pairs:
-                raise DatasetError(f"no sample is left of {found.samples}; the first fault: {lines[0]}")
+                raise DatasetError(f"all {found.samples} samples are faulty; the first fault: {lines[0]}")
         return found.labels()
 
     def open_cache(self, workers: int = 0) -> None:
-        """Open the cache, if the data set has a folder for it; build it first if necessary."""
+        """Open the cache, if there is a folder for it; build it first if necessary."""
         if self.cache_folder is not None:
             files = [path for _, *paths in self.pairs for path in paths]
             self.cache = open_cache(self.cache_folder, self, files, self.settings().encode(), workers)
 
     def settings(self) -> str:
-        """Return a text of everything that labels depend on besides the files."""
+        """Return a string of everything besides the files that affects labels."""
         return repr(self.values)
 
 
 def read_or_collect_fault(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]) -> np.ndarray | None:
-    """Return what a reader returns; if it raises ``DatasetError``, append the message to ``faults`` and return None."""
+    """Return the result of a reader; on ``DatasetError``, append the message to ``faults`` and return None."""
     try:
         return reader(path)
     except DatasetError as error:

@@ -26,12 +26,12 @@ def is_junk(name: str) -> bool:
 def files_below(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
     """Yield all files below a folder except junk.
 
-    Links to folders are followed, but no folder is visited twice. A folder whose name has an image's ending is yielded
-    as if it were a file, so that reading it reports the mistake.
+    Links to folders are followed, but no folder is visited twice. A folder named like an image is yielded like a file,
+    so that reading it reports the mistake.
 
     Args:
         folder: the folder.
-        without: folders to leave out.
+        without: folders to skip.
     """
     visited = {os.path.realpath(path) for path in without}
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -46,15 +46,15 @@ def files_below(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
 
 
 def is_image(name: str) -> bool:
-    """Tell by its ending whether a name is that of an image."""
+    """Tell whether a file name has the ending of an image."""
     return Path(name).suffix.lower() in IMAGE_ENDINGS
 
 
 def files_by_name(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """Return the files below a folder that have one of the endings, by name, and a line for each other file.
+    """Return the files below a folder with one of the endings, by name, and a line for each other file.
 
-    A name is the path below the folder without ending, as "a/street1", in Unicode's composed form (NFC): macOS stores
-    the other form, and so an image and its mask may differ in bytes. What cannot be printed is escaped.
+    A name is the relative path without ending, such as "a/street1", in Unicode's composed form (NFC). macOS may store
+    the decomposed form, so the names of an image and its mask may differ in bytes. Unprintable characters are escaped.
     """
     files: dict[str, Path] = {}
     strays = []
@@ -63,35 +63,35 @@ def files_by_name(folder: Path, endings: Sequence[str]) -> tuple[dict[str, Path]
         if path.suffix.lower() not in endings:
             strays.append(f"{path}: not used here; endings may be {', '.join(endings)}")
         elif name in files:
-            strays.append(f"{path}: there is {files[name].name} too; one name, one file")
+            strays.append(f"{path}: has the same name as {files[name].name}; rename one")
         else:
             files[name] = path
     return files, strays
 
 
 class PairedFiles(NamedTuple):
-    """What ``pair_files`` found in two folders."""
+    """The result of ``pair_files``."""
 
-    pairs: list[tuple[str, Path, Path]]  # name, image, mask; the mask's path where it should be if there is none
+    pairs: list[tuple[str, Path, Path]]  # name, image, mask; a missing mask has its expected path
     strays: list[str]  # a line for each file that is neither an image nor a mask
     orphans: list[str]  # a line for each mask without an image
 
 
 def pair_files(images: Path, masks: Path) -> PairedFiles:
-    """Pair the images of a folder with the masks of the same names in another folder."""
+    """Pair the images in a folder with the masks of the same name in another folder."""
     image_files, strays = files_by_name(images, IMAGE_ENDINGS)
-    mask_readers, mask_strays = files_by_name(masks, MASK_ENDINGS)
-    pairs = [(name, path, mask_readers.get(name, masks / f"{name}.png")) for name, path in sorted(image_files.items())]
+    mask_files, mask_strays = files_by_name(masks, MASK_ENDINGS)
+    pairs = [(name, path, mask_files.get(name, masks / f"{name}.png")) for name, path in sorted(image_files.items())]
     orphans = [
-        f"{path}: no image of this name in {images}" for name, path in mask_readers.items() if name not in image_files
+        f"{path}: no image of this name in {images}" for name, path in mask_files.items() if name not in image_files
     ]
     return PairedFiles(pairs, [*strays, *mask_strays], orphans)
 
 
 def name_in_other_case(path: Path) -> str:
-    """Return the name of the file or folder that is meant by a missing path, if only the case differs; "" for none.
+    """Return the name of an existing file or folder that differs from a missing path only in case; "" if none does.
 
-    The ending of a file may differ, too: masks/A.png may be stored as a.PNG, or as a.tif.
+    A file's ending may differ, too: masks/A.png may be stored as a.PNG or a.tif.
     """
     missing = path
     while not missing.parent.is_dir() and missing != missing.parent:
@@ -109,7 +109,7 @@ def name_in_other_case(path: Path) -> str:
 
 
 def describe_files(folder: Path, endings: Sequence[str]) -> str:
-    """Return what a folder holds instead of files with the right endings, and the remedy."""
+    """Return what a folder contains instead of files with the right endings, and the remedy."""
     found = Counter(path.suffix.lower() or "no ending" for path in files_below(folder))
     if not found:
         return "it holds no file"
@@ -118,14 +118,14 @@ def describe_files(folder: Path, endings: Sequence[str]) -> str:
 
 
 def describe_folders(folder: Path) -> str:
-    """Return which folders there are in a folder, and the remedy, where those of a data set are not."""
+    """Return which folders a folder contains instead of those of a data set, and the remedy."""
     try:
         names = [f"{name}/" for name in sorted(os.listdir(folder)) if not is_junk(name) and (folder / name).is_dir()]
-    except OSError:  # there is no such folder, or it cannot be read
+    except OSError:  # the folder does not exist or is not readable
         return "set root=FOLDER"
     return f"it holds {', '.join(names[:8]) or 'no folder'}{' ...' if len(names) > 8 else ''}; set root=FOLDER"
 
 
 def normalised(name: str) -> str:
-    """Return a name with its letters composed (NFC)."""
+    """Return a name in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", name)

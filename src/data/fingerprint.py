@@ -1,4 +1,4 @@
-"""The fingerprint of a data set: what its samples are like, as far as it matters for training."""
+"""The fingerprint of a data set: the statistics that matter for training."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Fingerprint:
     Attributes:
         classes: names by index.
         surveys: sizes, classes and digests by split.
-        thin: the share of each class's pixels, over all splits, in parts thinner than the stride of the scores; NaN for
-            a class that does not occur.
-        warnings: a line for everything that makes metrics meaningless, such as an image in two splits.
-        examples: (split, index) of samples that show all classes that occur, the rarest class first.
+        thin: the fraction of each class's pixels, over all splits, in parts thinner than the stride of the scores; NaN
+            for absent classes.
+        warnings: a line for everything that makes metrics misleading, such as an image in two splits.
+        examples: (split, index) of samples that together show all classes, the rarest class first.
     """
 
     classes: Sequence[str]
@@ -38,17 +38,17 @@ class Fingerprint:
     examples: Sequence[tuple[str, int]]
 
     def shares(self, split: str = "train") -> np.ndarray:
-        """Return each class's share of the pixels that count in a split."""
+        """Return each class's fraction of the non-void pixels in a split."""
         pixels = self.surveys[split].pixels[: len(self.classes)]
         return pixels / max(1, pixels.sum())
 
     def sides(self) -> np.ndarray:
-        """Return the sides of all images, in an array of (width, height), sorted by their area."""
+        """Return an array of the (width, height) of all images, sorted by area."""
         sizes = [size for survey in self.surveys.values() for size, count in survey.sizes.items() for _ in range(count)]
         return np.array(sorted(sizes, key=lambda size: size[0] * size[1]))
 
     def thin_share(self) -> float:
-        """Return the share of pixels in thin parts, of all classes but the background and the largest one."""
+        """Return the fraction of pixels in thin parts, over all classes that cover less than half of the pixels."""
         pixels = sum((survey.pixels[: len(self.classes)] for survey in self.surveys.values()), np.zeros(1, np.int64))
         small = np.flatnonzero(pixels * 2 < pixels.sum())
         thin = np.nan_to_num(np.array(self.thin))
@@ -77,13 +77,13 @@ def take_fingerprint(datasets: Mapping[str, SegmentationDataset], workers: int) 
     """Open every sample and return the fingerprint.
 
     Args:
-        datasets: by split; their samples must be good.
+        datasets: the data set of each split; all samples must be good.
         workers: number of processes to use.
     """
     classes = next(iter(datasets.values())).classes
     surveys = {split: Survey(len(dataset), list(dataset.strays)) for split, dataset in datasets.items()}
     thin, pixels = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    most = np.zeros(256)  # the largest share of a sample's pixels, by class
+    most = np.zeros(256)  # the largest fraction of a sample's pixels, by class
     best: dict[int, tuple[str, int]] = {}
     for split, dataset in datasets.items():
         contents = over_cores(Measurement(dataset), len(dataset), f"measuring {split}", workers)
@@ -117,16 +117,16 @@ class Measurement:
 
 
 def count_thin(labels: LabelMap, label: int) -> int:
-    """Return how many pixels of a class lie in parts into which no square of 8 x 8 pixels fits.
+    """Return the number of pixels of a class in parts too thin for a square of 8 x 8 pixels.
 
-    Parts may go on beyond the image: its border is no edge.
+    Parts may continue beyond the image: its border is not an edge.
     """
     import cv2
 
     beyond = STRIDE - 1
     inside: UInt8[np.ndarray, "height width"] = np.pad((labels == label).astype(np.uint8), beyond, mode="edge")
     square = np.ones((STRIDE, STRIDE), np.uint8)
-    corners = cv2.erode(inside, square, anchor=(0, 0))  # where a square may begin
+    corners = cv2.erode(inside, square, anchor=(0, 0))  # where a square fits
     covered = cv2.dilate(corners, square, anchor=(beyond, beyond))
     thin = (inside > covered)[beyond:-beyond, beyond:-beyond]
     return int(thin.sum())

@@ -1,9 +1,9 @@
-"""Compute a function of many indices on all cores of this machine."""
+"""Map a function over indices with several processes."""
 
 from __future__ import annotations
 
 import atexit
-import multiprocessing.util  # its own function for the end of the process is registered first, and so runs last
+import multiprocessing.util  # registers its exit function first, so that it runs last
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,13 +18,13 @@ Result = TypeVar("Result")
 
 
 def over_cores(function: Callable[[int], Result], count: int, title: str, workers: int) -> Iterator[Result]:
-    """Yield ``function(0)``, ``function(1)``, ... in this order, with a progress bar on a terminal.
+    """Yield ``function(0)``, ``function(1)``, ... in this order, and show the progress.
 
     Args:
         function: the function; it and its results must be picklable.
         count: number of indices.
-        title: text beside the progress bar.
-        workers: number of processes; 0 computes in this process.
+        title: title of the progress bar.
+        workers: number of processes; 0 to compute in this process.
 
     Raises:
         DatasetError: if a process was killed.
@@ -43,15 +43,15 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise
-        raise DatasetError(f"{title}: a process was killed, most likely for memory; take fewer workers") from error
+        raise DatasetError(f"{title}: a process was killed, probably for lack of memory; use fewer workers") from error
 
 
 @atexit.register
 def kill_daemons() -> None:
-    """Kill the workers that are left when this process ends.
+    """Kill remaining workers when this process ends.
 
-    PyTorch ends the workers of a loader itself, but not if an error, such as that of another worker's death, comes
-    while they start. ``multiprocessing`` would then send SIGTERM, which workers ignore, and wait for them.
+    PyTorch normally ends a loader's workers, but not if an error, such as the death of a worker, occurs while they
+    start. ``multiprocessing`` would then send SIGTERM, which workers ignore, and wait for them forever.
     """
     for process in multiprocessing.active_children():
         if process.daemon:
@@ -59,7 +59,7 @@ def kill_daemons() -> None:
 
 
 class WorkerLoader(DataLoader):
-    """A DataLoader whose workers no signal of their group can stop before ``worker_init_fn`` has run."""
+    """A DataLoader whose workers cannot be stopped by a group signal before ``worker_init_fn`` has run."""
 
     def __iter__(self) -> Any:
         with signals_held_back():
@@ -67,7 +67,7 @@ class WorkerLoader(DataLoader):
 
 
 class Calls(Dataset):
-    """The calls of a function as a data set, so that PyTorch's loader distributes them over processes."""
+    """A function's calls as a data set, which PyTorch's loader distributes over processes."""
 
     def __init__(self, function: Callable[[int], Any], count: int) -> None:
         self.function = function
@@ -81,5 +81,5 @@ class Calls(Dataset):
 
 
 def as_is(value: Any) -> Any:
-    """Return a value unchanged, in place of the loader's conversion to tensors."""
+    """Return a value unchanged; replaces the loader's conversion to tensors."""
     return value

@@ -1,4 +1,4 @@
-"""The order of samples, as a function of seed, epoch and position, so that a run can be resumed at any batch."""
+"""The order of samples as a function of seed, epoch and position, so that a run can resume at any batch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Draw(NamedTuple):
 
 
 class ResumableSampler(Sampler[Draw]):
-    """Draws the samples of one process for one epoch, batch by batch, beginning at any batch.
+    """Draws the samples of one process for one epoch, starting at any batch.
 
-    All processes share one order, and each takes its own slice of every global batch. The batches are therefore the
-    same for any number of processes. If there are fewer samples than a batch needs, samples are repeated.
+    All processes share one order, and each takes its slice of every global batch. So the batches are the same for any
+    number of processes. If there are fewer samples than a batch needs, samples are repeated.
 
     Args:
         samples: number of samples.
-        batch_size: of all processes together; a multiple of ``processes``.
-        seed: of the run.
-        batches_done: returns the number of batches that the run has done; called when an iteration begins.
-        rank: of this process.
+        batch_size: global batch size, over all processes; a multiple of ``processes``.
+        seed: seed of the run.
+        batches_done: returns the number of batches that the run has finished; called when an iteration starts.
+        rank: rank of this process.
         processes: number of processes.
     """
 
@@ -46,21 +46,21 @@ class ResumableSampler(Sampler[Draw]):
         self.batches = max(samples, batch_size) // batch_size
 
     def __len__(self) -> int:
-        """Return the number of samples of an epoch, which is what an iteration yields wherever it begins."""
+        """Return the number of samples in an epoch, which is what every iteration yields."""
         return self.batches * self.share
 
     def __iter__(self) -> Iterator[Draw]:
         done = self.batches_done()
-        for number in range(done, done + self.batches):  # into the next epoch, if iteration begins within one
+        for number in range(done, done + self.batches):  # may extend into the next epoch
             epoch, batch = divmod(number, self.batches)
             if batch == 0 or number == done:
                 order, seeds = self.shuffle(epoch)
             first = batch * self.batch_size + self.first
-            for place in range(first, first + self.share):
-                yield Draw(int(order[place]), int(seeds[place]))
+            for position in range(first, first + self.share):
+                yield Draw(int(order[position]), int(seeds[position]))
 
     def shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the samples of an epoch in their order, and a seed for each."""
+        """Return the samples of an epoch in order, and a seed for each."""
         rng = np.random.default_rng((self.seed, epoch))
         rounds = -(-self.batch_size // self.samples)
         order = np.concatenate([rng.permutation(self.samples) for _ in range(rounds)])

@@ -1,4 +1,4 @@
-"""Read the lists that say which images a split has: names, files, or pairs of an image and a mask."""
+"""Read lists of the images in a split: names, files, or pairs of an image and a mask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, normalised
 
 ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark begins it
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -27,13 +27,13 @@ class SplitList:
 
     A line is a name ("street1"), a file ("street1.jpg", "images/street1.jpg"), or an image and its mask, separated by
     space, tab, comma or semicolon ("/JPEGImages/street1.jpg /SegmentationClassAug/street1.png"). Paths are relative to
-    the data set's root. Blank lines and lines that begin with # are skipped.
+    the data set's root. Blank lines and lines that start with # are skipped.
 
     Args:
-        path: of the list.
-        root: of the data set.
-        images: its folder of images.
-        masks: its folder of masks.
+        path: path of the list.
+        root: root of the data set.
+        images: folder of the images.
+        masks: folder of the masks.
         pairs: (name, image, mask) of all images that may be listed.
     """
 
@@ -43,10 +43,10 @@ class SplitList:
         self.has_folders = any("/" in name for name in self.pairs)
 
     def read(self) -> tuple[list[Pair], list[str]]:
-        """Return the pairs of the list in its order, and a line for each image that the data set does not have.
+        """Return the pairs in list order, and a line for each listed image that does not exist.
 
         Raises:
-            DatasetError: naming the list, and the line that cannot be understood.
+            DatasetError: with the list and the invalid line.
         """
         pairs: list[Pair] = []
         unknown: list[str] = []
@@ -63,30 +63,32 @@ class SplitList:
                 lines[pair[0]] = number
                 pairs.append(pair)
         if not pairs and not unknown:
-            raise DatasetError(f"{self.path}: names no image")
+            raise DatasetError(f"{self.path}: lists no images")
         return pairs, unknown
 
     def parse(self, text: str, where: str) -> Pair | None:
-        """Return the pair that a line means; None where it names no image.
+        """Return the pair on a line; None if the line names no known image.
 
         Raises:
-            DatasetError: if something other than a mask stands behind the image.
+            DatasetError: if the image is followed by something other than a mask.
         """
         if (name := normalised(text)) in self.pairs:
             return (name, *self.pairs[name])
-        wrong = ""
+        not_a_mask = ""
         for gap in re.finditer(r"[\s,;]+", text):
             name, rest = self.find_name(text[: gap.start()]), text[gap.end() :]
             if name and (mask := self.find_mask(rest)):
                 return name, self.pairs[name][0], mask
-            wrong = rest if name else wrong
-        if wrong:
-            raise DatasetError(f"{where}: {wrong} is not a mask; a line is NAME, or IMAGE MASK relative to {self.root}")
-        name = self.find_name(text)  # after the pairs: it drops folders, and so all but the last word
+            not_a_mask = rest if name else not_a_mask
+        if not_a_mask:
+            raise DatasetError(
+                f"{where}: {not_a_mask} is not a mask; write NAME, or IMAGE MASK relative to {self.root}"
+            )
+        name = self.find_name(text)  # after the pairs, because it drops folders, and with them all but the last word
         return (name, *self.pairs[name]) if name else None
 
     def find_name(self, text: str) -> str:
-        """Return the name of the image that a text means; "" for none."""
+        """Return the name of the image that a string refers to; "" if there is none."""
         text = normalised(text)
         parts = text.replace("\\", "/").lstrip("/").removeprefix("./").split("/")
         tails = [text, "/".join(parts)]
@@ -99,13 +101,13 @@ class SplitList:
         return next((tail for tail in tails if tail in self.pairs), "")
 
     def hint_at_case(self, text: str) -> str:
-        """Return a hint that names the image which a text means, if only the case differs; "" for none."""
+        """Return a hint with the image whose name differs only in case; "" if there is none."""
         wanted = (normalised(text).casefold(), Path(normalised(text)).stem.casefold())
         name = next((name for name in self.pairs if name.casefold() in wanted), "")
-        return f"; there is {name}, and the names must agree in upper and lower case" if name else ""
+        return f"; {name} exists, and upper and lower case must match" if name else ""
 
     def find_mask(self, text: str) -> Path | None:
-        """Return the mask file that a text means; None for none."""
+        """Return the mask file that a string refers to; None if there is none."""
         for form in (text, normalize("NFC", text), normalize("NFD", text)):
             relative = form.replace("\\", "/").lstrip("/")
             for path in (Path(form), self.root / relative, self.masks / relative, self.masks / f"{relative}.png"):
@@ -115,12 +117,12 @@ class SplitList:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, text) of the lines of a text file that are not blank, without spaces around them.
+    """Yield (number, text) for the non-blank lines of a text file, stripped of surrounding spaces.
 
     Files are in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 
     Raises:
-        DatasetError: if the file cannot be read, or a line is in another encoding.
+        DatasetError: if the file cannot be read, or has another encoding.
     """
     try:
         content = path.read_bytes()
@@ -140,25 +142,25 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def draw_split(root: str, split: str, pairs: Sequence[Pair], val_share: float = 0.2, seed: int = 0) -> list[Pair]:
-    """Return the pairs of a split that no list names: "val" is a share drawn at random, "train" is the rest.
+    """Return the pairs of a random split: "val" is a fraction of all pairs, "train" the rest.
 
     Args:
-        root: the argument that names the data set, for messages: "root=FOLDER".
+        root: start of error messages: "root=FOLDER".
         split: "train" or "val".
-        pairs: of all images, sorted by name.
-        val_share: part of the images that "val" gets, at least one image.
-        seed: of the draw.
+        pairs: pairs of all images, sorted by name.
+        val_share: fraction of the images for "val"; at least one image is chosen.
+        seed: seed of the random choice.
 
     Raises:
-        DatasetError: if there is no such split, or too few images for two.
+        DatasetError: if the split is neither of these, or there are too few images.
     """
     if split not in ("train", "val"):
-        raise DatasetError(f"{root}: has no list {split}.txt; without a list there are the splits train and val only")
+        raise DatasetError(f"{root}: has no list {split}.txt; without lists, only the splits train and val exist")
     if not 0 < val_share < 1:
         raise DatasetError(f"val_share={val_share}: must lie between 0 and 1")
     if len(pairs) == 1:
         raise DatasetError(
-            f"{root}: one image cannot be divided into train and val; add images, or name it in train.txt and val.txt"
+            f"{root}: one image cannot be divided into train and val; add images, or list it in train.txt and val.txt"
         )
     shuffled = list(pairs)
     random.Random(seed).shuffle(shuffled)

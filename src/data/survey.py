@@ -26,12 +26,12 @@ class Survey:
     Attributes:
         samples: number of samples.
         strays: a line for each file that belongs to no sample.
-        faults: all faults by the index of the sample; each is a line that names its file.
+        faults: all faults by sample index; each is a line that starts with the file.
         pixels: number of pixels by label (0..255), over all good samples.
         images: number of good samples that contain a label, by label.
         sizes: number of good samples by (width, height).
-        void: ids of the good samples that are void everywhere.
-        digests: id of a good sample by the digest of its image.
+        void: ids of the good samples that are entirely void.
+        digests: ids of the good samples by the digest of their image.
     """
 
     samples: int
@@ -57,7 +57,7 @@ class Survey:
         return [*self.strays, *(line for lines in self.faults.values() for line in lines)]
 
     def rows(self, classes: Sequence[str]) -> list[tuple[str, int, int]]:
-        """Return name, pixels and images of each class, and then of void."""
+        """Return (name, pixels, images) for each class, then for void."""
         names = [*enumerate(classes), (VOID, "void")]
         return [(name, int(self.pixels[label]), int(self.images[label])) for label, name in names]
 
@@ -67,7 +67,7 @@ class Survey:
 
 
 def survey(dataset: SegmentationDataset, workers: int) -> Survey:
-    """Open every sample in ``workers`` processes, and return what was found; faults are not raised."""
+    """Open every sample in ``workers`` processes and return the results; faults are collected, not raised."""
     found = Survey(len(dataset), list(dataset.strays))
     for index, content in enumerate(over_cores(Inspection(dataset), len(dataset), "checking every sample", workers)):
         if isinstance(content, list):
@@ -87,7 +87,7 @@ class Content(NamedTuple):
 
 
 class Inspection:
-    """A function that opens one sample of a data set by its index, and returns its statistics or its faults."""
+    """A function that opens the sample at an index and returns its statistics or its faults."""
 
     def __init__(self, dataset: SegmentationDataset) -> None:
         self.dataset = dataset
@@ -106,7 +106,7 @@ def content_of(sample: Sample) -> Content:
 
 
 def first_of(lines: Sequence[str]) -> str:
-    """Return the first faults, each on a line of its own, and how to list all."""
+    """Return the first faults, one per line, and how to list all."""
     first = "\n".join(map(printable, lines[:MAX_SHOWN]))
     if len(lines) <= MAX_SHOWN:
         return first
@@ -114,7 +114,7 @@ def first_of(lines: Sequence[str]) -> str:
 
 
 def ranges(values: Iterable[int]) -> str:
-    """Return integers as a text of ranges: [0, 1, 2, 3, 11] -> "0..3, 11"."""
+    """Return integers formatted as ranges: [0, 1, 2, 3, 11] -> "0..3, 11"."""
     parts: list[list[int]] = []
     for value in sorted(values):
         if parts and value == parts[-1][1] + 1:

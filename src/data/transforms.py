@@ -1,4 +1,4 @@
-"""Augmentation with albumentations: the paper's random crop and mirror image, and scale jitter."""
+"""Augmentation with albumentations: the paper's random crop and mirroring, and scale jitter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.labels import VOID
 if TYPE_CHECKING:
     from albumentations import BaseCompose
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise it looks for a newer version online
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise it checks online for a newer version
 
 MEAN_RGB = (123, 117, 104)  # the paper's mean pixel, rounded
 
@@ -20,15 +20,15 @@ MEAN_RGB = (123, 117, 104)  # the paper's mean pixel, rounded
 def train_transform(
     crop_size: int, scale: Sequence[float] | None = None, mirror: bool = True, extra: Sequence[Any] = ()
 ) -> BaseCompose:
-    """Return the augmentation of training: scale jitter, a random square crop, and a mirror image.
+    """Return the training augmentation: scale jitter, random square crop, and mirroring.
 
     Images smaller than the crop are padded with the mean pixel, labels with void.
 
     Args:
         crop_size: side of the crop in pixels; 8k + 1 needs no further padding (321 in the paper).
-        scale: smallest and largest factor; None for no scaling.
+        scale: smallest and largest scale factor; None for no scaling.
         mirror: swap left and right with probability 1/2.
-        extra: more transforms of albumentations, which come last.
+        extra: further albumentations transforms, applied last.
 
     Raises:
         ValueError: if the crop is not positive or the scale is not an increasing pair of positive factors.
@@ -36,7 +36,7 @@ def train_transform(
     import albumentations as A
     import cv2
 
-    cv2.setNumThreads(0)  # the loader's processes are the parallelism
+    cv2.setNumThreads(0)  # the loader's processes already run in parallel
     if crop_size < 1 or crop_size != int(crop_size):
         raise ValueError(f"crop_size={crop_size}: must be a whole number of pixels, 1 or more")
     steps: list[Any] = []

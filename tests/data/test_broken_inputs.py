@@ -77,22 +77,25 @@ BROKEN = {
     "image empty": (lambda i, m: i.write_bytes(b""), r"bad\.jpg: an empty file"),
     "image zeroed": (lambda i, m: i.write_bytes(bytes(5000)), r"bad\.jpg: not an image that Pillow can read"),
     "image is text": (lambda i, m: i.write_text("see above"), r"bad\.jpg: not an image that Pillow can read"),
-    "image is a folder": (lambda i, m: swap_for_folder(i), r"bad\.jpg: a folder, where a file should be"),
+    "image is a folder": (lambda i, m: swap_for_folder(i), r"bad\.jpg: a folder, not a file"),
     "image links to itself": (lambda i, m: loop(i), r"bad\.jpg: cannot be read \(Too many levels of symbolic links\)"),
     "image links to nothing": (lambda i, m: dangle(i), r"bad\.jpg: a broken link"),
-    "image is a pipe": (lambda i, m: pipe(i), r"bad\.jpg: neither a file nor a link to one"),
+    "image is a pipe": (lambda i, m: pipe(i), r"bad\.jpg: not a regular file"),
     "image is huge": (lambda i, m: huge(i), r"bad\.jpg: more than 89,478,485 pixels; cut it into tiles"),
     "image of floats": (lambda i, m: save(i, "F", 0.5, format="TIFF"), r"bad\.jpg: 32-bit pixels of unknown range"),
     "image of another size": (lambda i, m: save(i, "RGB", 0, (41, 30)), r"is 40x30, its image .*bad\.jpg is 41x30"),
     "image turned": (lambda i, m: save(i, "RGB", 0, (30, 40)), r"turned upright by its EXIF orientation"),
     "image of an unknown kind": (lambda i, m: i.rename(i.with_suffix(".heic")), r"bad\.heic: not used here; endings"),
-    "image in two kinds": (lambda i, m: save(i.with_suffix(".png"), "RGB", 0), r"bad\.png: there is bad\.jpg too"),
+    "image in two kinds": (
+        lambda i, m: save(i.with_suffix(".png"), "RGB", 0),
+        r"bad\.png: has the same name as bad\.jpg",
+    ),
     "mask missing": (lambda i, m: m.unlink(), r"bad\.png: missing"),
     "mask cut in half": (lambda i, m: cut(m, 0.5), r"bad\.png: cannot be read"),
     "mask with a wrong checksum": (
         lambda i, m: m.write_bytes(m.read_bytes().replace(b"IDAT", b"IDAX")), r"bad\.png: not an image"),
     "mask empty": (lambda i, m: m.write_bytes(b""), r"bad\.png: an empty file"),
-    "mask is a folder": (lambda i, m: swap_for_folder(m), r"bad\.png: a folder, where a file should be"),
+    "mask is a folder": (lambda i, m: swap_for_folder(m), r"bad\.png: a folder, not a file"),
     "mask links to itself": (lambda i, m: loop(m), r"bad\.png: cannot be read \(Too many levels of symbolic links\)"),
     "mask of another size": (lambda i, m: save(m, "L", 1, (40, 31)), r"bad\.png: the mask is 40x31, its image"),
     "mask with label 77": (lambda i, m: one_pixel(m, 77), r"bad\.png: labels \[77\] are neither a class \(0\.\.2\)"),
@@ -100,7 +103,7 @@ BROKEN = {
     "mask with label 300": (
         lambda i, m: Image.fromarray(np.full((SIZE[1], SIZE[0]), 300, np.uint16)).save(m), r"bad\.png: labels \[300\]"),
     "mask in colours": (
-        lambda i, m: save(m, "RGB", (255, 0, 0)), r"bad\.png: holds colours, such as \[\[255, 0, 0\]\]; .*'palette="),
+        lambda i, m: save(m, "RGB", (255, 0, 0)), r"bad\.png: has colours, such as \[\[255, 0, 0\]\]; .*'palette="),
     "mask with label 7 and transparency": (lambda i, m: save(m, "LA", (7, 255)), r"bad\.png: labels \[7\] are neither"),
     "mask is a JPEG": (lambda i, m: m.write_bytes(jpeg()), r"bad\.png: JPEG does not keep labels exactly"),
     "mask named .jpg": (lambda i, m: m.rename(m.with_suffix(".jpg")), r"masks/bad\.jpg: not used here"),
@@ -200,7 +203,7 @@ def test_unreadable_file(folder, monkeypatch):
 def test_a_split_without_good_samples_is_an_error(folder):
     for path in (folder / "images").iterdir():
         path.write_text("no")
-    with pytest.raises(DatasetError, match=r"no sample is left of 6; the first fault: .*a\.jpg"):
+    with pytest.raises(DatasetError, match=r"all 6 samples are faulty; the first fault: .*a\.jpg"):
         dataset(folder, on_error="skip").check()
 
 

@@ -67,7 +67,7 @@ def test_a_changed_file_makes_the_cache_stale(folder, caplog):
     Image.fromarray(np.zeros((25, 26, 3), np.uint8)).save(folder / "images/5.png")
     os.utime(folder / "images/5.png", ns=(0, time.time_ns() + 1))
     assert_as_the_files(dataset(folder), folder)
-    assert "stale, its files have changed; building it again" in caplog.text
+    assert "stale: the files have changed; rebuilding it" in caplog.text
 
 
 def test_other_mask_values_make_the_cache_stale(folder):
@@ -81,7 +81,7 @@ def test_a_truncated_cache_is_rebuilt(folder, keep, caplog):
     content = packs(folder)[0].read_bytes()
     packs(folder)[0].write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     assert_as_the_files(dataset(folder), folder)
-    assert "cut short" in caplog.text
+    assert "truncated" in caplog.text
     assert packs(folder)[0].read_bytes() == content
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_index_is_rebuilt(folder, where, caplog):
     content[where] ^= 1
     packs(folder)[0].write_bytes(content)
     assert_as_the_files(dataset(folder), folder)
-    assert "building it again" in caplog.text
+    assert "rebuilding it" in caplog.text
 
 
 def test_a_damaged_sample_is_read_from_its_files(folder, caplog):
@@ -123,7 +123,7 @@ def test_a_full_disk_names_the_key(folder, monkeypatch):
 
 def test_a_folder_that_cannot_be_names_the_key(folder):
     (folder / "cache").write_text("a file")
-    with pytest.raises(DatasetError, match=r"^cache=.*cache: File exists; name another folder"):
+    with pytest.raises(DatasetError, match=r"^cache=.*cache: File exists; choose another folder"):
         dataset(folder)
 
 

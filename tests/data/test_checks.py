@@ -56,7 +56,7 @@ def test_absent_classes_give_a_warning(write: Write) -> None:
 
 def test_a_split_of_one_class_gives_a_warning(write: Write) -> None:
     _, warnings = faults_and_warnings(write([[0, 1, 2]], [[1, 1, 255], [1, 1, 1]]))
-    assert warnings[1] == "val: every pixel that counts is b: any network is right about it"
+    assert warnings[1] == "val: every pixel that counts is b: any network gets it right"
 
 
 def test_void_masks_give_a_warning(write: Write) -> None:
@@ -76,10 +76,10 @@ def test_an_entirely_void_split_is_refused(write: Write, split: str) -> None:
 
 def test_an_empty_split_is_refused() -> None:
     datasets = {split: Shapes(split, {"train": 2, "val": 0}, size=40) for split in ("train", "val")}
-    with pytest.raises(DatasetError, match="split val holds no sample"):
+    with pytest.raises(DatasetError, match="split val has no samples"):
         check_splits(datasets, 0)
     assert find_faults(datasets, {split: survey(dataset, 0) for split, dataset in datasets.items()}) == [
-        "split val holds no sample"
+        "split val has no samples"
     ]
 
 
@@ -139,13 +139,13 @@ def test_a_hidden_test_split_is_no_fault(tmp_path: Path) -> None:
         ("cat", r"^classes=cat: must be a list of names by index: 'classes=\[background,cat\]'"),
         (5, r"^classes=5: must be a list of names"),
         ({"cat": 1}, r"^classes=\{'cat': 1\}: must be a list of names"),
-        ([0, 1], r"""^classes=\[...\]: name 0 is 0, which is not a text; quote it: 'classes=\["0",...\]'"""),
-        (["a", None, True], r"name 1 is null, which is not a text"),
-        (["a", True], r"name 1 is true, which is not a text"),
-        (["a", ""], r'name 1 is ""; a name must be a text that can be printed in one line'),
+        ([0, 1], r"""^classes=\[...\]: name 0 is 0, which is not a string; quote it: 'classes=\["0",...\]'"""),
+        (["a", None, True], r"name 1 is null, which is not a string"),
+        (["a", True], r"name 1 is true, which is not a string"),
+        (["a", ""], r'name 1 is ""; a name must be a non-empty string of printable characters'),
         (["a", "  "], r'name 1 is "  "; a name must'),
         (["a", "b\nc"], r'name 1 is "b\\nc"; a name must'),
-        (["a", "b", "a"], r'name 2 is "a", and so is name 0; every class needs a name of its own'),
+        (["a", "b", "a"], r'name 2 is "a", and so is name 0; class names must be unique'),
     ],
 )
 def test_class_names_must_be_distinct_texts(write: Write, tmp_path: Path, classes: object, line: str) -> None:

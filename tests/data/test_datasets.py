@@ -101,7 +101,7 @@ def voc(tmp_path):
 def test_voc_lists(voc):
     assert [id_ for id_, *_ in VOC12(str(voc), "train").pairs] == ["a", "b"]
     assert [id_ for id_, *_ in VOC12(str(voc), "train", lists={"train": "val"}).pairs] == ["b"]
-    with pytest.raises(DatasetError, match=r"trainval\.txt: missing; lists there: train, val"):
+    with pytest.raises(DatasetError, match=r"trainval\.txt: missing; existing lists: train, val"):
         VOC12(str(voc), "trainval")
 
 
@@ -137,7 +137,7 @@ def break_missing(voc):
     [
         (break_label, r"b\.png: labels \[77\] are neither a class \(0\.\.20\) nor void \(255\)"),
         (break_size, r"b\.png: the mask is 21x10, its image .*b\.jpg is 20x10"),
-        (break_colours, r"b\.png: a mask must hold one class index a pixel"),
+        (break_colours, r"b\.png: a mask must have one class index per pixel"),
         (break_jpeg, r"b\.jpg: cannot be read"),
         (break_missing, r"b\.jpg: missing"),
     ],
@@ -172,7 +172,7 @@ def test_folder_splits_are_reproducible(folder):
 
 
 def test_folder_without_lists_has_no_test_split(folder):
-    with pytest.raises(DatasetError, match=r"has no list test\.txt; without a list there are the splits train and val"):
+    with pytest.raises(DatasetError, match=r"has no list test\.txt; without lists, only the splits train and val"):
         Folder(str(folder), "test", classes=["ground", "thing"])
 
 
@@ -199,7 +199,7 @@ def test_folder_reads_lists(folder):
         ({"classes": ["a", "b"], "val_share": 1.0}, "^val_share=1.0: must lie between 0 and 1"),
         ({"classes": ["a", "b"], "on_error": "ignore"}, "^on_error=ignore: must be raise or skip"),
         ({"classes": ["a", "b"], "values": [0, 70_000]}, "^values=70000: must be a whole number from 0 to 65535"),
-        ({"classes": ["a", "b"], "values": [7, 7]}, r"^values=\[7, 7\]: two classes have one value"),
+        ({"classes": ["a", "b"], "values": [7, 7]}, r"^values=\[7, 7\]: two classes have the same value"),
         (
             {"classes": ["a", "b"], "palette": [[0, 0, 0], [1.5, 0, 0]]},
             r"^palette=1\.5: must be a whole number",
@@ -216,7 +216,7 @@ def test_folder_reads_lists(folder):
         ({"classes": ["a", "b"], "void": 0}, r"^void=0: is the value of a too; .*values=\[\.\.\.\]"),
         (
             {"classes": ["a", "b"], "palette": [[1, 2, 3], [1, 2, 3]]},
-            r"^palette=\[\[1, 2, 3\], \[1, 2, 3\]\]: one colour occurs twice",
+            r"^palette=\[\[1, 2, 3\], \[1, 2, 3\]\]: a colour occurs twice",
         ),
     ],
 )
@@ -306,7 +306,7 @@ def test_unknown_values_of_16_bit_masks_are_listed(folder):
     half = np.full((10, 20), 65535, np.uint16)
     half[:5] = 0
     Image.fromarray(half).save(folder / "masks" / "0.png")
-    with pytest.raises(DatasetError, match=r"0\.png: labels \[65535\] .*; values=\[0,65535\] says which value each"):
+    with pytest.raises(DatasetError, match=r"0\.png: labels \[65535\] .*; values=\[0,65535\] sets the value of each"):
         Folder(str(folder), "train", ["ground", "thing"]).check()
     data = Folder(str(folder), "train", ["ground", "thing"], values=[0, 65535])
     assert {sample.id: sample.label.mean() for sample in data} == {

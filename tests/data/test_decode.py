@@ -223,8 +223,8 @@ REFUSED: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "torn png": ("png", torn, r"cannot be read \(.+\); copy it again"),
     "torn jpeg": ("jpg", torn, r"cannot be read \(image file is truncated"),
     "torn header": ("png", lambda p: torn(p, 0.001), r"(cannot be read|not an image that Pillow can read)"),
-    "folder": ("png", lambda p: p.mkdir(), r"a folder, where a file should be"),
-    "pipe": ("png", lambda p: os.mkfifo(p), r"neither a file nor a link to one"),
+    "folder": ("png", lambda p: p.mkdir(), r"a folder, not a file"),
+    "pipe": ("png", lambda p: os.mkfifo(p), r"not a regular file"),
     "text": ("jpg", lambda p: p.write_text("not a picture"), r"not an image that Pillow can read; save it as PNG"),
     "link to nothing": ("png", lambda p: p.symlink_to("nowhere"), r"a broken link"),
     "link to itself": ("png", lambda p: p.symlink_to(p), r"cannot be read \(Too many levels"),
@@ -310,7 +310,11 @@ REFUSED_MASKS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda p: save(np.ones((2, 3), np.float32), p),
         "samples of mode F; masks must hold whole numbers",
     ),
-    "colours of 16 bits": ("png", save_deep, "colours of 16 bits, of which 8 are read; save the mask with 8"),
+    "colours of 16 bits": (
+        "png",
+        save_deep,
+        "16-bit colours, of which only 8 bits are read; save the mask with 8 bits",
+    ),
     "cmyk": ("tif", lambda p: Image.new("CMYK", (3, 2)).save(p), "samples of mode CMYK; masks must hold whole"),
     **{kind: REFUSED[kind] for kind in ("animated gif", "animated png", "several pages", "large", "empty", "torn png")},
 }

@@ -163,7 +163,7 @@ def test_a_mask_whose_name_differs_in_case_is_named(tmp_path: Path, image: str, 
         write_pair(tmp_path / f"images/{stem}.png", tmp_path / f"masks/{stem}.png")
     dataset = Folder(str(tmp_path), "train", CLASSES, val_share=0.01)
     dataset.pairs = Folder(str(tmp_path), "val", CLASSES, val_share=0.01).pairs + dataset.pairs
-    with pytest.raises(DatasetError, match=rf"missing; there is {named}, and the names must agree in upper and lower"):
+    with pytest.raises(DatasetError, match=rf"missing; {named} exists, and upper and lower case must match"):
         dataset.check()
 
 
@@ -171,5 +171,7 @@ def test_a_name_of_a_list_that_differs_in_case_is_named(tmp_path: Path) -> None:
     write_pair(tmp_path / "images/Street.png", tmp_path / "masks/Street.png")
     for name in ("train", "val"):
         (tmp_path / f"{name}.txt").write_text("street.png\n")
-    with pytest.raises(DatasetError, match=r"street\.png is not in .*; there is Street, and the names must agree in"):
+    with pytest.raises(
+        DatasetError, match=r"street\.png is not in .*; Street exists, and upper and lower case must match"
+    ):
         Folder(str(tmp_path), "train", CLASSES)

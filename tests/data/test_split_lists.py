@@ -68,17 +68,17 @@ def test_pairs(folder: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("a\nc\n", r"train\.txt, line 2: c is not in .*images; on_error=skip leaves such images out"),
+        ("a\nc\n", r"train\.txt, line 2: c is not in .*images; on_error=skip skips such images"),
         ("a\nb\n", r"train\.txt, line 2: b is not in"),  # the image is b.v2
         ("a\n\n#\na.jpg\n", r"train\.txt, line 4: a is already on line 1"),
         (
             "a\nb.v2 masks/none.png\n",
-            r"train\.txt, line 2: masks/none\.png is not a mask; a line is NAME, or IMAGE",
+            r"train\.txt, line 2: masks/none\.png is not a mask; write NAME, or IMAGE",
         ),
         ("two words -1\n", r"train\.txt, line 1: -1 is not a mask"),
         ("a\ncaf\xe9\n".encode("latin-1"), r"train\.txt, line 2: not in UTF-8; save the list as UTF-8"),
         ("a\nb\n".encode("utf-16-le"), r"train\.txt, line 1: contains a NUL byte"),
-        ("\n# nothing yet\n", r"train\.txt: names no image"),
+        ("\n# nothing yet\n", r"train\.txt: lists no images"),
     ],
 )
 def test_an_invalid_line_is_named(folder: Path, content: str | bytes, line: str) -> None:

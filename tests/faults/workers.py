@@ -63,7 +63,7 @@ def damaged_cache(bench: Bench) -> Iterator[Outcome]:
         name = f"cache_{damage.replace(' ', '_')}"
         command = start_training(bench.folder / name, cache, data=data)
         problems = [command.text] if command.wait() else differences(reference, run_folders(bench.folder / name))
-        message = command.line("is damaged") or command.line("building it again")
+        message = command.line("is damaged") or command.line("rebuilding it")
         yield Outcome(f"cache damaged: {damage}", "nothing", message, problems)
 
 

@@ -51,7 +51,7 @@ def test_an_import_can_be_trained_on_at_once(folder: Path) -> None:
     assert "recognised COCO JSON: annotations/instances_default.json" in done.stdout
     assert "3 classes: background, cat, dog" in done.stdout
     assert "train: 8 samples, 8 good, 40x30 pixels" in done.stdout
-    assert "no images for validation: 2 of 10 were drawn, always the same" in done.stdout
+    assert "no validation images: 2 of 10 were chosen, the same ones each time" in done.stdout
     assert {path: path.read_bytes() for path in (folder / "export").rglob("*") if path.is_file()} == before
     content = yaml.safe_load((folder / "conf/dataset/mine.yaml").read_text())
     assert content["classes"] == ["background", "cat", "dog"]
@@ -93,7 +93,7 @@ def test_faults_are_listed_and_left_out_only_if_asked(folder: Path) -> None:
     assert "images/default/3.jpg: not an image that Pillow can read" in refused.stdout
     assert "image 5: its image 5.jpg is missing" in refused.stdout
     assert refused.stderr.startswith(
-        "error: 2 faults, listed above; nothing was written; on_error=skip goes on with 8 of"
+        "error: 2 faults, listed above; nothing was written; on_error=skip continues with 8 of"
     )
     assert everything(folder) - before <= {"data"}
     skipped = prepare(folder, "from=export", "name=mine", "on_error=skip")
@@ -155,8 +155,8 @@ def test_labels_without_images(folder: Path) -> None:
     (folder / "export/images").rename(folder / "photos")
     alone = prepare(folder, "from=export/annotations/instances_default.json", "name=mine")
     assert alone.returncode == 2
-    assert alone.stdout.count("is missing; images_from=FOLDER says where images are") == 10
-    assert "names no image that is there" in alone.stderr
+    assert alone.stdout.count("is missing; set images_from=FOLDER to the folder of the images") == 10
+    assert "none of the images that it names exists" in alone.stderr
     done = prepare(folder, "from=export/annotations/instances_default.json", "name=mine", "images_from=photos")
     assert done.returncode == 0, done.stderr
 

@@ -55,7 +55,7 @@ def test_verify_lists_every_fault_and_exits_with_an_error(folder):
     assert done.returncode == 2
     for index in range(10):
         assert f"{index}.png: labels [{70 + index}] are neither" in done.stdout
-        assert "(255); dataset.void=VALUE leaves a value out; dataset.values=[...] says" in done.stdout
+        assert "(255); dataset.void=VALUE ignores a value; dataset.values=[...] sets" in done.stdout
     assert "stray.png: no image of this name" in done.stdout
     assert "val.txt, line 14: lost11 is not in" in done.stdout
     assert "warning: 1 image is in train and in val, such as" in done.stdout
@@ -122,7 +122,7 @@ def test_a_mirror_in_a_local_folder(tmp_path):
         assert "8 files unpacked" in done.stdout
         asked = len(site.asked)
         done = run(tmp_path, *arguments)
-        assert "mini: already there" in done.stdout
+        assert "mini: already complete" in done.stdout
         assert len(site.asked) == asked
     assert run(tmp_path, "dataset=camvid", f"dataset.root={tmp_path / 'camvid'}", "verify=true").returncode == 0
 

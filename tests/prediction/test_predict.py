@@ -181,7 +181,7 @@ def broken_and_odd(folder: Path) -> dict[str, str]:
         "truncated.jpg": "cannot be read (",
         "torn.png": "cannot be read (",
         "empty.jpg": "an empty file",
-        "folder.png": "a folder, where a file should be",
+        "folder.png": "a folder, not a file",
         "text.jpg": "not an image that Pillow can read",
         "loop.png": "cannot be read (",
         "nowhere.png": "a broken link",

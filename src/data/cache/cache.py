@@ -1,7 +1,7 @@
 """A cache of decoded samples in one memory-mapped file.
 
-One process builds the file while the others wait for its lock. The file holds a digest of the paths, sizes and
-modification times of the source files; a stale or damaged file is built again.
+One process builds the file while the others wait for its lock. The file contains a digest of the paths, sizes and
+modification times of the source files; a stale or damaged file is rebuilt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Arrays = tuple[Picture, LabelMap]
 
 
 class PackedCache:
-    """Reads samples from a finished file; every process maps the file itself.
+    """Reads samples from a complete cache file; every process maps the file itself.
 
     Args:
         path: path of the file.
@@ -42,18 +42,20 @@ class PackedCache:
         self.memory: np.memmap | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "memory": None}  # a pickled map would be a copy of the file
+        return {**self.__dict__, "memory": None}  # pickling the map would copy the file
 
     def get(self, index: int) -> Arrays | None:
-        """Return image and label, both read-only; None, after a warning, if their bytes are damaged."""
+        """Return image and label, both read-only; log a warning and return None if their bytes are damaged."""
         if self.memory is None:
             self.memory = np.memmap(self.path, mode="r")
         offset, height, width, crc = self.index[index].tolist()
         pixels = height * width
         packed = self.memory[offset : offset + 4 * pixels]
-        if not self.checked[index]:  # once for each process, because a check takes as long as copying the sample
+        if not self.checked[index]:  # once per process, because a check takes as long as copying the sample
             if zlib.crc32(packed.data) != crc:
-                log.warning("%s: sample %d is damaged and read from its files; delete the cache", self.path, index)
+                log.warning(
+                    "%s: sample %d is damaged, so its files are read instead; delete the cache", self.path, index
+                )
                 return None
             self.checked[index] = True
         return packed[: 3 * pixels].reshape(height, width, 3), packed[3 * pixels :].reshape(height, width)
@@ -62,13 +64,13 @@ class PackedCache:
 def open_cache(
     folder: Path, dataset: SegmentationDataset, files: Sequence[Path], settings: bytes, workers: int
 ) -> PackedCache:
-    """Return the data set's cache in a folder; build it first if there is none, or if it is stale or damaged.
+    """Return the data set's cache in a folder; build it first if it is missing, stale or damaged.
 
     Args:
-        folder: for the file; it is created if necessary.
+        folder: folder of the cache file; created if necessary.
         dataset: the data set to cache.
         files: the files that the samples are read from.
-        settings: everything else that the samples depend on.
+        settings: everything else that affects the samples.
         workers: number of processes to build the file with.
 
     Raises:
@@ -84,15 +86,15 @@ def open_cache(
                 try:
                     return PackedCache(path, read_index(path, digest))
                 except ValueError as error:
-                    log.warning("%s: %s; building it again", path, error)
+                    log.warning("%s: %s; rebuilding it", path, error)
             write_pack(path, dataset, digest, workers)
             return PackedCache(path, read_index(path, digest))
     except OSError as error:
-        raise DatasetError(f"cache={folder}: {error.strerror}; name another folder, or None (null)") from error
+        raise DatasetError(f"cache={folder}: {error.strerror}; choose another folder, or None (null)") from error
 
 
 def digest_of(files: Sequence[Path], settings: bytes) -> bytes:
-    """Return a digest of the settings and of every file's path, size and modification time."""
+    """Return a digest of the settings and every file's path, size and modification time."""
     digest = hashlib.sha256(settings)
     for path in files:
         status = path.stat()

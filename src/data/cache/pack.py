@@ -20,7 +20,7 @@ from src.system.files import replacing
 log = logging.getLogger(__name__)
 
 TRAILER = struct.Struct("<QI32s8s")  # samples, CRC-32 of the index, digest of the sources, format
-FORMAT = b"deeplab2"  # 2: since images are turned by EXIF, and transparency and the bits of grey are respected
+FORMAT = b"deeplab2"  # 2: EXIF orientation, transparency and grey bit depths are respected
 COLUMNS = 4  # of the index: offset, height, width, CRC-32
 
 
@@ -28,37 +28,37 @@ def read_index(path: Path, digest: bytes) -> Int64[np.ndarray, "samples 4"]:
     """Return the index of a file.
 
     Raises:
-        ValueError: if the file is damaged, or its digest is not the given one.
+        ValueError: if the file is damaged, or its digest differs from ``digest``.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         if size < TRAILER.size:
-            raise ValueError("cut short")
+            raise ValueError("truncated")
         file.seek(size - TRAILER.size)
         samples, crc, sources, format_ = TRAILER.unpack(file.read())
         start = size - TRAILER.size - samples * COLUMNS * 8
         if format_ != FORMAT or start < 0:
-            raise ValueError("cut short, or of another version")
+            raise ValueError("truncated, or written by another version")
         file.seek(start)
         raw = file.read(samples * COLUMNS * 8)
     if zlib.crc32(raw) != crc:
         raise ValueError("damaged")
     if sources != digest:
-        raise ValueError("stale, its files have changed")
+        raise ValueError("stale: the files have changed")
     return np.frombuffer(raw, "<i8").reshape(samples, COLUMNS)
 
 
 def write_pack(path: Path, dataset: SegmentationDataset, digest: bytes, workers: int) -> None:
-    """Decode every sample and write all to a new file.
+    """Decode all samples and write them to a new file.
 
     Raises:
-        DatasetError: naming every bad sample, or if the disk has too little space.
+        DatasetError: with every bad sample, or if the disk has too little space.
     """
     rows: list[tuple[int, int, int, int]] = []
     faults: list[str] = []
     with replacing(path, durable=True) as part, part.open("wb") as file:
-        for sample, wrong in over_cores(dataset.inspect, len(dataset), f"packing {path.name}", workers):
-            faults += wrong
+        for sample, sample_faults in over_cores(dataset.inspect, len(dataset), f"packing {path.name}", workers):
+            faults += sample_faults
             if sample is None or faults:
                 continue
             if not rows:
@@ -72,7 +72,7 @@ def write_pack(path: Path, dataset: SegmentationDataset, digest: bytes, workers:
 
 
 def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:
-    """Append a sample to the file, and return its row of the index."""
+    """Append a sample to the file and return its index row."""
     packed = sample.image.tobytes() + sample.label.tobytes()
     offset = file.tell()
     file.write(packed)
@@ -80,9 +80,9 @@ def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raise ``DatasetError`` unless the disk of a folder has ``size`` bytes of free space."""
+    """Raise ``DatasetError`` unless a folder's disk has ``size`` bytes of free space."""
     if (free := shutil.disk_usage(folder).free) < size:
         raise DatasetError(
             f"cache={folder}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
-            "name another folder, or None (null)"
+            "choose another folder, or None (null)"
         )

@@ -1,4 +1,4 @@
-"""Convert the labels of other tools into a data set of the folder layout."""
+"""Convert labels from other tools into a data set for ``Folder``."""
 
 from src.data.convert.convert import Conversion, FaultyLabels, convert
 

@@ -1,4 +1,4 @@
-"""Find the names of classes, and their colours, in the files that lie beside masks."""
+"""Find class names and colours in files next to masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS = ("label_colors.txt", "class_dict.csv", "classes.csv", "colormap.csv", 
 
 
 class ClassList(NamedTuple):
-    """Names of classes by index, and their colours, if the file has these."""
+    """Class names by index, and their colours if the file has any."""
 
     path: Path
     names: list[str]
@@ -26,7 +26,7 @@ class ClassList(NamedTuple):
 
 
 def find_class_list(source: Source) -> ClassList | None:
-    """Return the list of classes of a source; None if there is none.
+    """Return a source's class list; None if there is none.
 
     Raises:
         DatasetError: if a file is broken.
@@ -51,15 +51,15 @@ def read_labelmap(path: Path) -> ClassList:
 
 
 def read_colours(path: Path) -> ClassList:
-    """Return classes of lines with a name and three numbers, in a CSV with a heading or separated by spaces.
+    """Return classes from lines with a name and three numbers: a CSV file with a header, or separated by spaces.
 
     Roboflow's _classes.csv has a value and a name.
     """
     text = read_text(path)
     rows = list(csv.reader(io.StringIO(text), skipinitialspace=True)) if path.suffix == ".csv" else []
     if path.name == "_classes.csv":
-        named = sorted((int(row[0]), row[1].strip()) for row in rows if row and row[0].strip().isdecimal())
-        return ClassList(path, [name for _, name in named], [])
+        numbered = sorted((int(row[0]), row[1].strip()) for row in rows if row and row[0].strip().isdecimal())
+        return ClassList(path, [name for _, name in numbered], [])
     rows = rows or [re.split(r"\s+", line.strip()) for line in text.splitlines()]
     names, colours = [], []
     for row in rows:
@@ -74,15 +74,15 @@ def read_colours(path: Path) -> ClassList:
 
 
 def read_names(path: Path) -> ClassList:
-    """Return classes of lines with a name."""
+    """Return classes from lines with a name each."""
     return ClassList(path, [line.strip() for line in read_text(path).splitlines() if line.strip()], [])
 
 
 def parse_colour(words: list[str]) -> RGB:
-    """Return a colour of three numbers.
+    """Return the RGB colour of three numbers.
 
     Raises:
-        DatasetError: if they are none.
+        DatasetError: if they are not a colour.
     """
     if len(words) != 3 or not all(word.strip().isdecimal() and int(word) < 256 for word in words):
         raise DatasetError(f"{','.join(words)} is not a colour of three numbers from 0 to 255")

@@ -1,6 +1,6 @@
 """COCO JSON (Lin et al., ECCV 2014): the instances of COCO, CVAT, Roboflow, Label Studio and others.
 
-A smaller object covers a larger one; crowds and objects marked as "ignore" are void, and lie below all others.
+A smaller object covers a larger one; crowds and objects marked as "ignore" are void, and are covered by all others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from src.data.convert.source import Source, merge_records, read_json
 from src.data.dataset import DatasetError
 from src.labels import VOID
 
-PROBES = 20  # number of JSON files that are opened to find out what they are
+PROBES = 20  # number of JSON files to open when recognising the format
 CROWD_LEVEL = 0
 
 
@@ -31,14 +31,14 @@ def find(source: Source) -> str | None:
 def coco_files(source: Source, probes: int | None = None) -> list[Path]:
     """Return the COCO files among the first JSON files; if some are named instances..., only these.
 
-    The releases of COCO have the same images in captions_... and person_keypoints_... again.
+    COCO's releases list the same images again in captions_... and person_keypoints_...
     """
     found = [path for path in islice(source.label_files(".json"), probes) if is_coco(path)]
     return [path for path in found if path.name.startswith("instances")] or found
 
 
 def is_coco(path: Path) -> bool:
-    """Tell whether a file is a COCO file with categories, by its content or, if that is broken, by its beginning."""
+    """Tell whether a file is a COCO file with categories, by its content or, if broken, by its start."""
     try:
         content = read_json(path)
     except DatasetError:
@@ -62,7 +62,7 @@ def read(source: Source, unlabelled: str | None) -> Labels:
         entries = sorted(content["categories"], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         categories[path] = {entry["id"]: entry["name"] for entry in entries}
         if (root := find_root(content)) is not None:
-            labels.notes.append(f"category {categories[path].pop(root)!r} is the heading of the others: no class")
+            labels.notes.append(f"category {categories[path].pop(root)!r} is a heading for the others, not a class")
     names = [name for named in categories.values() for name in named.values()]
     classes = ClassIndex(names, check_unlabelled(unlabelled, "background"))
     labels.classes, labels.unlabelled = classes.classes, classes.unlabelled
@@ -76,17 +76,17 @@ def read(source: Source, unlabelled: str | None) -> Labels:
 
 
 def check_content(content: Any) -> dict[str, Any]:
-    """Return the content of a file, if its parts have the right types.
+    """Return the content of a file after checking the types of its parts.
 
     Raises:
-        DatasetError: if they have not.
+        DatasetError: if a type is wrong.
     """
     for key in ("images", "annotations", "categories"):
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DatasetError(f'has no list "{key}"')
     if any("segments_info" in annotation for annotation in content["annotations"]):
-        raise DatasetError("holds panoptic labels (segments_info); export instances, or give the masks as a folder")
+        raise DatasetError("has panoptic labels (segments_info); export instances, or give a folder of masks")
     for category in content["categories"]:
         if not isinstance(category.get("id"), (int, str)) or not isinstance(category.get("name"), str):
             raise DatasetError(f"the category {category} needs an id and a name")
@@ -97,7 +97,7 @@ def check_content(content: Any) -> dict[str, Any]:
 
 
 def find_root(content: Mapping[str, Any]) -> Any:
-    """Return the id of the category that Roboflow adds as the heading of all others; None if there is none."""
+    """Return the id of the category that Roboflow adds as a heading for all others; None if there is none."""
     used = {annotation.get("category_id") for annotation in content["annotations"]}
     headings = {category.get("supercategory") for category in content["categories"]}
     for category in content["categories"]:
@@ -110,7 +110,7 @@ def find_root(content: Mapping[str, Any]) -> Any:
 def read_file(
     content: Mapping[str, Any], path: Path, source: Source, classes: Mapping[Any, int], labels: Labels
 ) -> list[Record]:
-    """Return the records of one file; what belongs to no image goes to ``labels.faults``."""
+    """Return the records of one file; faults that belong to no image are added to ``labels.faults``."""
     place, split = source.relative(path), source.split_of(path)
     records: dict[Any, Record | None] = {}  # None: its image is missing
     for entry in content["images"]:
@@ -127,7 +127,7 @@ def read_file(
     for annotation in content["annotations"]:
         where, image_id = f"{place}: annotation {annotation.get('id')}", annotation.get("image_id")
         if not isinstance(image_id, (int, str)) or image_id not in records:
-            labels.faults.append(f"{where}: belongs to image {image_id}, which is not in the list")
+            labels.faults.append(f"{where}: belongs to image {image_id}, which is not listed")
         elif record := records[image_id]:
             try:
                 record.shapes.append(read_shape(annotation, record, classes))
@@ -151,11 +151,11 @@ def read_shape(annotation: Mapping[str, Any], record: Record, classes: Mapping[A
     """Return the shape of an annotation.
 
     Raises:
-        DatasetError: if its category is unknown, or its region broken or of another size than the image.
+        DatasetError: if its category is unknown, or its region is invalid or not of the image's size.
     """
     category = annotation.get("category_id")
     if not isinstance(category, (int, str)) or category not in classes:
-        raise DatasetError(f"belongs to category {category}, which is not in the list")
+        raise DatasetError(f"belongs to category {category}, which is not listed")
     region = read_region(annotation.get("segmentation"))
     if isinstance(region, Runs):
         record.size = record.size or (region.width, region.height)
@@ -169,22 +169,22 @@ def read_shape(annotation: Mapping[str, Any], record: Record, classes: Mapping[A
 
 
 def read_region(segmentation: Any) -> Region:
-    """Return the pixels of an annotation: a list of polygons, or run lengths, compressed or not.
+    """Return the region of an annotation: a list of polygons, or run lengths, compressed or not.
 
     Raises:
-        DatasetError: if it is none of these, or broken.
+        DatasetError: if it is neither, or invalid.
     """
     if isinstance(segmentation, dict):
         return read_runs(segmentation)
     if not segmentation or not isinstance(segmentation, list):
-        raise DatasetError("has no outline, but perhaps a box; label it as a polygon or a mask")
-    if isinstance(segmentation[0], (int, float)):  # some tools leave out the outer brackets
+        raise DatasetError("has no outline, perhaps only a box; label it with a polygon or a mask")
+    if isinstance(segmentation[0], (int, float)):  # some tools omit the outer brackets
         segmentation = [segmentation]
     return Polygons([read_ring(numbers) for numbers in segmentation])
 
 
 def read_ring(numbers: Any) -> np.ndarray:
-    """Return the corners of a polygon that is stored as x, y, x, y, ...
+    """Return the corners of a polygon stored as x, y, x, y, ...
 
     Raises:
         DatasetError: if it has fewer than three corners, or an odd or infinite number.
@@ -192,13 +192,13 @@ def read_ring(numbers: Any) -> np.ndarray:
     try:
         values = np.array(numbers, float)
     except (TypeError, ValueError) as error:
-        raise DatasetError("its polygon holds something other than numbers") from error
+        raise DatasetError("its polygon contains something other than numbers") from error
     if values.ndim == 2 and values.shape[1:] == (2,):
         values = values.ravel()
     if values.ndim != 1 or len(values) % 2:
         raise DatasetError("its polygon is not a list of pairs x, y")
     if not np.isfinite(values).all():
-        raise DatasetError("its polygon holds a number that is not finite")
+        raise DatasetError("its polygon contains a number that is not finite")
     if len(values) < 6:
         raise DatasetError(f"its polygon has {len(values) // 2} corners, and needs 3")
     return values.reshape(-1, 2)

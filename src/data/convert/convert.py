@@ -1,4 +1,4 @@
-"""Convert the labels of another tool into a folder of images and masks, with lists of the splits."""
+"""Convert labels from another tool into a folder of images and masks, with lists of the splits."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ SPLITS = ("train", "val", "test")
 
 
 class FaultyLabels(DatasetError):
-    """Labels of which nothing is made.
+    """Raised if labels cannot be converted.
 
     Attributes:
-        faults: what is wrong with them, a line each.
+        faults: one line for each fault.
     """
 
     def __init__(self, message: str, faults: Sequence[str]) -> None:
@@ -46,16 +46,16 @@ class FaultyLabels(DatasetError):
 
 @dataclass
 class Conversion:
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
-        title: of the format.
-        evidence: the file that shows the format.
-        classes: names by index.
-        palette: the tool's colour of each class; None if it has none.
+        title: name of the format.
+        evidence: the file by which the format was recognised.
+        classes: class names by index.
+        palette: the tool's colour for each class; None if it has none.
         splits: names of the samples by split.
-        notes: what the user should know, a line each.
-        faults: what could not be converted, a line each.
+        notes: lines of information for the user.
+        faults: one line for everything that could not be converted.
     """
 
     title: str
@@ -76,20 +76,20 @@ def convert(
     on_error: str = "raise",
     workers: int = 0,
 ) -> Conversion:
-    """Write a data set of the folder layout: images/, masks/ of class indices, train.txt and val.txt.
+    """Write a data set for ``Folder``: images/, masks/ with class indices, train.txt and val.txt.
 
     Args:
-        source: the labels and images, which stay as they are.
+        source: the labels and images, which are not changed.
         folder: an empty folder.
-        format_: a key of ``FORMATS``; None to find out.
-        unlabelled: "background" or "void": what pixels without a label are; None for the format's default.
-        val_share: part of the images for validation, if the labels name no split.
-        on_error: "raise", or "skip" to leave out images with a fault.
+        format_: a key of ``FORMATS``; None to recognise the format.
+        unlabelled: "background" or "void" for pixels without a label; None for the format's default.
+        val_share: fraction of the images for validation, if the labels have no splits.
+        on_error: "raise", or "skip" to skip images with a fault.
         workers: number of processes to use.
 
     Raises:
         DatasetError: if an argument is wrong, or the format is not recognised.
-        FaultyLabels: if there is a fault and ``on_error`` is "raise", or if too little is good.
+        FaultyLabels: if there is a fault and ``on_error`` is "raise", or fewer than two images are good.
     """
     if on_error not in ("raise", "skip"):
         raise DatasetError(f"on_error={on_error}: must be raise or skip")
@@ -100,7 +100,7 @@ def convert(
     labels = format_found.read(source, unlabelled)
     faults = [printable(line) for line in labels.faults]
     if not labels.records:
-        raise FaultyLabels(f"{evidence}: names no image that is there", faults)
+        raise FaultyLabels(f"{evidence}: none of the images that it names exists", faults)
     labels.classes = check_classes(labels.classes)
     names = sample_names([record.image for record in labels.records], source)
     check_space(labels.records, folder)
@@ -115,20 +115,20 @@ def convert(
         else:
             good.append((name, record.split))
     if faults and on_error == "raise":
-        left = f"; on_error=skip goes on with {len(good):,} of {len(names):,} images" if len(good) > 1 else ""
-        raise FaultyLabels(f"{len(faults):,} faults, listed above; nothing was written{left}", faults)
+        remedy = f"; on_error=skip continues with {len(good):,} of {len(names):,} images" if len(good) > 1 else ""
+        raise FaultyLabels(f"{len(faults):,} faults, listed above; nothing was written{remedy}", faults)
     if len(good) < 2:
-        raise FaultyLabels(f"good images: {len(good)}, which cannot be divided into train and val; add images", faults)
+        raise FaultyLabels(f"{len(good)} good images cannot be divided into train and val; add images", faults)
     splits, note = assign_splits(good, val_share)
     for split, listed in splits.items():
         write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in listed))
     empty = sum(not record.shapes and record.mask is None for record in labels.records)
-    notes = [*labels.notes, *([f"{empty:,} images without a label are kept"] if empty else []), *note]
+    notes = [*labels.notes, *([f"{empty:,} images have no labels, and are kept"] if empty else []), *note]
     return Conversion(format_found.title, evidence, labels.classes, labels.palette, splits, notes, faults)
 
 
 class Rendering:
-    """A function that writes one record's image and mask by its index, and returns its faults."""
+    """A function that writes the image and mask of the record at an index, and returns its faults."""
 
     def __init__(self, labels: Labels, names: Sequence[str], folder: Path, source: Source) -> None:
         self.labels, self.names, self.folder, self.source = labels, names, folder, source
@@ -156,10 +156,9 @@ class Rendering:
 
 
 def sample_names(images: Sequence[Path], source: Source) -> list[str]:
-    """Return a name for each image, unique and fit for files and lists: its path below the folder of all images.
+    """Return a unique name for each image, valid in file systems and lists: its path below the common folder.
 
-    Of names that a list or a file manager would misread, letters other than these are replaced: word characters,
-    space, dot, comma, hyphen, plus, parentheses.
+    Characters other than word characters, space, dot, comma, hyphen, plus and parentheses are replaced with "_".
     """
     base = Path(os.path.commonpath([image.parent for image in images]))
     names: list[str] = []
@@ -178,31 +177,33 @@ def sample_names(images: Sequence[Path], source: Source) -> list[str]:
 
 
 def check_space(records: Sequence[Record], folder: Path) -> None:
-    """Raise ``DatasetError`` if the images do not fit on the disk, or one is of a kind that data sets do not read."""
+    """Raise ``DatasetError`` if the images do not fit on the disk, or one has an unsupported ending."""
     needed = sum(record.image.stat().st_size for record in records if record.image.is_file())
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DatasetError(f"{folder.parent}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
-    if wrong := next((r.image for r in records if r.image.suffix.lower() not in IMAGE_ENDINGS), None):
-        raise DatasetError(f"{wrong}: endings of images may be {', '.join(IMAGE_ENDINGS)}")
+    if unsupported := next((r.image for r in records if r.image.suffix.lower() not in IMAGE_ENDINGS), None):
+        raise DatasetError(f"{unsupported}: is not supported; image endings may be {', '.join(IMAGE_ENDINGS)}")
 
 
 def assign_splits(samples: Sequence[tuple[str, str]], val_share: float) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the names of each split, and a line about how they were divided.
+    """Return the names in each split, and lines about how they were divided.
 
-    If no sample is for validation, a share of those for training is: the ones whose names have the smallest hashes.
-    These change little when images are added.
+    If there are no validation samples, a fraction of the training samples is used: those whose names have the smallest
+    hashes. This choice changes little when images are added.
 
     Args:
-        samples: two or more of (name, split); the split is "" where the labels do not say.
-        val_share: share of the samples for validation.
+        samples: two or more of (name, split); the split is "" if the labels have none.
+        val_share: fraction of the samples for validation.
     """
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for name, split in samples:
         splits[split or "train"].append(name)
     counts = Counter(split for _, split in samples)
-    notes = [f"{counts['']:,} images belong to no split, and are for training"] if counts[""] and counts["val"] else []
-    for other in ("val", "test"):  # to train on, if there is nothing else
+    notes = (
+        [f"{counts['']:,} images belong to no split, and are used for training"] if counts[""] and counts["val"] else []
+    )
+    for other in ("val", "test"):  # used for training if there is nothing else
         if len(splits["train"]) + len(splits["val"]) < 2 or not splits["train"]:
             splits["train"], splits[other] = splits["train"] + splits[other], []
     if not splits["val"]:
@@ -210,5 +211,5 @@ def assign_splits(samples: Sequence[tuple[str, str]], val_share: float) -> tuple
         by_hash = sorted(splits["train"], key=lambda name: hashlib.blake2b(name.encode()).digest())
         splits["val"] = by_hash[:count]
         splits["train"] = by_hash[count:]
-        notes.append(f"no images for validation: {count:,} of {len(by_hash):,} were drawn, always the same")
+        notes.append(f"no validation images: {count:,} of {len(by_hash):,} were chosen, the same ones each time")
     return {split: sorted(names) for split, names in splits.items() if names}, notes

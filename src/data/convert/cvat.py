@@ -1,6 +1,6 @@
-"""CVAT's own XML: "CVAT for images 1.1" and "CVAT for video 1.1".
+"""CVAT's XML: "CVAT for images 1.1" and "CVAT for video 1.1".
 
-Objects lie on each other as in the tool: by z_order, then in the order of the file.
+Objects overlap as in the tool: by z_order, then in file order.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from src.data.convert.regions import Polygons, Region, Runs, ellipse, rectangle
 from src.data.convert.source import Source, merge_records
 from src.data.dataset import DatasetError
 
-PROBES = 20  # number of XML files that are opened to find out what they are
+PROBES = 20  # number of XML files to open when recognising the format
 SHAPES = ("polygon", "mask", "box", "ellipse")
-THIN = ("polyline", "points", "skeleton", "cuboid", "tag")  # without an area, or not in the plane
+NO_AREA = ("polyline", "points", "skeleton", "cuboid", "tag")  # skipped
 
 Element = ElementTree.Element
 
@@ -52,21 +52,21 @@ def read(source: Source, unlabelled: str | None) -> Labels:
     classes = ClassIndex(names, check_unlabelled(unlabelled, "background"))
     labels.classes, labels.unlabelled = classes.classes, classes.unlabelled
     records: list[Record] = []
-    thin = Counter[str]()
+    skipped = Counter[str]()
     for path, root in roots.items():
         for image, shapes in [*images_of(root), *frames_of(root)]:
             try:
-                records.append(read_image_element(image, shapes, path, source, classes, thin))
+                records.append(read_image_element(image, shapes, path, source, classes, skipped))
             except DatasetError as error:
                 labels.faults.append(f"{source.relative(path)}: {error}")
     merge_records(records, labels)
-    labels.notes += [f"{count:,} objects of the type {type_} have no area: left out" for type_, count in thin.items()]
+    labels.notes += [f"{count:,} objects of the type {type_} have no area: skipped" for type_, count in skipped.items()]
     labels.notes += classes.notes()
     return labels
 
 
 def parse(path: Path) -> Element:
-    """Return the root of an XML file. Entities are refused: they can make a small file fill the memory.
+    """Return the root of an XML file. Entities are rejected, because they can make a small file fill the memory.
 
     Raises:
         DatasetError: if it is not XML.
@@ -81,19 +81,19 @@ def parse(path: Path) -> Element:
 
 
 def class_names(root: Element) -> Iterator[str]:
-    """Yield the names of the labels: those of the task or project, and others that objects have."""
+    """Yield the label names of the task or project, then those of the objects."""
     yield from (element.text or "" for element in root.findall("./meta//labels/label/name"))
     yield from (name for element in root.iter() if element.tag in (*SHAPES, "track") and (name := element.get("label")))
 
 
 def images_of(root: Element) -> Iterator[tuple[Element, list[tuple[Element, str]]]]:
-    """Yield each <image> and its objects with their labels."""
+    """Yield each <image> with its objects and their labels."""
     for image in root.iter("image"):
         yield image, [(shape, shape.get("label", "")) for shape in image]
 
 
 def frames_of(root: Element) -> Iterator[tuple[Element, list[tuple[Element, str]]]]:
-    """Yield an <image> for each frame with objects of tracks, whose file is called frame_000012, and the objects."""
+    """Yield an <image> for each frame with tracked objects, named like its file frame_000012, and the objects."""
     frames: dict[int, list[tuple[Element, str]]] = {}
     for track in root.iter("track"):
         for shape in track:
@@ -110,9 +110,9 @@ def read_image_element(
     path: Path,
     source: Source,
     classes: ClassIndex,
-    thin: Counter[str],
+    skipped: Counter[str],
 ) -> Record:
-    """Return the record of an image, and count its objects without an area by type.
+    """Return the record of an image, and count its objects without area by type in ``skipped``.
 
     Raises:
         DatasetError: if the image is missing.
@@ -125,25 +125,25 @@ def read_image_element(
     record = Record(file, split, place, size)
     for shape, label in shapes:
         try:
-            if shape.tag in THIN:
-                thin[shape.tag] += 1
+            if shape.tag in NO_AREA:
+                skipped[shape.tag] += 1
             elif shape.tag in SHAPES:
                 if not label:
                     raise DatasetError("has no label")
                 level = int(shape.get("z_order") or 0)
                 record.shapes.append(Shape(classes[label], read_region(shape), level))
         except (DatasetError, ValueError) as error:
-            reason = error if isinstance(error, DatasetError) else "holds something other than numbers"
+            reason = error if isinstance(error, DatasetError) else "contains something other than numbers"
             record.faults.append(f"{place}: {shape.tag} of {name}: {reason}")
     return record
 
 
 def read_region(shape: Element) -> Region:
-    """Return the pixels of an object.
+    """Return the region of an object.
 
     Raises:
         DatasetError: if an attribute is missing or does not fit the others.
-        ValueError: if an attribute holds something other than numbers.
+        ValueError: if an attribute contains something other than numbers.
     """
     if shape.tag == "polygon":
         pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair]

@@ -1,4 +1,4 @@
-"""labelme's JSON (Wada, github.com/wkentaro/labelme): a file beside each image, with its shapes in drawing order."""
+"""labelme's JSON (Wada, github.com/wkentaro/labelme): a file next to each image, with its shapes in drawing order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from src.data.convert.regions import Bitmap, Polygons, Region, ellipse, rectangl
 from src.data.convert.source import Source, merge_records, read_json, read_text
 from src.data.dataset import DatasetError
 
-PROBES = 20  # number of JSON files that are opened to find out what they are
-CLASS_LIST = "labels.txt"  # labelme is started with it: labelme --labels labels.txt
-THIN = ("line", "linestrip", "point", "points")  # without an area
+PROBES = 20  # number of JSON files to open when recognising the format
+CLASS_LIST = "labels.txt"  # as in: labelme --labels labels.txt
+NO_AREA = ("line", "linestrip", "point", "points")  # skipped
 
 
 def find(source: Source) -> str | None:
@@ -33,7 +33,7 @@ def find(source: Source) -> str | None:
 
 
 def is_labelme(path: Path) -> bool:
-    """Tell whether a JSON file is one of labelme."""
+    """Tell whether a JSON file was written by labelme."""
     try:
         content = read_json(path)
     except DatasetError:
@@ -60,28 +60,28 @@ def read(source: Source, unlabelled: str | None) -> Labels:
     classes = ClassIndex([*listed, *sorted(used - set(listed))], check_unlabelled(unlabelled, "background"))
     labels.classes, labels.unlabelled = classes.classes, classes.unlabelled
     records = []
-    thin = Counter[str]()
+    skipped = Counter[str]()
     for path, content in contents.items():
         try:
-            records.append(read_file(content, path, source, classes, thin))
+            records.append(read_file(content, path, source, classes, skipped))
         except DatasetError as error:
             labels.faults.append(f"{source.relative(path)}: {error}")
     merge_records(records, labels)
-    labels.notes += [f"{count:,} shapes of the type {type_} have no area: left out" for type_, count in thin.items()]
+    labels.notes += [f"{count:,} shapes of the type {type_} have no area: skipped" for type_, count in skipped.items()]
     labels.notes += classes.notes()
     return labels
 
 
 def read_class_list(source: Source) -> list[str]:
-    """Return the names in labels.txt, which gives the order of the classes; none if there is no such file."""
+    """Return the names in labels.txt, which defines the class order; an empty list if it does not exist."""
     paths = [path for path in source.label_files(".txt") if path.name == CLASS_LIST]
     return [line.strip() for path in paths[:1] for line in read_text(path).splitlines() if line.strip()]
 
 
 def read_file(
-    content: Mapping[str, Any], path: Path, source: Source, classes: ClassIndex, thin: Counter[str]
+    content: Mapping[str, Any], path: Path, source: Source, classes: ClassIndex, skipped: Counter[str]
 ) -> Record:
-    """Return the record of one file, and count its shapes without an area by type.
+    """Return the record of one file, and count its shapes without area by type in ``skipped``.
 
     Raises:
         DatasetError: if its image is neither stored in the file nor found.
@@ -99,8 +99,8 @@ def read_file(
         try:
             if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"].strip():
                 raise DatasetError("has no label")
-            if (type_ := shape.get("shape_type") or "polygon") in THIN:
-                thin[type_] += 1
+            if (type_ := shape.get("shape_type") or "polygon") in NO_AREA:
+                skipped[type_] += 1
             else:
                 record.shapes.append(Shape(classes[shape["label"]], read_region(shape, type_), level=0))
         except DatasetError as error:
@@ -109,10 +109,10 @@ def read_file(
 
 
 def extract_image(data: Any, path: Path, source: Source, missing: DatasetError) -> Path:
-    """Return a new file in the source's scratch folder with the image that labelme has stored in its own file.
+    """Write the image embedded in a labelme file to the source's scratch folder, and return its path.
 
     Raises:
-        DatasetError: if it stores none.
+        DatasetError: if no image is embedded, or it cannot be read.
     """
     if not isinstance(data, str) or not data:
         raise missing
@@ -121,7 +121,7 @@ def extract_image(data: Any, path: Path, source: Source, missing: DatasetError) 
         with Image.open(io.BytesIO(content)) as image:
             ending = {"JPEG": "jpg", "MPO": "jpg"}.get(image.format or "", (image.format or "png").lower())
     except (binascii.Error, ValueError, OSError, Image.DecompressionBombError) as error:
-        raise DatasetError("the image that it holds cannot be read; export it again") from error
+        raise DatasetError("its embedded image cannot be read; export it again") from error
     target = source.scratch / "embedded" / Path(source.relative(path)).with_suffix(f".{ending}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
@@ -129,10 +129,10 @@ def extract_image(data: Any, path: Path, source: Source, missing: DatasetError) 
 
 
 def read_region(shape: Mapping[str, Any], type_: str) -> Region:
-    """Return the pixels of a shape.
+    """Return the region of a shape.
 
     Raises:
-        DatasetError: if it is of an unknown type, or broken.
+        DatasetError: if its type is unknown, or it is invalid.
     """
     points = shape.get("points")
     if not isinstance(points, list) or not all(isinstance(point, (list, tuple)) for point in points):
@@ -155,7 +155,7 @@ def read_region(shape: Mapping[str, Any], type_: str) -> Region:
 
 
 def read_mask(data: Any, left: float, top: float) -> Bitmap:
-    """Return a mask that is stored as a PNG in base64; its pixels count from the first point, in whole numbers.
+    """Return a mask stored as a base64 PNG, placed at the first point, rounded to whole pixels.
 
     Raises:
         DatasetError: if it cannot be read.

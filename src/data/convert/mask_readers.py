@@ -1,6 +1,6 @@
-"""Images with mask files: in folders beside each other, or side by side with a suffix, as x.jpg and x_mask.png.
+"""Images with mask files: in parallel folders, or next to each other with a suffix, such as x.jpg and x_mask.png.
 
-Masks hold class indices, other grey values, or colours; all masks are opened to find out which.
+Masks contain class indices, other grey values, or colours; all masks are opened to find out which.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SUFFIX = re.compile(
 )
 PREFIX = re.compile(r"^(mask|label|gt|seg)s?[_. -]+", re.IGNORECASE)
 VOC_VOID = (224, 224, 192)
-MANY = 65536  # values or colours of one mask that are looked at
+MAX_VALUES = 65536  # number of values or colours to collect from a mask
 
 
 def find(source: Source) -> str | None:
-    """Return a mask that belongs to an image, with the image; None if there is none."""
+    """Return a line about a mask that belongs to an image; None if there is none."""
     if source.only is not None:
         return None
     pairs, _ = pair_masks(source)
@@ -45,7 +45,7 @@ def find(source: Source) -> str | None:
 
 
 def pair_masks(source: Source) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Return (image, mask) of all pairs, and a line for each file that has no partner, or two."""
+    """Return all (image, mask) pairs, and a line for each file without a partner, or with two."""
     if source.images is not None:
         images = [path for path in sorted(files_below(source.images)) if is_image(path.name)]
         masks = [path for path in source.files if path.suffix.lower() in MASK_ENDINGS]
@@ -54,12 +54,12 @@ def pair_masks(source: Source) -> tuple[list[tuple[Path, Path]], list[str]]:
         stems = {path.with_suffix("") for path in files}
         masks = [path for path in files if is_mask(path, source, stems)]
         images = sorted(set(files) - set(masks))
-    bases = {True: source.images or source.root, False: source.root}
-    by_key: dict[tuple[str, ...], Path] = {key_of(path, bases[True]): path for path in images}
+    image_base = source.images or source.root
+    by_key: dict[tuple[str, ...], Path] = {key_of(path, image_base): path for path in images}
     partners: dict[Path, list[Path]] = {}
     faults = []
     for mask in masks:
-        *folders, stem = key_of(mask, bases[False])
+        *folders, stem = key_of(mask, source.root)
         names = [stem, SUFFIX.sub("", stem), PREFIX.sub("", stem)]
         image = next((by_key[key] for name in names if (key := (*folders, name)) in by_key), None)
         if image is None:
@@ -74,12 +74,12 @@ def pair_masks(source: Source) -> tuple[list[tuple[Path, Path]], list[str]]:
 
 
 def is_mask(path: Path, source: Source, stems: Set[Path]) -> bool:
-    """Tell whether a file is a mask: by its folder, or by a suffix to the name of an image.
+    """Tell whether a file is a mask: by its folder, or because its name is an image's name with a suffix or prefix.
 
     Args:
         path: the file.
-        source: where it comes from.
-        stems: the paths of all images and masks without their endings.
+        source: the source of the file.
+        stems: the paths of all images and masks without endings.
     """
     if path.suffix.lower() not in MASK_ENDINGS:
         return False
@@ -92,7 +92,7 @@ def is_mask(path: Path, source: Source, stems: Set[Path]) -> bool:
 
 
 def key_of(path: Path, base: Path) -> tuple[str, ...]:
-    """Return what an image and its mask have in common: folders without words such as "masks", and the name."""
+    """Return what an image and its mask share: folders without words such as "masks", and the name."""
     folders = (ROLE.sub("", part.lower()).strip("_-. ") for part in path.parent.relative_to(base).parts)
     return (*filter(None, folders), normalised(path.stem))
 
@@ -101,12 +101,12 @@ def read(source: Source, unlabelled: str | None) -> Labels:
     """Return the labels of all pairs.
 
     Raises:
-        DatasetError: if the masks hold too many values or colours, or the list of classes does not fit.
+        DatasetError: if the masks have too many values or colours, or the class list does not match them.
     """
     pairs, faults = pair_masks(source)
     choice = check_unlabelled(unlabelled, "background")
     paths = [mask for _, mask in pairs]
-    contents = list(over_cores(MaskContents(paths), len(paths), "looking at the masks", cores()))
+    contents = list(over_cores(MaskContents(paths), len(paths), "reading the masks", cores()))
     values = set[int]().union(*(found for found in contents if isinstance(found, set)))
     colours = set[RGB]().union(*(found for found in contents if isinstance(found, frozenset)))
     listed = find_class_list(source)
@@ -131,7 +131,7 @@ def read(source: Source, unlabelled: str | None) -> Labels:
 
 
 class MaskContents:
-    """A function that returns what a mask holds, by its index: a set of values, or a frozen set of colours."""
+    """A function that returns the content of the mask at an index: a set of values, or a frozenset of colours."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -140,18 +140,18 @@ class MaskContents:
         try:
             values, _ = read_mask(self.paths[index])
         except DatasetError:
-            return set()  # the conversion names the fault
+            return set()  # the conversion reports the fault
         if values.ndim == 2:
-            return set(np.unique(values)[:MANY].tolist())
-        codes = np.unique(codes_of(values))[:MANY].tolist()
+            return set(np.unique(values)[:MAX_VALUES].tolist())
+        codes = np.unique(codes_of(values))[:MAX_VALUES].tolist()
         return frozenset((code >> 16, code >> 8 & 255, code & 255) for code in codes)
 
 
 def name_values(values: set[int], listed: ClassList | None) -> tuple[list[str], list[int]]:
-    """Return a name for each value that is a class, and the values; 255 is void if there are two others.
+    """Return a name for each value that is a class, and these values; 255 is void if there are at least two others.
 
     Raises:
-        DatasetError: if there are too many values, or they do not fit the list.
+        DatasetError: if there are too many values, or they do not match the list.
     """
     present = sorted(values - {VOID} if len(values) > 2 or listed else values)
     if listed is not None:
@@ -160,16 +160,16 @@ def name_values(values: set[int], listed: ClassList | None) -> tuple[list[str], 
             return listed.names, list(range(count))
         if len(present) == count:
             return listed.names, present
-        raise DatasetError(f"{listed.path}: {count} names, and the masks hold the values {present[:20]}")
+        raise DatasetError(f"{listed.path}: {count} names, but the masks have the values {present[:20]}")
     if len(present) > MAX_CLASSES:
-        raise DatasetError(f"the masks hold {len(present):,} values; they may have been smoothed or saved as JPEG")
+        raise DatasetError(f"the masks have {len(present):,} values; they may have been smoothed or saved as JPEG")
     if len(present) == 2 and present[0] == 0:
         return [BACKGROUND, "object"], present
     return [BACKGROUND if value == 0 else f"class_{value}" for value in present], present
 
 
 def name_colours(colours: set[RGB], listed: ClassList | None) -> tuple[list[str], list[RGB]]:
-    """Return a name for each colour, and the colours: those of the list, or else names of CSS, or #rrggbb.
+    """Return a name for each colour, and the colours. Names come from the list, otherwise from CSS, or are #rrggbb.
 
     Raises:
         DatasetError: if there are too many colours.
@@ -178,8 +178,8 @@ def name_colours(colours: set[RGB], listed: ClassList | None) -> tuple[list[str]
         return listed.names, listed.colours
     if len(colours) > MAX_CLASSES:
         raise DatasetError(
-            f"the masks hold {len(colours):,} colours; they may have been smoothed or saved as JPEG. A file "
-            "class_dict.csv with lines name,r,g,b says which count"
+            f"the masks have {len(colours):,} colours; they may have been smoothed or saved as JPEG. Otherwise list "
+            "the classes in class_dict.csv, with lines name,r,g,b"
         )
     css = {ImageColor.getrgb(value): name for name, value in ImageColor.colormap.items()}
     special = {(0, 0, 0): BACKGROUND, VOC_VOID: "void"}

@@ -14,17 +14,17 @@ from src.labels import LabelMap
 
 
 def paint(record: Record, unlabelled: int, masks: MaskReader | None = None) -> LabelMap:
-    """Return the label map of a record, of the size of its upright image.
+    """Return the label map of a record, with the size of its upright image.
 
-    Labels that fit the image as it is stored, before its EXIF orientation turns it, are turned with it.
+    Labels that fit the stored image, before EXIF rotation, are rotated with it.
 
     Args:
         record: an image with shapes or a mask.
         unlabelled: the label of pixels that no shape covers.
-        masks: reads the mask, if the record has one.
+        masks: the reader of the record's mask, if it has one.
 
     Raises:
-        DatasetError: if a file cannot be read, or the sizes of image and labels differ.
+        DatasetError: if a file cannot be read, or image and labels differ in size.
     """
     height, width = read_image(record.image).shape[:2]
     with open_image(record.image) as image:
@@ -44,16 +44,16 @@ def paint(record: Record, unlabelled: int, masks: MaskReader | None = None) -> L
 
 
 def check_size(labels: Sequence[int], image: tuple[int, int], stored: tuple[int, int]) -> None:
-    """Raise ``DatasetError`` if labels have neither the size of the upright image nor that of the stored one."""
+    """Raise ``DatasetError`` if labels match neither the upright nor the stored image in size."""
     if tuple(labels) not in (image, stored):
         raise DatasetError(
             f"the labels are for {labels[0]}x{labels[1]} pixels, the image has {image[0]}x{image[1]}; "
-            "take the image that was labelled"
+            "use the image that was labelled"
         )
 
 
 def draw(shapes: Sequence[Shape], height: int, width: int, unlabelled: int) -> LabelMap:
-    """Return a label map of shapes; see ``Shape.level`` for which of two lies on top."""
+    """Return a label map of shapes; ``Shape.level`` determines which shapes are on top."""
     label = np.full((height, width), unlabelled, np.uint8)
     patches = [shape.region.patch(height, width) for shape in shapes]
 

@@ -1,4 +1,4 @@
-"""Recognise which tool's labels a source holds."""
+"""Recognise the format of a source's labels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from src.data.dataset import DatasetError
 
 
 class Format(NamedTuple):
-    """A format of labels.
+    """A label format.
 
     Attributes:
-        title: for messages.
+        title: name for messages.
         signs: what it is recognised by, in words.
-        find: returns the file that shows the format; None if there is none.
-        read: reads all labels; takes the source and what unlabelled pixels are, or None for the format's default.
-        is_last: recognised only if no other format is.
+        find: returns the file by which a source is recognised; None if it has another format.
+        read: returns all labels; takes the source and the meaning of unlabelled pixels (None: the format's default).
+        is_last: whether it is recognised only if no other format is.
     """
 
     title: str
@@ -40,27 +40,27 @@ FORMATS: Mapping[str, Format] = {
 
 
 def recognise(source: Source, format_: str | None = None) -> tuple[Format, str]:
-    """Return the format of a source's labels, and the file that shows it.
+    """Return the format of a source's labels, and the file by which it was recognised.
 
     Args:
         source: the files.
-        format_: a key of ``FORMATS``, to say which one to read; None to find out.
+        format_: the format to read, a key of ``FORMATS``; None to recognise it.
 
     Raises:
-        DatasetError: if there is no format, or more than one.
+        DatasetError: if no format or more than one is recognised.
     """
     if format_ is not None and format_ not in FORMATS:
         raise DatasetError(f"format={format_}: must be one of {', '.join(FORMATS)}")
-    asked = {format_: FORMATS[format_]} if format_ else FORMATS
-    found = {key: evidence for key, format_ in asked.items() if (evidence := format_.find(source)) is not None}
+    candidates = {format_: FORMATS[format_]} if format_ else FORMATS
+    found = {key: evidence for key, format_ in candidates.items() if (evidence := format_.find(source)) is not None}
     if specific := {key: evidence for key, evidence in found.items() if not FORMATS[key].is_last}:
         found = specific
     if not found:
         place = source.only or source.root
-        signs = "; ".join(f"{format_.signs} ({key})" for key, format_ in asked.items())
+        signs = "; ".join(f"{format_.signs} ({key})" for key, format_ in candidates.items())
         raise DatasetError(f"{place}: no labels found; looked for {signs}")
     if len(found) > 1:
         both = " and ".join(f"{FORMATS[key].title} ({evidence})" for key, evidence in found.items())
-        raise DatasetError(f"{source.root}: holds {both}; format={next(iter(found))} says which to read")
+        raise DatasetError(f"{source.root}: contains {both}; choose one, such as format={next(iter(found))}")
     key, evidence = next(iter(found.items()))
     return FORMATS[key], evidence

@@ -1,4 +1,4 @@
-"""The labels of any tool in one form: images with shapes to draw, or with a mask file."""
+"""A common form for the labels of all tools: images with shapes to draw, or with a mask file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.data.decode import Mask
 from src.labels import VOID, LabelMap
 
 BACKGROUND = "background"
-BACKGROUND_NAMES = ("background", "unlabelled", "unlabeled")  # compared without case and underscores around the name
+BACKGROUND_NAMES = ("background", "unlabelled", "unlabeled")  # compared without case and surrounding underscores
 VOID_NAMES = ("void", "ignore", "ignored")
 
 
@@ -22,10 +22,10 @@ class Shape(NamedTuple):
     """A region of an image and its class.
 
     Attributes:
-        label: index of the class, or ``VOID``.
+        label: class index, or ``VOID``.
         region: the pixels.
-        level: shapes are drawn by rising level, and those of one level in their order; later ones cover earlier ones.
-            None: after all that have a level, by falling area.
+        level: shapes are drawn by increasing level, then in order; later ones cover earlier ones. Shapes without a
+            level (None) are drawn last, by decreasing area.
     """
 
     label: int
@@ -39,12 +39,12 @@ class Record:
 
     Attributes:
         image: the image file.
-        split: "train", "val" or "test"; "" if the labels do not say.
-        source: where the labels were read, for messages: "labels/a.txt".
-        size: (width, height) of the image as the tool saw it; None if the labels do not say.
-        shapes: what to draw.
-        mask: a mask file in place of shapes.
-        faults: what is wrong with the labels, a line each.
+        split: "train", "val" or "test"; "" if the labels have none.
+        source: the file of the labels, for messages: "labels/a.txt".
+        size: (width, height) of the labelled image; None if the labels do not contain it.
+        shapes: the shapes to draw.
+        mask: a mask file instead of shapes.
+        faults: one line for each fault in the labels.
     """
 
     image: Path
@@ -60,7 +60,7 @@ class MaskReader(Protocol):
     """Turns the content of a mask file into a label map."""
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
-        """Return the class of each pixel; raise ``DatasetError`` for a value or colour that is none."""
+        """Return the class of each pixel; raise ``DatasetError`` for an unknown value or colour."""
 
 
 @dataclass
@@ -68,13 +68,13 @@ class Labels:
     """All labels of a source.
 
     Attributes:
-        classes: names by index.
+        classes: class names by index.
         records: the images.
         unlabelled: the label of pixels that no shape covers.
-        faults: what is wrong apart from any record, a line each.
-        notes: what the user should know, a line each.
-        palette: the colour of each class, if the tool has given them.
-        masks: reads mask files, if records have these.
+        faults: one line for each fault that belongs to no record.
+        notes: lines of information for the user.
+        palette: the colour of each class, if the tool has colours.
+        masks: the reader of mask files, if records have these.
     """
 
     classes: Sequence[str]
@@ -87,21 +87,21 @@ class Labels:
 
 
 class ClassIndex:
-    """Gives the names that a tool uses their indices.
+    """Maps a tool's class names to indices.
 
     The background is class 0 if unlabelled pixels are background, or if the tool has such a class. Names that mean
-    "does not count", such as labelme's ``__ignore__``, are ``VOID``.
+    "ignore", such as labelme's ``__ignore__``, are ``VOID``.
 
     Args:
-        names: of the tool, in its order; names that occur again count once.
-        unlabelled: "background" or "void": what pixels without a label are.
+        names: the tool's names, in its order; repetitions are allowed.
+        unlabelled: "background" or "void" for pixels without a label.
     """
 
     def __init__(self, names: Iterable[str], unlabelled: str) -> None:
         stripped = list(dict.fromkeys(name.strip() for name in names))
-        own = next((name for name in stripped if is_background(name)), None)
+        has_background = any(map(is_background, stripped))
         ordinary = [name for name in stripped if not is_background(name) and not is_void(name)]
-        first = [BACKGROUND] if own is not None or unlabelled == "background" else []
+        first = [BACKGROUND] if has_background or unlabelled == "background" else []
         self.classes = [*first, *ordinary]
         self.unlabelled = 0 if unlabelled == "background" else VOID
         self.void_names = [name for name in stripped if is_void(name)]
@@ -113,23 +113,23 @@ class ClassIndex:
         return self.classes.index(BACKGROUND if is_background(name) else name)
 
     def notes(self) -> list[str]:
-        """Return lines about the names that are not classes, and about pixels without a label."""
+        """Return lines about names that are not classes, and about unlabelled pixels."""
         lines = [f"{name}: does not count (void)" for name in self.void_names]
         return [*lines, f"pixels without a label: {'void' if self.unlabelled == VOID else BACKGROUND}"]
 
 
 def is_background(name: str) -> bool:
-    """Tell whether a class is the background by its name."""
+    """Tell whether a class name means the background."""
     return name.strip("_ ").casefold() in BACKGROUND_NAMES
 
 
 def is_void(name: str) -> bool:
-    """Tell by its name whether a class marks pixels that do not count."""
+    """Tell whether a class name marks pixels that do not count."""
     return name.strip("_ ").casefold() in VOID_NAMES
 
 
 def check_unlabelled(unlabelled: str | None, default: str) -> str:
-    """Return what pixels without a label are: the format's default, if the user does not say.
+    """Return the meaning of pixels without a label: the user's choice, or the format's default.
 
     Raises:
         DatasetError: if it is neither "background" nor "void".

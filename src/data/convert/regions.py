@@ -1,7 +1,7 @@
-"""Regions of an image as labelling tools store them: polygons and run lengths, and how they become pixels.
+"""Convert regions as labelling tools store them (polygons, run lengths, bitmaps) to pixels.
 
 Coordinates are continuous: the pixel in row 0 and column 0 covers 0 to 1 on both axes, and belongs to a region if its
-centre (0.5, 0.5) does. COCO's tools use the same rule up to a fifth of a pixel.
+centre (0.5, 0.5) does. COCO's tools use the same rule to within a fifth of a pixel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Points = Float[np.ndarray, "points 2"]  # x, y
 
 
 class Patch(NamedTuple):
-    """A part of an image: its first row and column, and which of its pixels belong to the region."""
+    """A rectangular part of an image: its first row and column, and a mask of the region's pixels."""
 
     top: int
     left: int
@@ -29,24 +29,24 @@ class Region(Protocol):
     """Pixels of an image."""
 
     def patch(self, height: int, width: int) -> Patch:
-        """Return the region's pixels in an image of this size; what lies outside is cut off."""
+        """Return the region's pixels in an image of this size, cropped to it."""
 
 
 @dataclass(frozen=True)
 class Polygons:
-    """One object of one or several polygons. Within a polygon, overlaps are holes (even-odd); polygons are united.
+    """An object of one or more polygons. Within a polygon, overlaps are holes (even-odd); polygons are united.
 
     Args:
         rings: the corners of each polygon, three or more.
-        are_shares: whether coordinates are shares of the image's sides, as in YOLO, and not pixels.
+        are_fractions: whether coordinates are fractions of the image's sides, as in YOLO, instead of pixels.
     """
 
     rings: Sequence[Points]
-    are_shares: bool = False
+    are_fractions: bool = False
 
     def patch(self, height: int, width: int) -> Patch:
         """Return the pixels whose centres lie in a polygon."""
-        rings = [ring * (width, height) for ring in self.rings] if self.are_shares else self.rings
+        rings = [ring * (width, height) for ring in self.rings] if self.are_fractions else self.rings
         lows = np.floor(np.min([ring.min(0) for ring in rings], 0))
         highs = np.ceil(np.max([ring.max(0) for ring in rings], 0))
         left, top = (int(v) for v in np.clip(lows, 0, (width, height)))
@@ -60,12 +60,12 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Runs:
-    """A mask of alternating run lengths, background first, whose first pixel lies at (top, left).
+    """A run-length encoded mask, background first, whose first pixel is at (top, left).
 
     Args:
         counts: the run lengths.
-        height, width: of the mask.
-        by_column: whether runs go down the columns, as in COCO, or along the rows.
+        height, width: size of the mask.
+        by_column: whether runs follow the columns, as in COCO, or the rows.
     """
 
     counts: Sequence[int]
@@ -84,7 +84,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A mask of pixels, whose first one lies at (top, left)."""
+    """A pixel mask whose first pixel is at (top, left)."""
 
     pixels: Bool[np.ndarray, "height width"]
     top: int = 0
@@ -96,7 +96,7 @@ class Bitmap:
 
 
 def crop(patch: Patch, height: int, width: int) -> Patch:
-    """Return a patch without what lies outside of an image."""
+    """Return a patch cropped to an image."""
     top, left = max(0, patch.top), max(0, patch.left)
     bottom = min(max(0, patch.top + patch.inside.shape[0]), height)
     right = min(max(0, patch.left + patch.inside.shape[1]), width)
@@ -106,10 +106,10 @@ def crop(patch: Patch, height: int, width: int) -> Patch:
 
 
 def fill(ring: Points, height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    """Return which pixel centres lie in a closed polygon, by the even-odd rule.
+    """Return the pixels whose centres are in a closed polygon, by the even-odd rule.
 
-    Each edge toggles, in every row whose centre it crosses, the first pixel to its right; the parity of these along a
-    row tells inside from outside. An edge owns its upper end and not its lower one, so that corners count once.
+    In every row whose centre an edge crosses, it toggles the first pixel to its right; the parity of the toggles along
+    a row separates inside from outside. An edge includes its upper end but not its lower one, so corners count once.
     """
     ends = np.stack([ring, np.roll(ring, -1, 0)], 1)
     upper, lower = np.take_along_axis(ends, ends[..., 1:].argsort(1), 1).transpose(1, 2, 0)  # each: x and y of all
@@ -125,7 +125,7 @@ def fill(ring: Points, height: int, width: int) -> Bool[np.ndarray, "height widt
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float, degrees: float = 0.0) -> Points:
-    """Return the corners of a rectangle, turned about its centre, clockwise as seen in the image."""
+    """Return the corners of a rectangle, rotated about its centre, clockwise as seen in the image."""
     return turned(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float), degrees)
 
 
@@ -137,7 +137,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, degrees: float = 0.0) -> P
 
 
 def turned(points: Points, degrees: float, centre: tuple[float, float] | None = None) -> Points:
-    """Return points turned about their mean or another centre."""
+    """Return points rotated about their mean or another centre."""
     pivot = points.mean(0) if centre is None else np.array(centre)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return (points - pivot) @ np.array([(cos, sin), (-sin, cos)]) + pivot
@@ -146,11 +146,11 @@ def turned(points: Points, degrees: float, centre: tuple[float, float] | None = 
 def decode_counts(text: str) -> Integer[np.ndarray, "runs"]:
     """Return the run lengths of COCO's compressed form.
 
-    A number has 5 bits in each character, lowest first, above 48; bit 5 says that more follow, and the highest bit is
+    Each character, minus 48, has 5 bits of a number, lowest first; bit 5 says that more follow, and the highest bit is
     the sign. From the fourth number on, the difference to the last but one is stored.
 
     Raises:
-        ValueError: if a character cannot occur, or the last number is not complete.
+        ValueError: if a character is invalid, or the last number is incomplete.
     """
     counts: list[int] = []
     value, shift = 0, 0

@@ -1,4 +1,4 @@
-"""The files of an export, and the search for the images that it names."""
+"""The files of an export, and the search for its images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SPLITS = {
 
 
 class Source:
-    """A folder of labels, and perhaps another one of images.
+    """A folder of labels, and optionally another one of images.
 
     Args:
-        root: the folder.
-        only: the only file to read labels from; None for all.
-        images: a folder in which images are looked for first.
-        scratch: a folder for images that are stored within labels.
+        root: the folder of labels.
+        only: the only file to read labels from; None for all files.
+        images: a folder to search for images first.
+        scratch: a folder for images extracted from label files.
     """
 
     def __init__(self, root: Path, only: Path | None, images: Path | None, scratch: Path) -> None:
@@ -45,28 +45,28 @@ class Source:
         return sorted(files_below(self.root))
 
     def label_files(self, *endings: str) -> list[Path]:
-        """Return the files that may hold labels and have one of the endings."""
+        """Return the label files with one of the endings."""
         files = self.files if self.only is None else [self.only]
         return [path for path in files if path.suffix.lower() in endings]
 
     def relative(self, path: Path) -> str:
-        """Return a path as messages show it: below the root, or whole."""
+        """Return a path for messages: relative to the root if below it, otherwise in full."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     def is_in_mask_folder(self, path: Path) -> bool:
-        """Tell whether a file lies in a folder of masks: the innermost name with a word for masks or images decides."""
+        """Tell whether a file is in a folder of masks; the innermost folder with a word for masks or images decides."""
         folders = self.relative(path).lower().split("/")[:-1]
         words = [word for folder in folders for word in re.findall(f"{MASK_WORDS}|{IMAGE_WORDS}", folder)]
         return bool(words) and re.fullmatch(MASK_WORDS, words[-1]) is not None
 
     def split_of(self, path: Path) -> str:
-        """Return the split that a path below the root names, as valid/images/x.jpg or instances_train2017.json does."""
+        """Return the split named in a path (valid/images/x.jpg, instances_train2017.json); "" if there is none."""
         words = re.split(r"[^a-z]+", self.relative(path).lower())
         return next((SPLITS[word] for word in reversed(words) if word in SPLITS), "")
 
     @functools.cached_property
     def images_by_name(self) -> dict[str, list[Path]]:
-        """Return the images by file name, with and without its ending, in lower case."""
+        """Return the images by file name, with and without ending, in lower case."""
         found: dict[str, list[Path]] = {}
         for path in [*(files_below(self.images) if self.images else ()), *self.files]:
             if is_image(path.name):
@@ -77,16 +77,16 @@ class Source:
     def find_image(self, reference: str, folder: Path, without: Iterable[Path] = ()) -> Path:
         """Return the image file that labels refer to.
 
-        The reference may be a name, with or without ending, or a path, also of another machine: of the images with this
-        name, the one whose folders agree most is taken.
+        The reference may be a name, with or without ending, or a path, even one from another machine. Of the images
+        with this name, the one whose folders match best is returned.
 
         Args:
-            reference: as the labels have it.
+            reference: the reference in the labels.
             folder: the folder of the label file.
-            without: folders that hold no images, but masks.
+            without: folders to ignore, because they contain masks.
 
         Raises:
-            DatasetError: if there is no such image, or several that fit equally well.
+            DatasetError: if no image matches, or several match equally well.
         """
         parts = [part for part in re.split(r"[/\\]+", reference.strip()) if part not in ("", ".", "..")]
         if not parts:
@@ -97,25 +97,25 @@ class Source:
         wanted = [normalised(part).casefold() for part in parts]
         found = [p for p in self.images_by_name.get(wanted[-1], ()) if not any(p.is_relative_to(w) for w in without)]
         if not found:
-            remedy = "" if self.images else "; images_from=FOLDER says where images are"
+            remedy = "" if self.images else "; set images_from=FOLDER to the folder of the images"
             raise DatasetError(f"its image {reference} is missing{remedy}")
         return self.best_match(reference, wanted, list(dict.fromkeys(found)), folder)
 
     def best_match(self, reference: str, wanted: list[str], found: list[Path], folder: Path) -> Path:
-        """Return the path that agrees most with the wanted parts; of equal ones, one that is no mask, or is near.
+        """Return the path that best matches the wanted parts; on a tie, prefer one that is not a mask, or is closer.
 
         Raises:
-            DatasetError: if several remain.
+            DatasetError: if there is still a tie.
         """
 
         def rank(path: Path) -> tuple[int, bool, bool, int]:
-            have = [normalised(part).casefold() for part in path.parts]
-            agree = 1
-            while agree < min(len(wanted), len(have)) and wanted[-agree - 1] == have[-agree - 1]:
-                agree += 1
+            parts = [normalised(part).casefold() for part in path.parts]
+            matching = 1
+            while matching < min(len(wanted), len(parts)) and wanted[-matching - 1] == parts[-matching - 1]:
+                matching += 1
             in_images = self.images is not None and path.is_relative_to(self.images)
             shared = os.path.commonpath([path.absolute(), folder.absolute()])
-            return agree, in_images, not self.is_in_mask_folder(path), len(shared)
+            return matching, in_images, not self.is_in_mask_folder(path), len(shared)
 
         best = max(map(rank, found))
         equal = [path for path in found if rank(path) == best]
@@ -126,15 +126,15 @@ class Source:
 
 @contextmanager
 def open_source(path: Path, scratch: Path, images: Path | None = None) -> Iterator[Source]:
-    """Yield the source at a path: a folder, a file of labels, or an archive, which is unpacked into a scratch folder.
+    """Yield the source at a path: a folder, a label file, or an archive, which is unpacked into ``scratch``.
 
     Args:
-        path: what the user named.
+        path: the path that the user gave.
         scratch: an empty folder, which the caller removes.
         images: folder or archive of the images, if they are elsewhere.
 
     Raises:
-        DatasetError: if there is nothing, or an archive is damaged or unsafe.
+        DatasetError: if a path does not exist, or an archive is damaged or unsafe.
     """
     for place in filter(None, (path, images)):
         if not place.exists():
@@ -166,7 +166,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, which is not to be changed: recognising and reading share it.
+    """Return the content of a JSON file. It is cached, so do not modify it.
 
     Raises:
         DatasetError: if it is not JSON, with the line.
@@ -190,9 +190,9 @@ def parse_json(path: Path, *version: int) -> Any:
 
 
 def merge_records(records: Iterable[Record], labels: Labels) -> None:
-    """Put records into ``labels``; those of one image become one, with the shapes of all.
+    """Add records to ``labels``; records of the same image are merged into one.
 
-    An image that is in two splits is a fault of both.
+    It is a fault if they are in different splits.
     """
     merged: dict[Path, Record] = {}
     for record in records:

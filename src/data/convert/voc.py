@@ -1,6 +1,6 @@
-"""Masks in the layout of PASCAL VOC (Everingham et al., IJCV 2010), which CVAT and labelme2voc write too.
+"""Masks in the layout of PASCAL VOC (Everingham et al., IJCV 2010), which CVAT and labelme2voc also write.
 
-``SegmentationClass/NAME.png`` belongs to ``JPEGImages/NAME.jpg``, and ``ImageSets/Segmentation/`` holds lists of names.
+``SegmentationClass/NAME.png`` belongs to ``JPEGImages/NAME.jpg``; ``ImageSets/Segmentation/`` contains the lists.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from src.data.sets.voc import VOC12
 from src.labels import VOID, LabelMap
 
 MASK_FOLDERS = ("SegmentationClassPNG", "SegmentationClass")
-CLASS_NAMES = "class_names.txt"  # of labelme2voc
-VOID_COLOUR = (224, 224, 192)  # of the void in VOC's palette
+CLASS_NAMES = "class_names.txt"  # written by labelme2voc
+VOID_COLOUR = (224, 224, 192)  # in VOC's palette
 
 
 class VOCMasks:
-    """Reads masks of class indices, or of the colours that stand for these in VOC's palette; 255 is void.
+    """Reads masks of class indices, or of their colours in VOC's palette; 255 is void.
 
     Args:
         classes: the class, or ``VOID``, of each index.
@@ -42,7 +42,7 @@ class VOCMasks:
 
 
 def find(source: Source) -> str | None:
-    """Return labelmap.txt or the folder of masks below the root; None if there is none."""
+    """Return labelmap.txt or the folder of masks; None if there is none."""
     bases = find_bases(source)
     if not bases:
         return None
@@ -51,7 +51,7 @@ def find(source: Source) -> str | None:
 
 
 def find_bases(source: Source) -> list[Path]:
-    """Return the folders that hold SegmentationClass/."""
+    """Return the folders that contain SegmentationClass/."""
     if source.only is not None:
         return []
     return sorted(
@@ -65,19 +65,19 @@ def find_bases(source: Source) -> list[Path]:
 
 
 def mask_folder(base: Path) -> Path:
-    """Return the folder of masks in a folder of VOC's layout."""
+    """Return the folder of masks in a folder with VOC's layout."""
     return next(base / name for name in MASK_FOLDERS if (base / name).is_dir())
 
 
 def read(source: Source, unlabelled: str | None) -> Labels:
-    """Return the labels of all masks that the lists name, or of all masks if there is no list.
+    """Return the labels of all listed masks, or of all masks if there are no lists.
 
     Raises:
-        DatasetError: if there are several such folders, or the list of classes is broken.
+        DatasetError: if there are several such folders, or the class list is invalid.
     """
     base, *others = find_bases(source)
     if others:
-        raise DatasetError(f"{base} and {others[0]} both hold masks; give one of them: from=FOLDER")
+        raise DatasetError(f"{base} and {others[0]} both contain masks; choose one of them: from=FOLDER")
     masks, _ = files_by_name(mask_folder(base), MASK_ENDINGS)
     choice = check_unlabelled(unlabelled, "background")
     classes, palette, reader, has_labelmap = read_classes(base, choice)
@@ -97,13 +97,13 @@ def read(source: Source, unlabelled: str | None) -> Labels:
         except DatasetError as error:
             labels.faults.append(f"{source.relative(mask) if mask else name}: {error}")
     if unmasked:
-        labels.notes.append(f"{unmasked:,} images of the test have no mask: left out")
+        labels.notes.append(f"{unmasked:,} test images have no mask: skipped")
     merge_records(records, labels)
     return labels
 
 
 def read_classes(base: Path, unlabelled: str) -> tuple[list[str], list[Colour] | None, MaskReader, bool]:
-    """Return the classes, their colours, a reader of masks, and whether CVAT's labelmap.txt gave them."""
+    """Return the classes, their colours, a mask reader, and whether they come from CVAT's labelmap.txt."""
     if (labelmap := base / LABELMAP).is_file():
         listed: ClassList = read_labelmap(labelmap)
         classes, indices = index_names(listed.names, unlabelled)
@@ -118,7 +118,7 @@ def read_classes(base: Path, unlabelled: str) -> tuple[list[str], list[Colour] |
 
 
 def listed_names(base: Path) -> list[tuple[str, str]]:
-    """Return (name, split) of the lists in ImageSets/Segmentation; those of trainval only if there is no other."""
+    """Return (name, split) from the lists in ImageSets/Segmentation; trainval is used only if there is no other."""
     lists = {path.stem.lower(): path for path in sorted((base / "ImageSets" / "Segmentation").glob("*.txt"))}
     if {"train", "val"} & lists.keys():
         lists.pop("trainval", None)
@@ -128,5 +128,5 @@ def listed_names(base: Path) -> list[tuple[str, str]]:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a list that are not blank, without quotes."""
+    """Yield the non-blank lines of a list, without quotes."""
     yield from (line.strip().strip('"') for line in read_text(path).splitlines() if line.strip())

@@ -1,6 +1,6 @@
-"""YOLO segmentation as Ultralytics, Roboflow and CVAT write it: data.yaml, and a text file of outlines for each image.
+"""YOLO segmentation as written by Ultralytics, Roboflow and CVAT: data.yaml, and a text file of outlines per image.
 
-A smaller object covers a larger one. An image without a text file has no object.
+Smaller objects cover larger ones. An image without a text file has no objects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from src.data.dataset import DatasetError
 from src.data.find_files import files_below, is_image
 
 SPLITS = ("train", "val", "test")
-BEYOND = 0.5  # how far outside of 0..1 a coordinate may lie; pixels are always further
+TOLERANCE = 0.5  # how far a coordinate may be outside 0..1; pixel coordinates are further
 
 
 def find(source: Source) -> str | None:
@@ -38,7 +38,7 @@ def yaml_files(source: Source) -> list[Path]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the content of a YAML file; nothing if it is not a mapping."""
+    """Return the content of a YAML file; an empty dict if it is not a mapping."""
     try:
         content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, DatasetError):
@@ -50,11 +50,11 @@ def read(source: Source, unlabelled: str | None) -> Labels:
     """Return the labels of all images that data.yaml lists.
 
     Raises:
-        DatasetError: if there are several such files, or the names of the classes cannot be used.
+        DatasetError: if there are several such files, or the class names are invalid.
     """
     path, *others = yaml_files(source)
     if others:
-        raise DatasetError(f"{path} and {others[0]} both name classes and splits; give one of them: from=FILE")
+        raise DatasetError(f"{path} and {others[0]} both name classes and splits; choose one of them: from=FILE")
     content = read_yaml(path)
     names = class_names(content["names"], source.relative(path))
     classes = ClassIndex(names.values(), check_unlabelled(unlabelled, "background"))
@@ -72,10 +72,10 @@ def read(source: Source, unlabelled: str | None) -> Labels:
 
 
 def class_names(names: Any, place: str) -> dict[int, str]:
-    """Return the name of each class by its number, which data.yaml gives as a list or a mapping.
+    """Return the name of each class by its number, from a list or mapping in data.yaml.
 
     Raises:
-        DatasetError: if it does not.
+        DatasetError: if it is neither.
     """
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -85,10 +85,10 @@ def class_names(names: Any, place: str) -> dict[int, str]:
 
 
 def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source) -> tuple[list[Path], list[str]]:
-    """Return the images of an entry of data.yaml, those in a folder or those that a text file lists, and all faults.
+    """Return the images of an entry in data.yaml, a folder or a text file that lists images, and all faults.
 
-    Paths may be of another machine, or begin one folder too high as Roboflow's do: leading parts that lead nowhere
-    are left out.
+    Paths may come from another machine, or start one folder too high, as Roboflow's do: leading parts that do not exist
+    are dropped.
     """
     folders = [path.parent / str(content.get("path") or ""), path.parent]
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -97,10 +97,10 @@ def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source
     if place is None and source.images is not None:
         place = next((source.images / tail for tail in [*tails, ""] if (source.images / tail).exists()), None)
     if place is None:
-        return [], [f"{entry} is missing; images_from=FOLDER says where images are"]
+        return [], [f"{entry} is missing; set images_from=FOLDER to the folder of the images"]
     if place.is_dir():
         found = [image for image in sorted(files_below(place)) if is_image(image.name)]
-        return found, [] if found else [f"{entry} holds no image"]
+        return found, [] if found else [f"{entry} contains no images"]
     images, faults = [], []
     try:
         for line in filter(str.strip, read_text(place).splitlines()):
@@ -114,7 +114,7 @@ def images_of(entry: str, content: Mapping[str, Any], path: Path, source: Source
 
 
 def read_record(image: Path, split: str, source: Source, classes: Mapping[int, int]) -> Record:
-    """Return the record of an image with the objects of its text file."""
+    """Return the record of an image, with the objects in its text file."""
     path = label_file(image, source)
     if path is None:
         return Record(image, split, source.relative(image))
@@ -134,17 +134,17 @@ def read_record(image: Path, split: str, source: Source, classes: Mapping[int, i
 
 
 def label_file(image: Path, source: Source) -> Path | None:
-    """Return the text file of an image: where its path has "images", the file's has "labels"; None if there is none."""
+    """Return the text file of an image, whose path has "labels" instead of "images"; None if there is none."""
     parts = image.parts
     for index in reversed(range(len(parts) - 1)):
         if parts[index] == "images":
             path = Path(*parts[:index], "labels", *parts[index + 1 :]).with_suffix(".txt")
             if path.is_file():
                 return path
-    beside = image.with_suffix(".txt")
-    if beside.is_file():
-        return beside
-    if source.images is not None and image.is_relative_to(source.images):  # elsewhere than the labels
+    sibling = image.with_suffix(".txt")
+    if sibling.is_file():
+        return sibling
+    if source.images is not None and image.is_relative_to(source.images):  # images and labels are in different places
         name = f"{image.stem}.txt"
         found = [path for path in source.files if path.name == name and "labels" in path.parts]
         return found[0] if len(found) == 1 else None
@@ -152,21 +152,21 @@ def label_file(image: Path, source: Source) -> Path | None:
 
 
 def read_line(words: list[str], classes: Mapping[int, int]) -> Shape:
-    """Return the object of a line: its class, and x and y of each corner as shares of the image's sides.
+    """Return the object on a line: its class, and x and y of each corner as fractions of the image's sides.
 
     Raises:
-        DatasetError: if the line is something else.
+        DatasetError: if the line is invalid.
     """
     try:
         number, *values = (float(word) for word in words)
     except ValueError as error:
-        raise DatasetError("holds something other than numbers") from error
+        raise DatasetError("contains something other than numbers") from error
     if number not in classes:
         raise DatasetError(f"class {words[0]} is not in the list of names")
     if len(values) == 4:
-        raise DatasetError("a box, which is not an outline; these are labels for detection")
+        raise DatasetError("a box instead of an outline; these are detection labels")
     if len(values) < 6 or len(values) % 2:
-        raise DatasetError(f"{len(values)} coordinates; an outline has x and y of 3 corners or more")
-    if not all(math.isfinite(value) and -BEYOND <= value <= 1 + BEYOND for value in values):
-        raise DatasetError("coordinates must be shares of the image's sides, 0 to 1")
-    return Shape(classes[int(number)], Polygons([np.array(values).reshape(-1, 2)], are_shares=True))
+        raise DatasetError(f"{len(values)} coordinates; an outline needs x and y of at least 3 corners")
+    if not all(math.isfinite(value) and -TOLERANCE <= value <= 1 + TOLERANCE for value in values):
+        raise DatasetError("coordinates must be fractions of the image's sides, 0 to 1")
+    return Shape(classes[int(number)], Polygons([np.array(values).reshape(-1, 2)], are_fractions=True))

@@ -1,4 +1,4 @@
-"""The releases of data sets: archives, and how they become the folders that the classes read."""
+"""Releases of data sets: archives, and how they are unpacked into the folders that data sets read."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ log = logging.getLogger(__name__)
 class Part(Protocol):
     """A part of a release."""
 
-    counts: Mapping[str, int]  # of its files; see ``gaps``
+    counts: Mapping[str, int]  # number of files by pattern; see ``gaps``
 
     def prepare(self, root: Path, downloads: Path) -> None:
         """Fetch the part and put its files below ``root``."""
 
 
 class Archive:
-    """An archive, whose files are not changed after unpacking.
+    """An archive whose files are used as unpacked.
 
     Args:
-        name: of the file.
-        page: web page where a person finds the file.
+        name: name of the file.
+        page: web page where the user finds the file.
         counts: the files that must exist after unpacking; see ``gaps``.
         urls: mirrors of the file; none if a login is needed.
-        checksum: such as "sha256:e14f..."; None if none is published.
+        checksum: the published checksum, such as "sha256:e14f...", or None.
         inside: the folder within the archive that becomes ``root/folder``.
         folder: the folder below the data set's root.
         only: pattern of the names to unpack.
@@ -65,14 +65,14 @@ class Archive:
         log.info("%s: %d files unpacked", path, extract(path, root / self.folder, self.inside, self.only))
         for name, expected in self.git_trees.items():
             if git_tree(root / self.folder / name) != expected:
-                raise UserError(f"{root / self.folder / name}: not what {self.page} holds; delete it and {path}")
+                raise UserError(f"{root / self.folder / name}: differs from {self.page}; delete it and {path}")
 
 
 class Release:
     """The release of a data set.
 
     Args:
-        parts: by name, in the order in which they are needed.
+        parts: the parts by name, in the order in which they are needed.
     """
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
@@ -82,11 +82,11 @@ class Release:
         """Fetch and unpack all parts that are not complete below ``root``.
 
         Raises:
-            UserError: saying what is missing, and what to do by hand.
+            UserError: with what is missing, and what to do by hand.
         """
         for name, part in self.parts.items():
             if not gaps(root, part.counts):
-                log.info("%s: already there", name)
+                log.info("%s: already complete", name)
                 continue
             part.prepare(root, downloads)
             if missing := gaps(root, part.counts):
@@ -100,8 +100,8 @@ def gaps(root: Path, counts: Mapping[str, int]) -> list[str]:
 
     Args:
         root: folder of the data set.
-        counts: by list file ("train.txt"), its exact number of names; by pattern ("images/*.jpg"), the least number of
-            files.
+        counts: for a list file ("train.txt"), the exact number of names; for a pattern ("images/*.jpg"), the minimum
+            number of files.
     """
     missing = []
     for key, count in counts.items():

@@ -1,4 +1,4 @@
-"""Merge SBD (Hariharan et al. 2011), which annotates more of VOC's images, into the devkit: the paper's 10,582."""
+"""Merge SBD (Hariharan et al. 2011), which annotates more VOC images, into the devkit: the paper's 10,582 images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MASKS = Path("SegmentationClassAug")
 
 
 class MergeSBD:
-    """A part of a release: SegmentationClassAug/ and the list train_aug in a devkit, from SBD's files in SBD/.
+    """A part of a release: creates SegmentationClassAug/ and the list train_aug in a devkit from SBD's files in SBD/.
 
-    The list is SBD's train and val and VOC's train, without VOC's val. An image's mask is VOC's if there is one, since
-    VOC marks the edges of objects as void; otherwise it is SBD's.
+    The list contains SBD's train and val and VOC's train, without VOC's val. VOC's masks take precedence over SBD's,
+    because VOC marks the edges of objects as void.
 
     Args:
         archive: the archive of SBD.
-        counts: of the files that are made; see ``release.gaps``.
+        counts: number of created files by pattern; see ``release.gaps``.
     """
 
     def __init__(self, archive: Archive, counts: Mapping[str, int]) -> None:
@@ -42,10 +42,10 @@ class MergeSBD:
         self.merge(root)
 
     def merge(self, root: Path) -> None:
-        """Convert the masks, and then write the list, which shows that all masks are complete.
+        """Convert the masks, then write the list, whose existence shows that all masks are complete.
 
         Raises:
-            DatasetError: naming every .mat that cannot be read.
+            DatasetError: with every .mat file that cannot be read.
         """
         lists = {name: names_of(root / name) for name in ("SBD/train.txt", "SBD/val.txt")}
         train, val = names_of(root / LISTS / "train.txt"), names_of(root / LISTS / "val.txt")
@@ -59,7 +59,7 @@ class MergeSBD:
 
 
 class Mask:
-    """A function that writes one mask by its index, if it does not exist, and returns its fault or None."""
+    """A function that writes the mask at an index, if it does not exist, and returns its fault or None."""
 
     def __init__(self, root: Path, names: list[str]) -> None:
         self.root = root
@@ -67,17 +67,17 @@ class Mask:
 
     def __call__(self, index: int) -> str | None:
         name = self.names[index]
-        own, target = self.root / "SegmentationClass" / f"{name}.png", self.root / MASKS / f"{name}.png"
+        voc_mask, target = self.root / "SegmentationClass" / f"{name}.png", self.root / MASKS / f"{name}.png"
         if target.is_file():
             return None
-        if own.is_file():
+        if voc_mask.is_file():
             with replacing(target) as part:
-                shutil.copyfile(own, part)
+                shutil.copyfile(voc_mask, part)
             return None
         source = self.root / "SBD" / "cls" / f"{name}.mat"
         try:
             labels = read_mat(source)
-        except Exception as error:  # scipy raises whatever a broken file leads it to
+        except Exception as error:  # scipy raises all kinds of errors on broken files
             return f"{source}: cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
         image = Image.fromarray(labels)
         image.putpalette(voc_palette(256).tobytes())
@@ -87,7 +87,7 @@ class Mask:
 
 
 def read_mat(path: Path) -> np.ndarray:
-    """Return the class of each pixel, uint8, from GTcls.Segmentation of a file cls/*.mat of SBD.
+    """Return the class of each pixel, uint8, from GTcls.Segmentation in SBD's cls/*.mat.
 
     Raises:
         ValueError: if it has another shape or type.
@@ -104,7 +104,7 @@ def names_of(path: Path) -> list[str]:
     """Return the names in a list file.
 
     Raises:
-        DatasetError: if there is no such file.
+        DatasetError: if the file does not exist.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: missing")

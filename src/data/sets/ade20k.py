@@ -21,7 +21,7 @@ class ADE20K(FileDataset):
         root: the folder of the release, ADEChallengeData2016; its objectInfo150.txt has the names of the classes.
         split: "train" or "val".
         on_error: "raise" or "skip" for bad samples.
-        cache: a folder for decoded samples, or None.
+        cache: folder for decoded samples, or None.
     """
 
     palette = voc_palette(CLASSES)
@@ -34,7 +34,7 @@ class ADE20K(FileDataset):
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(
                 f"root={root}: no folders images/{FOLDERS[split]}/ and annotations/{FOLDERS[split]}/ there; "
-                "set root=FOLDER, that of ADEChallengeData2016"
+                "set root=FOLDER, the folder ADEChallengeData2016"
             )
         self.classes = class_names(base / "objectInfo150.txt")
         pairs = pair_files(images, masks).pairs

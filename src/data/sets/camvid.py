@@ -30,7 +30,7 @@ class CamVid(FileDataset):
         root: the folder that holds train, trainannot, val and valannot.
         split: "train", "val" or "test".
         on_error: "raise" or "skip" for bad samples.
-        cache: a folder for decoded samples, or None.
+        cache: folder for decoded samples, or None.
     """
 
     classes = tuple(CLASSES)

@@ -30,7 +30,7 @@ CLASSES = {
     "motorcycle": (32, (0, 0, 230)),
     "bicycle": (33, (119, 11, 32)),
 }
-LABEL_IDS = 34  # 0..33; those that are not classes above do not count, nor does the licence plate's -1, stored as 255
+LABEL_IDS = 34  # 0..33; ids not listed above are void, as is the licence plate's -1, stored as 255
 IMAGE, MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
@@ -39,9 +39,9 @@ class Cityscapes(FileDataset):
 
     Args:
         root: the folder that holds leftImg8bit and gtFine.
-        split: "train" or "val" (the masks of "test" are not public and hold void only).
+        split: "train" or "val" (the masks of "test" are not public and entirely void).
         on_error: "raise" or "skip" for bad samples.
-        cache: a folder for decoded samples, or None.
+        cache: folder for decoded samples, or None.
     """
 
     classes = tuple(CLASSES)
@@ -59,7 +59,7 @@ class Cityscapes(FileDataset):
             name = path.name.removesuffix(IMAGE)
             pairs.append((name, path, masks / path.parent.name / f"{name}{MASK}"))
         if not pairs:
-            raise DatasetError(f"{images}: holds no CITY/*{IMAGE}")
+            raise DatasetError(f"{images}: contains no CITY/*{IMAGE}")
         self.may_be_void = split == "test"
         ids = {label_id: index for index, (label_id, _) in enumerate(CLASSES.values())}
         super().__init__(pairs, dict.fromkeys((*range(LABEL_IDS), VOID), VOID) | ids, on_error, cache)

@@ -1,4 +1,4 @@
-"""Data of the user's own: a folder of images, a folder of masks, and the names of the classes."""
+"""The user's own data: a folder of images, a folder of masks, and class names."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Folder(FileDataset):
     """``root/images/NAME.jpg`` with ``root/masks/NAME.png``: class indices, other grey values, or colours.
 
     Args:
-        root: the folder that holds images/ and masks/, which may have folders of their own.
+        root: the folder that contains images/ and masks/, which may have subfolders.
         split: "train", "val", or the name of a list, such as "test" for root/test.txt.
-        classes: names, by index.
-        palette: RGB in 0..255 for each class; VOC's colours if None. Masks are read by it, those with a palette of
-            their own and grey ones too, unless ``values`` is given.
-        values: the masks' value (grey, or index of a palette) for each class, 0..65535; None where it is the index.
-        void: the masks' value, or colour, for pixels that do not count; None if there is none.
-        val_share: part of the images that is kept for validation, where root has no train.txt and val.txt (see
-            ``src.data.split_lists.SplitList`` for what they may hold).
-        seed: of that split.
+        classes: class names by index.
+        palette: RGB in 0..255 for each class; None for VOC's colours. All masks are read by colour, even grey and
+            palette masks, unless ``values`` is given.
+        values: the mask value (grey, or palette index) of each class, 0..65535; None if it is the class index.
+        void: the mask value or colour of pixels that do not count; None if there is none.
+        val_share: fraction of the images for validation, if root has no train.txt and val.txt (see
+            ``src.data.split_lists.SplitList`` for their format).
+        seed: seed of that random split.
         on_error: "raise" or "skip" for bad samples.
-        cache: a folder for decoded samples, or None.
+        cache: folder for decoded samples, or None.
     """
 
-    remedy = "void=VALUE leaves a value out; values={values} says which value each class has"
+    remedy = "void=VALUE ignores a value; values={values} sets the value of each class"
     remedy_for_255 = "if it is class 1, say so: 'values=[0,255]'"
 
     def __init__(
@@ -65,8 +65,8 @@ class Folder(FileDataset):
         grey = {value: index for index, value in enumerate(values if values is not None else range(len(classes)))}
         if isinstance(void, int) and void != VOID and void in grey and self.by_value:
             remedy = self.remedy.format(values="[...]")
-            raise DatasetError(f"void={void}: is the value of {classes[grey[void]]} too; {remedy}")
-        nothing = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
+            raise DatasetError(f"void={void}: is also the value of {classes[grey[void]]}; {remedy}")
+        void_values = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
 
         found = pair_files(images, masks)
         pairs, missing = found.pairs, list[str]()
@@ -78,18 +78,18 @@ class Folder(FileDataset):
             raise DatasetError(f"root={root}: no image in images/; {describe_files(images, IMAGE_ENDINGS)}")
         else:
             pairs = draw_split(f"root={root}", split, pairs, val_share, seed)
-        by_name = set(pairs) <= set(found.pairs)  # a list may give masks other names
+        by_name = set(pairs) <= set(found.pairs)  # lists may pair masks with other names
         if by_name and found.pairs and not any(mask.exists() for _, _, mask in found.pairs):
             raise DatasetError(f"root={root}: {describe_lack_of_masks(found.pairs[0], masks)}")
         strays = [*found.strays, *(found.orphans if by_name else ())]
-        super().__init__(pairs, {**nothing, **grey}, on_error, cache, strays, missing)
+        super().__init__(pairs, {**void_values, **grey}, on_error, cache, strays, missing)
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
-        """Return the class of each pixel, by its colour if there is a palette, or else by its value."""
+        """Return the class of each pixel, by its colour if there is a palette, otherwise by its value."""
         is_coloured = mask.values.ndim == 3
         if self.colours is None and is_coloured:
             raise DatasetError(
-                f"{path}: holds colours, such as {describe_colours(mask.values)}; give those of the classes: "
+                f"{path}: has colours, such as {describe_colours(mask.values)}; set those of the classes: "
                 "'palette=[[0,0,0],[255,0,0]]', and void's: 'void=[255,255,255]', or store class indices"
             )
         if self.colours is None or (self.by_value and not is_coloured):
@@ -97,13 +97,13 @@ class Folder(FileDataset):
         return self.colours.classes_of(mask, path)
 
     def settings(self) -> str:
-        """Return a text of everything that labels depend on besides the files."""
+        """Return a string of everything besides the files that affects labels."""
         colours = self.colours and (self.colours.codes.tolist(), self.colours.classes.tolist(), self.colours.void_value)
         return repr((self.values, colours, self.by_value))
 
 
 def describe_lack_of_masks(pair: Pair, masks: Path) -> str:
-    """Return what the folder of masks holds instead, if it has no mask for any image."""
+    """Return what the mask folder contains instead of masks for the images, and the remedy."""
     _, image, mask = pair
     if other := next((path for path in sorted(files_below(masks)) if path.suffix.lower() in MASK_ENDINGS), None):
         return (
@@ -137,9 +137,9 @@ def check_numbers(classes: int, palette: Any, values: Any, void: Any) -> None:
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < limit:
             raise DatasetError(f"{name}={number}: must be a whole number from 0 to {limit - 1}")
     if values is not None and len(set(values)) < classes:
-        raise DatasetError(f"values={values}: two classes have one value")
+        raise DatasetError(f"values={values}: two classes have the same value")
 
 
 def is_list(value: Any) -> bool:
-    """Tell whether a value is a list or the like, and no text."""
+    """Tell whether a value is a sequence other than a string."""
     return isinstance(value, Sequence) and not isinstance(value, str)

@@ -1,8 +1,8 @@
-"""A data set of generated images, so that the whole program runs without a download.
+"""A data set of generated images, so that everything runs without a download.
 
-A class is defined by its outline and not by its colour. Objects are up to half as large as the image, so that their
+A class is defined by its outline, not by its colour. Objects are up to half as large as the image, so that their
 interiors can only be told apart with a large field of view. Twigs, rays and rings are a few pixels thin and have sharp
-edges, which a score map at stride 8 cannot show, but the CRF can restore.
+edges, which a score map at stride 8 cannot represent, but the CRF can restore.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ CLASSES = ("background", "disk", "box", "triangle", "star", "ring", "tree")
 
 
 class Shapes(SegmentationDataset):
-    """Random shapes on a textured background; a sample is the same on every machine and in every worker.
+    """Random shapes on a textured background; samples are the same on every machine and in every worker.
 
     Args:
         split: "train", "val" or "test"; no two splits share a sample.
-        samples: number of samples of each split.
+        samples: number of samples in each split.
         size: side of the square images in pixels; 8k + 1 needs no padding.
-        seed: of the whole data set.
+        seed: seed of the whole data set.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -125,7 +125,7 @@ def ground_colours(rng: np.random.Generator) -> Float[np.ndarray, "2 3"]:
 
 
 def object_colours(rng: np.random.Generator, kind: int) -> Float[np.ndarray, "2 3"]:
-    """Return two strong colours, RGB in 0..255; three of four objects have a hue that is typical of their class."""
+    """Return two saturated colours, RGB in 0..255; three in four objects have a hue typical of their class."""
     usual = rng.uniform() < 0.75
     hue = kind / len(CLASSES) + rng.normal(0, 0.03) if usual else rng.uniform(0, 1)
     return hsv(hue, rng.uniform(0.5, 1, 2), rng.uniform(0.35, 1) * np.array([1, rng.uniform(0.75, 1)]))
@@ -154,6 +154,6 @@ def texture(
 
 
 def with_void_boundary(label: LabelMap, width: int = 1) -> LabelMap:
-    """Return a label map in which ``width`` pixels on each side of a boundary are void, as in VOC's annotation."""
+    """Return a label map with ``width`` void pixels on each side of every boundary, as in VOC's annotation."""
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     return np.where(cv2.dilate(label, kernel) == cv2.erode(label, kernel), label, np.uint8(VOID))

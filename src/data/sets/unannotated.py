@@ -10,7 +10,7 @@ from src.labels import VOID
 
 
 class Unannotated(SegmentationDataset):
-    """The images of a data set, with label maps that are void everywhere and so do not count in any metric.
+    """The images of a data set, with label maps that are entirely void and so do not count in any metric.
 
     Args:
         dataset: the data set, whose masks need not exist.
@@ -28,7 +28,7 @@ class Unannotated(SegmentationDataset):
         """Check that every image exists.
 
         Raises:
-            DatasetError: naming the first that do not.
+            DatasetError: with the first missing images.
         """
         if faults := [f"{path}: {why}" for _, path, _ in self.pairs if (why := why_unreadable(path))]:
             raise DatasetError(first_of(faults))

@@ -26,11 +26,11 @@ class VOC12(FileDataset):
     Args:
         root: the folder that holds JPEGImages and SegmentationClass (VOCdevkit/VOC2012).
         split: "train", "val" or "test".
-        lists: the list in ImageSets/Segmentation that each split is; by default of its own name. Where the folder has
-            no lists at all, one fifth of the images that have a mask is drawn for "val"; "train" is the rest.
+        lists: the name of each split's list in ImageSets/Segmentation; by default the split's name. If the folder has
+            no lists, "val" is a random fifth of the images with a mask, and "train" is the rest.
         masks: "SegmentationClass", or "SegmentationClassAug" for the extra annotations.
         on_error: "raise" or "skip" for bad samples.
-        cache: a folder for decoded samples, or None.
+        cache: folder for decoded samples, or None.
     """
 
     classes = CLASSES
@@ -47,10 +47,10 @@ class VOC12(FileDataset):
     ) -> None:
         base = expand_path(root)
         images, mask_folder = base / "JPEGImages", base / masks
-        hidden = split == "test" and not mask_folder.is_dir()  # VOC publishes no annotation of its test images
-        if not (mask_folder.is_dir() or hidden) or not images.is_dir():
+        unannotated = split == "test" and not mask_folder.is_dir()  # VOC's test annotation is not public
+        if not (mask_folder.is_dir() or unannotated) or not images.is_dir():
             raise DatasetError(
-                f"root={root}: no folders JPEGImages/ and {masks}/ there; set root=FOLDER, that of VOCdevkit/VOC2012"
+                f"root={root}: no folders JPEGImages/ and {masks}/ there; set root=FOLDER, the folder VOCdevkit/VOC2012"
             )
         pairs = pair_files(images, mask_folder).pairs
         folder, name = base / "ImageSets" / "Segmentation", (lists or {}).get(split, split)
@@ -58,10 +58,10 @@ class VOC12(FileDataset):
         if (folder / f"{name}.txt").is_file():
             pairs, missing = SplitList(folder / f"{name}.txt", base, images, mask_folder, pairs).read()
         elif found := sorted(path.stem for path in folder.glob("*.txt") if not is_junk(path.name)):
-            raise DatasetError(f"{folder / name}.txt: missing; lists there: {', '.join(found)}")
-        elif not hidden:
+            raise DatasetError(f"{folder / name}.txt: missing; existing lists: {', '.join(found)}")
+        elif not unannotated:
             pairs = draw_split(f"root={root}", split, [pair for pair in pairs if pair[2].is_file()])
-            log.warning("%s: no lists; %s is %d images, chosen at random with a fixed seed", folder, split, len(pairs))
+            log.warning("%s: no lists; %s has %d images, chosen at random with a fixed seed", folder, split, len(pairs))
         if not pairs and not missing:
-            raise DatasetError(f"root={root}: JPEGImages/ holds no image that has a mask in {masks}/")
+            raise DatasetError(f"root={root}: JPEGImages/ has no image with a mask in {masks}/")
         super().__init__(pairs, on_error=on_error, cache=cache, missing=missing)

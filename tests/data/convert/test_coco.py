@@ -140,11 +140,11 @@ def faults_of(tmp_path: Path, *annotations: dict[str, Any], **more: Any) -> list
         (annotation(5, [[1, 1, 4, 4]]), "annotation 5 of 1.jpg: its polygon has 2 corners, and needs 3"),
         (annotation(5, [[1, 1, 4, 4, 3]]), "annotation 5 of 1.jpg: its polygon is not a list of pairs x, y"),
         (annotation(5, [[1, 1, 4, 4, 3, None]]), "holds a number that is not finite"),
-        (annotation(5, [[1, 1, 4, 4, 3, "a"]]), "holds something other than numbers"),
-        (annotation(5, []), "has no outline, but perhaps a box"),
+        (annotation(5, [[1, 1, 4, 4, 3, "a"]]), "contains something other than numbers"),
+        (annotation(5, []), "has no outline, perhaps only a box"),
         (annotation(5, None), "has no outline"),
         (annotation(5, square(0, 0, 4), category=3), "annotation 5 of 1.jpg: belongs to category 3, which is not in"),
-        (annotation(5, square(0, 0, 4), image=9), "annotation 5: belongs to image 9, which is not in the list"),
+        (annotation(5, square(0, 0, 4), image=9), "annotation 5: belongs to image 9, which is not listed"),
         (annotation(5, {"size": [30, 40], "counts": [1, 2]}), "do not add up to 40x30 pixels"),
         (annotation(5, {"size": [30, 40], "counts": [-1, 1201]}), "do not add up to 40x30 pixels"),
         (annotation(5, {"size": [30, 40], "counts": "a b"}), "its run lengths are broken (' ' cannot occur"),
@@ -176,8 +176,8 @@ def test_faulty_images_are_named(tmp_path: Path) -> None:
     conversion = run(root, tmp_path / "out")
     assert conversion.faults == [
         "annotations/instances_torn.json: broken JSON (Expecting ',' delimiter, line 1); export it again",
-        "annotations/instances_default.json: image 3: its image ../../lost.jpg is missing; images_from=FOLDER says "
-        "where images are",
+        "annotations/instances_default.json: image 3: its image ../../lost.jpg is missing; set "
+        "images_from=FOLDER to the folder of the images",
         "annotations/instances_default.json: image 4: names no image",
         "annotations/instances_default.json: image 2: the id occurs twice",
         "images/default/1.jpg: the labels are for 80x60 pixels, the image has 40x30; take the image that was labelled",

@@ -62,7 +62,7 @@ def test_every_type_of_object(tmp_path: Path) -> None:
     ]
     conversion = run(export(tmp_path / "export", *objects), tmp_path / "out")
     assert conversion.faults == []
-    assert "1 objects of the type polyline have no area: left out" in conversion.notes
+    assert "1 objects of the type polyline have no area: skipped" in conversion.notes
     label = masks_of(tmp_path / "out")["a"]
     assert np.argwhere(label == 2).tolist() == [[20, 31], [20, 32], [22, 30], [22, 31]]
     assert (label == 1).sum() == pytest.approx(np.pi * 50, rel=0.03)
@@ -94,7 +94,7 @@ def test_tracks_of_a_video(tmp_path: Path) -> None:
             '<polygon label="cat" points="0,0;9,9" z_order="0"/>',
             "polygon of a.jpg: its polygon has 2 corners, and needs 3",
         ),
-        ('<polygon label="cat" points="0,0;9,9;x,1"/>', "polygon of a.jpg: holds something other than numbers"),
+        ('<polygon label="cat" points="0,0;9,9;x,1"/>', "polygon of a.jpg: contains something other than numbers"),
         ('<polygon points="0,0;9,9;1,9"/>', "polygon of a.jpg: has no label"),
         ('<box label="cat" xtl="0" ytl="0" xbr="4"/>', "box of a.jpg: needs xtl, ytl, xbr, ybr"),
         (
@@ -159,7 +159,7 @@ def test_segmentation_masks_without_images(tmp_path: Path) -> None:
     with pytest.raises(FaultyLabels) as refused:
         run(root, tmp_path / "refused")
     assert refused.value.faults[0] == (
-        "SegmentationClass/a.png: its image a is missing; images_from=FOLDER says where images are"
+        "SegmentationClass/a.png: its image a is missing; set images_from=FOLDER to the folder of the images"
     )
     assert run(root, tmp_path / "out", images=tmp_path / "photos").faults == []
     assert (tmp_path / "out/images/b.jpg").read_bytes() == (tmp_path / "photos/b.jpg").read_bytes()

@@ -72,7 +72,7 @@ def test_every_type_of_shape(tmp_path: Path) -> None:
     ]
     conversion = run(export(tmp_path / "export", *shapes), tmp_path / "out")
     assert conversion.faults == []
-    assert "1 shapes of the type line have no area: left out" in conversion.notes
+    assert "1 shapes of the type line have no area: skipped" in conversion.notes
     label = masks_of(tmp_path / "out")["a"]
     index = {name: i for i, name in enumerate(conversion.classes)}
     assert (label == index["circle"]).sum() == pytest.approx(np.pi * 100, rel=0.02)
@@ -150,6 +150,6 @@ def test_faulty_files_are_named(tmp_path: Path) -> None:
     assert run(root, tmp_path / "out").faults == [
         "other.json: has no list of shapes, as labelme's files have",
         "torn.json: broken JSON (Expecting value, line 1); export it again",
-        "lost.json: its image lost.jpg is missing; images_from=FOLDER says where images are",
-        "twisted.json: the image that it holds cannot be read; export it again",
+        "lost.json: its image lost.jpg is missing; set images_from=FOLDER to the folder of the images",
+        "twisted.json: its embedded image cannot be read; export it again",
     ]

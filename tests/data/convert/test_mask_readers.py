@@ -116,7 +116,7 @@ def test_lists_of_colours(tmp_path: Path, name: str, text: str) -> None:
 
 def test_smoothed_colours_are_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
-    with pytest.raises(DatasetError, match=r"the masks hold 1,2\d\d colours; they may have been smoothed"):
+    with pytest.raises(DatasetError, match=r"the masks have 1,2\d\d colours; they may have been smoothed"):
         convert_values(tmp_path, noise)
 
 
@@ -168,7 +168,7 @@ def test_voc(tmp_path: Path) -> None:
         assert conversion.title == "masks in VOC's layout"
         assert (conversion.classes[0], conversion.classes[20]) == ("background", "tvmonitor")
         assert conversion.splits == {"train": ["a", "b"], "val": ["c"]}
-        assert "1 images of the test have no mask: left out" in conversion.notes
+        assert "1 test images have no mask: skipped" in conversion.notes
         assert (masks_of(tmp_path / f"out_{kind}")["a"] == indices).all()
 
 

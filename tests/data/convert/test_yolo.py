@@ -64,7 +64,7 @@ def test_each_image_of_a_list_that_is_missing_is_named(tmp_path: Path) -> None:
     root = write(tmp_path / "export", images, "names:\n  0: cat\npath: .\ntrain: train.txt\n")
     (root / "train.txt").write_text("data/images/train/lost.jpg\na.jpg\n\nb.jpg\ngone.jpg\n")
     conversion = run(root, tmp_path / "out")
-    remedy = "is missing; images_from=FOLDER says where images are"
+    remedy = "is missing; set images_from=FOLDER to the folder of the images"
     assert conversion.faults == [
         f"data.yaml: train: its image {name} {remedy}" for name in ("data/images/train/lost.jpg", "gone.jpg")
     ]
@@ -86,16 +86,16 @@ def test_a_smaller_object_lies_on_a_larger_one_and_an_outline_may_have_two_parts
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("0 0.1 0.1 0.3 0.3", "a box, which is not an outline; these are labels for detection"),
+        ("0 0.1 0.1 0.3 0.3", "a box instead of an outline; these are detection labels"),
         ("2 0.1 0.1 0.3 0.1 0.3 0.3", "class 2 is not in the list of names"),
         ("0.5 0.1 0.1 0.3 0.1 0.3 0.3", "class 0.5 is not in the list of names"),
-        ("0 0.1 0.1 0.3 0.1", "a box, which is not an outline; these are labels for detection"),
+        ("0 0.1 0.1 0.3 0.1", "a box instead of an outline; these are detection labels"),
         ("0 0.1 0.1", "2 coordinates; an outline has x and y of 3 corners or more"),
         ("0 0.1 0.1 0.3 0.1 0.3 0.3 0.4", "7 coordinates; an outline has x and y of 3 corners or more"),
-        ("0 10 10 30 10 30 30", "coordinates must be shares of the image's sides, 0 to 1"),
-        ("0 nan 0.1 0.3 0.1 0.3 0.3", "coordinates must be shares of the image's sides, 0 to 1"),
-        ("cat 0.1 0.1 0.3 0.1 0.3 0.3", "holds something other than numbers"),
-        ("", "holds something other than numbers"),
+        ("0 10 10 30 10 30 30", "coordinates must be fractions of the image's sides, 0 to 1"),
+        ("0 nan 0.1 0.3 0.1 0.3 0.3", "coordinates must be fractions of the image's sides, 0 to 1"),
+        ("cat 0.1 0.1 0.3 0.1 0.3 0.3", "contains something other than numbers"),
+        ("", "contains something other than numbers"),
     ],
 )
 def test_a_faulty_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
@@ -109,7 +109,9 @@ def test_a_split_that_is_missing_is_a_fault(tmp_path: Path) -> None:
     root = write(tmp_path / "export", ROBOFLOW, "train: ../train/images\nval: nowhere\nnames: [cat]")
     with pytest.raises(FaultyLabels) as refused:
         run(root, tmp_path / "out", on_error="raise")
-    assert refused.value.faults == ["data.yaml: val: nowhere is missing; images_from=FOLDER says where images are"]
+    assert refused.value.faults == [
+        "data.yaml: val: nowhere is missing; set images_from=FOLDER to the folder of the images"
+    ]
 
 
 def test_names_that_are_none(tmp_path: Path) -> None:
