@@ -1,7 +1,7 @@
-"""Predicted label maps as annotations of labelling tools: labelme's JSON for an image, COCO's entries of an image.
+"""Convert predicted label maps to annotations for labelling tools: labelme's JSON or COCO's entries for an image.
 
-Each connected part of a class is an object. The class that is called background is not written: pixels of no object are
-background. Both formats can be read again with ``python -m src.prepare from=...``, and give the same label map.
+Each connected part of a class is an object. The class named background is not written, because pixels outside objects
+are background. ``python -m src.prepare from=...`` reads both formats and restores the same label map.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from src.prediction.outlines import find_parts
 
 
 def background_indices(classes: Sequence[str]) -> set[int]:
-    """Return the index of the class that is called background; empty if there is none."""
+    """Return the index of the class named background; empty if there is none."""
     return {index for index, name in enumerate(classes) if is_background(name)}
 
 
 def labelme_content(label: LabelMap, classes: Sequence[str], image: str) -> dict[str, Any]:
-    """Return the content of labelme's file for an image.
+    """Return the content of a labelme file for an image.
 
     Args:
         label: the label map.
         classes: names of the classes.
-        image: path of the image, relative to the folder of the file.
+        image: path of the image, relative to the file's folder.
     """
     shapes = []
     for number, part in enumerate(find_parts(label, background_indices(classes)), start=1):
@@ -53,13 +53,13 @@ def labelme_content(label: LabelMap, classes: Sequence[str], image: str) -> dict
 
 
 def coco_categories(classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return COCO's categories: all classes but the background; ids count from 1."""
+    """Return COCO's categories: all classes except the background, with ids from 1."""
     names = [name for name in classes if not is_background(name)]
     return [{"id": id_, "name": name, "supercategory": ""} for id_, name in enumerate(names, start=1)]
 
 
 def coco_annotations(label: LabelMap, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return COCO's annotations of an image, without their own ids and the image's."""
+    """Return COCO's annotations of an image, without annotation and image ids."""
     ids = {category["name"]: category["id"] for category in coco_categories(classes)}
     return [
         {

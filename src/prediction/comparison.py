@@ -1,4 +1,4 @@
-"""Predict the labels of some images of a data set, without and with CRF, beside their true labels."""
+"""Compare predictions for some images of a data set, with and without CRF, with their true labels."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from src.training.restore import build_dataset, find_untrusted, load_segmenter
 
 
 class ComparedImage(NamedTuple):
-    """An image with its true labels, and what was predicted for it.
+    """An image with its true and predicted labels.
 
     Attributes:
         labels: predicted label maps by method, "network" and, if there is a CRF, "network + CRF".
-        miou: mean IoU by method, in 0..1, over the classes that occur in the image or its prediction; NaN if all is
-            void.
+        miou: mean IoU by method, in 0..1, over the classes that occur in the image or its prediction; NaN if all
+            pixels are void.
     """
 
     id: str
@@ -37,15 +37,15 @@ class ComparedImage(NamedTuple):
 
 
 class Comparison:
-    """Predicts for images that are evenly spread over a split.
+    """Predicts the labels of images evenly spaced over a split.
 
     Args:
         ckpt: the checkpoint of the network.
-        dataset: settings that replace the checkpoint's. If they name a class or function that is not of this project,
-            only ``root`` is used, for a run's folder may come from elsewhere.
-        split: of the data set.
-        crf: the arguments of ``DenseCRF``; none for the network alone.
-        count: number of images, or all of them if there are fewer.
+        dataset: settings that override the checkpoint's. If they name a class or function from outside this project,
+            only ``root`` is used, because the run's folder may come from an untrusted source.
+        split: split of the data set.
+        crf: the arguments of ``DenseCRF``; empty for the network alone.
+        count: maximum number of images.
 
     Attributes:
         classes: names of the classes.

@@ -1,4 +1,4 @@
-"""Find the images to label by file, folder or pattern, and name their results."""
+"""Find the images to label, by file, folder or pattern, and name their results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
 
     Args:
         given: path of a file or a folder, or a pattern such as "photos/**/*.jpg".
-        without: folders to leave out.
+        without: folders to skip.
 
     Returns:
-        The folder that the results' names are relative to, and the sorted paths of the images.
+        The folder that result names are relative to, and the sorted paths of the images.
 
     Raises:
-        UserError: if nothing exists there, or no image is found.
+        UserError: if the path does not exist, or no image is found.
     """
     path = expand_path(given)
     given = str(path)
@@ -33,7 +33,7 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
         if not found:
             raise UserError(f"input={given}: no image found; {describe_files(path, IMAGE_ENDINGS)}")
     elif glob.has_magic(given) and not path.exists():
-        # Keep the shortest path to each file: with a loop of links, "**" finds a file by many paths.
+        # Keep the shortest path to each file: if links form a loop, "**" finds a file by many paths.
         matches = sorted(map(Path, glob.glob(given, recursive=True)), key=lambda match: len(match.parts), reverse=True)
         files = {(os.path.realpath(match.parent), match.name): match for match in matches}.values()
         parts = path.parts
@@ -50,9 +50,9 @@ def find_images(given: str, without: Sequence[Path] = ()) -> tuple[Path, list[Pa
 
 
 def result_names(files: list[Path], base: Path) -> list[str]:
-    """Return the name of each file's results: its path relative to ``base``, without the ending.
+    """Return the result name of each file: its path relative to ``base``, without ending.
 
-    The ending stays if two files would otherwise have the same name, as a.jpg and a.png would.
+    The ending is kept if two files would otherwise have the same name, such as a.jpg and a.png.
     """
     whole = [str(path.relative_to(base)) for path in files]
     short = [str(Path(name).with_suffix("")) for name in whole]

@@ -1,8 +1,8 @@
-"""Outline the parts of a label map with polygons, from which the same label map can be drawn again.
+"""Outline the parts of a label map with polygons, so that drawing them restores the label map.
 
 Coordinates are continuous, as in ``src.data.convert.regions``: the pixel in row 0 and column 0 covers 0 to 1 on both
-axes. An outline runs along the edges of pixels, and cuts off half a pixel at each corner: it encloses the centres of
-the part's pixels and of no others, and needs few points for an oblique line.
+axes. An outline follows the edges of pixels and cuts off half a pixel at each corner. It encloses the centres of
+exactly the part's pixels, and needs few points for an oblique line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Part(NamedTuple):
         label: index of the class.
         area: number of pixels.
         box: left, top, width and height in pixels.
-        polygons: one, or several beside each other if the part has holes, because a polygon has none.
+        polygons: one, or several adjacent ones if the part has holes, because polygons have no holes.
     """
 
     label: int
@@ -40,7 +40,7 @@ def find_parts(label: LabelMap, without: Collection[int] = ()) -> Iterator[Part]
 
     Args:
         label: the label map.
-        without: labels to leave out.
+        without: labels to skip.
     """
     for index in np.unique(label).tolist():
         if index not in without:
@@ -51,7 +51,7 @@ def find_parts(label: LabelMap, without: Collection[int] = ()) -> Iterator[Part]
 def connected_parts(
     mask: Bool[np.ndarray, "height width"],
 ) -> Iterator[tuple[int, tuple[int, int, int, int], Bool[np.ndarray, "rows columns"]]]:
-    """Yield the area, the box (left, top, width, height) and the pixels within the box of each part of a mask."""
+    """Yield the area, box (left, top, width, height) and mask within the box of each part of a mask."""
     _, numbers, boxes, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
     for number, (left, top, width, height, area) in enumerate(boxes[1:].tolist(), start=1):
         yield area, (left, top, width, height), numbers[top : top + height, left : left + width] == number
@@ -62,7 +62,7 @@ def polygons_of(pixels: Bool[np.ndarray, "rows columns"], left: int, top: int) -
 
     Args:
         pixels: the part within its box.
-        left, top: of the box.
+        left, top: position of the box.
     """
     outline, *holes = trace(pixels)
     if not holes:
@@ -79,24 +79,24 @@ def trace(pixels: Bool[np.ndarray, "rows columns"]) -> list[Int[np.ndarray, "cor
     """Return the corners of a part's outline, followed by those of its holes, on the edges of pixels."""
     doubled = cv2.resize(pixels.view(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     contours, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    # OpenCV's contours run through the centres of the outermost pixels. A pixel is two wide here: the first of the two
-    # lies at its left edge, and the second at its right edge, and half of the number, rounded up, is that of the edge.
+    # OpenCV's contours run through the centres of the outermost pixels. Here each pixel is doubled: the first half is
+    # at its left edge, the second at its right edge. Half of the coordinate, rounded up, is that of the edge.
     corners = [(contour[:, 0] + 1) // 2 for contour in contours]
     rings = [ring[(ring != rotated(ring, -1)).any(1)] for ring in corners]
     return sorted(rings, key=lambda ring: (ring[:, 1].min(), ring[:, 0].min()))
 
 
 def cut_corners(ring: Int[np.ndarray, "corners 2"]) -> Polygon:
-    """Return a ring of edges of pixels with half a pixel cut off at each corner, without points on straight lines."""
+    """Return an outline with half a pixel cut off at each corner, without points on straight lines."""
     following = rotated(ring, 1)
     half = np.sign(following - ring) / 2
     points = np.stack([ring + half, following - half], 1).reshape(-1, 2)
-    points = points[(points != rotated(points, -1)).any(1)]  # those in the middle of an edge of one pixel are equal
+    points = points[(points != rotated(points, -1)).any(1)]  # edges of length 1 have two equal midpoints
     after = rotated(points, 1) - points
     before = rotated(after, -1)
     return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
 def rotated(points: np.ndarray, places: int) -> np.ndarray:
-    """Return points in the same cyclic order, beginning with the one at an index; ``np.roll`` is slower by far."""
+    """Return points in the same cyclic order, starting at an index; ``np.roll`` is much slower."""
     return np.concatenate([points[places:], points[:places]])

@@ -1,4 +1,4 @@
-"""Write the results of predict, and refuse to mix results of different settings in one folder."""
+"""Write the results of predict, and never mix results of different settings in a folder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from src.prediction.annotations import labelme_content
 from src.prediction.predictor import Prediction, Predictor
 from src.system.files import replacing
 
-ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz", "labelme": ".json"}  # by the folder
+ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz", "labelme": ".json"}  # by folder
 SETTINGS = "predict.json"
 CLASS_LIST = "labels.txt"  # in labelme's folder
 
 
 class WriteError(UserError):
-    """A result cannot be written, as on a full disk: no other image can succeed."""
+    """Raised if a result cannot be written, for example on a full disk: no other image can succeed."""
 
 
 def save(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        WriteError: naming the file and the reason.
+        WriteError: with the file and the reason.
     """
     try:
         with replacing(path, shared=True) as part, part.open("wb") as file:
@@ -48,7 +48,7 @@ class Job(NamedTuple):
     Attributes:
         image: path of the image.
         name: the path, relative to the folder of all images.
-        results: the path to write for each kind of result: masks, overlays, probabilities, labelme.
+        results: output path of each kind of result: masks, overlays, probabilities, labelme.
     """
 
     image: Path
@@ -60,9 +60,10 @@ def save_prediction(job: Job, pixels: Picture, prediction: Prediction, predictor
     """Write the results of one image.
 
     Args:
-        job: the image's path, and those of its results.
+        job: the paths of the image and its results.
         pixels: the image, for overlays.
-        predictor: gives the palette and the classes.
+        prediction: the prediction to write.
+        predictor: provides the palette and the classes.
 
     Raises:
         WriteError: if a file cannot be written.
@@ -83,35 +84,35 @@ def save_prediction(job: Job, pixels: Picture, prediction: Prediction, predictor
 
 
 def save_json(path: Path, content: Any, indent: int | None = None) -> None:
-    """Write a JSON file, whole or not at all.
+    """Write a JSON file atomically.
 
     Raises:
-        WriteError: naming the file and the reason.
+        WriteError: with the file and the reason.
     """
     text = json.dumps(content, indent=indent) + "\n"
     save(path, lambda file: file.write(text.encode()))
 
 
 def check_settings(output: Path, settings: Mapping[str, Any], has_results: bool) -> None:
-    """Check that a folder holds no results of other settings, and no files of another program.
+    """Check that a folder contains no results of other settings, and no files of other programs.
 
     Args:
         output: the folder.
         settings: everything that determines the results.
-        has_results: whether the folder has a file with the name of a result.
+        has_results: whether the folder has a file with a result's name.
 
     Raises:
-        UserError: naming the settings that differ, and the remedy.
+        UserError: with the settings that differ, and the remedy.
     """
-    remedy = "name another folder, or set overwrite=true"
+    remedy = "choose another folder, or set overwrite=true"
     path = output / SETTINGS
     if not path.is_file():
         if has_results:
-            raise UserError(f"output={output}: holds files of these names already, and no {SETTINGS}; {remedy}")
+            raise UserError(f"output={output}: already has files of these names, but no {SETTINGS}; {remedy}")
         return
     before = json.loads(path.read_text())
-    if other := [key for key, value in settings.items() if before.get(key) != value]:
-        raise UserError(f"output={output}: holds results of another {' and '.join(other)} (see {path}); {remedy}")
+    if differing := [key for key, value in settings.items() if before.get(key) != value]:
+        raise UserError(f"output={output}: has results of another {' and '.join(differing)} (see {path}); {remedy}")
 
 
 def save_settings(output: Path, settings: Mapping[str, Any]) -> None:
@@ -120,7 +121,7 @@ def save_settings(output: Path, settings: Mapping[str, Any]) -> None:
 
 
 def save_class_list(folder: Path, classes: Sequence[str]) -> None:
-    """Write the names of the classes, in their order, for ``labelme --labels labels.txt`` and for prepare."""
+    """Write the class names, in order, for ``labelme --labels labels.txt`` and prepare."""
     save(folder / CLASS_LIST, lambda file: file.write("".join(f"{name}\n" for name in classes).encode()))
 
 

@@ -42,14 +42,14 @@ __all__ = ["Prediction", "Predictor", "predict"]
 
 
 def main(config: DictConfig) -> None:
-    """Label all images; print those that failed, and then exit with status 1."""
+    """Label all images; if some fail, print them and exit with status 1."""
     if faults := predict(config):
         print("\n".join(f"error: {printable(fault)}" for fault in faults), file=sys.stderr)
         sys.exit(1)
 
 
 def predict(config: DictConfig) -> list[str]:
-    """Label all images, or those of this process's shard, and return a line for each that failed.
+    """Label all images, or those of this process's shard, and return a line for each failure.
 
     Raises:
         UserError: if an option, the checkpoint or the output folder cannot be used.
@@ -57,11 +57,11 @@ def predict(config: DictConfig) -> list[str]:
     shard = find_shard(config.shard)
     jobs = find_jobs(config)
     if shard.count > 1 and config.output == config.paths.output_dir:
-        raise UserError("output=FOLDER is needed: several processes write to one folder")
-    own = jobs[shard.index :: shard.count]
+        raise UserError("output=FOLDER is needed, because several processes write to the same folder")
+    shard_jobs = jobs[shard.index :: shard.count]
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)
-    workers = max(1, min(torch.get_num_threads(), len(own)))
+    workers = max(1, min(torch.get_num_threads(), len(shard_jobs)))
     predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision, workers, shard.local_index)
     output = Path(config.output)
     settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
@@ -73,17 +73,17 @@ def predict(config: DictConfig) -> list[str]:
     with lock_output(output, shard):
         summaries = open_summaries(config, predictor.classes)
         if config.overwrite:
-            remove_results(own, summaries)
+            remove_results(shard_jobs, summaries)
         save_settings(output, settings)
         if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
             save_class_list(output / "labelme", predictor.classes)
 
-    missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in own]
+    missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in shard_jobs]
     missing = [job for job in missing if job.results]
     faults = run(missing, predictor)
-    kept, failed = len(own) - len(missing), len(faults)
+    kept, failed = len(shard_jobs) - len(missing), len(faults)
     if summaries:
-        # Each process adds the images that are labelled by now, and so the last one adds all others.
+        # Each process adds the images labelled so far; the last process adds the remaining ones.
         with lock_output(output, shard):
             masks = {job.name: job.results["masks"] for job in jobs if job.results["masks"].exists()}
             summaries = open_summaries(config, predictor.classes)
@@ -91,16 +91,16 @@ def predict(config: DictConfig) -> list[str]:
                 faults += summary.complete(masks)
     notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
     part = f" of shard {shard.index}/{shard.count} ({len(jobs)} in all)" if shard.count > 1 else ""
-    print(f"{len(missing) - failed} of {len(own)} images{part} labelled{notes}: {output}/")
+    print(f"{len(missing) - failed} of {len(shard_jobs)} images{part} labelled{notes}: {output}/")
     return faults
 
 
 @contextmanager
 def lock_output(output: Path, shard: Shard) -> Iterator[None]:
-    """Lock the files about all images for the block, if other processes write to the folder too.
+    """Lock the settings and summaries during the block, if other processes also write to the folder.
 
     Raises:
-        WriteError: if the folder cannot be written to.
+        WriteError: if the folder is not writable.
     """
     if shard.count == 1:
         yield
@@ -115,17 +115,17 @@ def lock_output(output: Path, shard: Shard) -> Iterator[None]:
 
 
 def open_summaries(config: DictConfig, classes: Sequence[str]) -> list[Summary[Any]]:
-    """Return the files about all images that the config asks for, with what they hold already.
+    """Return the summaries that the config asks for, with their existing entries.
 
     Raises:
-        UserError: if such a file cannot be read.
+        UserError: if a summary cannot be read.
     """
     chosen = [SUMMARIES[key] for key in SUMMARIES if config[key]]
     return [kind(Path(config.output, name), classes, replace=config.overwrite) for name, kind in chosen]
 
 
 def remove_results(jobs: Sequence[Job], summaries: Sequence[Summary[Any]]) -> None:
-    """Remove the results of all jobs, so that none of other settings is left if the command is stopped."""
+    """Remove the results of all jobs, so that no results of other settings remain if the command is stopped."""
     for job in jobs:
         for path in job.results.values():
             path.unlink(missing_ok=True)
@@ -134,21 +134,21 @@ def remove_results(jobs: Sequence[Job], summaries: Sequence[Summary[Any]]) -> No
 
 
 def find_jobs(config: DictConfig) -> list[Job]:
-    """Return a job for every image of ``input``.
+    """Return a job for every image in ``input``.
 
     Raises:
         UserError: if an option is missing, or no image is found.
     """
     if not config.input:
-        raise UserError("input=FILE, FOLDER or PATTERN is needed: which images?")
+        raise UserError("input=FILE, FOLDER or PATTERN is needed: the images to label")
     kinds = [kind for kind in ENDINGS if config[kind]]
     for summary in SUMMARIES:
         if config[summary] and "masks" not in kinds:
-            raise UserError(f"{summary}=true needs masks=true, because it is made of the masks")
+            raise UserError(f"{summary}=true needs masks=true, because it is computed from the masks")
     if not kinds:
         raise UserError(f"nothing to save: set one of {', '.join(ENDINGS)} to true")
     if not config.output:
-        raise UserError("output=FOLDER is needed: where to?")
+        raise UserError("output=FOLDER is needed: the folder for the results")
     output = Path(config.output)
     base, images = find_images(str(config.input), without=[output / kind for kind in ENDINGS])
     names = result_names(images, base)
@@ -175,7 +175,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
             future.result()
 
     reading: deque[Future[Picture]] = deque()
-    finishing: OrderedFutures[None, Job] = OrderedFutures(take_result, limit=2 * workers)  # bounds the memory
+    finishing: OrderedFutures[None, Job] = OrderedFutures(take_result, limit=2 * workers)  # limits memory
     with ThreadPoolExecutor(workers) as pool:
         for index, job in enumerate(tracked(jobs, "labelling", transient=False)):
             while len(reading) <= workers and index + len(reading) < len(jobs):
@@ -183,7 +183,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
             with collect_faults(faults, job):
                 pixels = reading.popleft().result()
                 scores = predictor.scores(pixels)
-                if predictor.pool is None:  # torch would start threads of its own for each thread that labels
+                if predictor.pool is None:  # torch would start a thread pool for each thread that calls it
                     prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
                     finishing.add(pool.submit(save_prediction, job, pixels, prediction, predictor), job)
                 else:
@@ -200,10 +200,10 @@ def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> N
 
 @contextmanager
 def collect_faults(faults: list[str], job: Job) -> Iterator[None]:
-    """Append an error within the block to ``faults``, so that the other images are still labelled.
+    """Append an error from the block to ``faults``, so that the other images are still labelled.
 
     Raises:
-        WriteError: from the block.
+        WriteError: if the block raises it.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Predict the labels of images with a trained network, from a program."""
+"""Predict the labels of images with a trained network, in Python."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from src.system.hardware import auto_precision, resolve_accelerator
 
 
 class Prediction(NamedTuple):
-    """The labels of one image, at its size, and their probabilities."""
+    """The label map of an image, at its size, and the class probabilities."""
 
     label: LabelMap  # class indices, uint8
-    probabilities: Float[np.ndarray, "classes height width"] | None  # float32; None unless asked for
+    probabilities: Float[np.ndarray, "classes height width"] | None  # float32; None unless requested
 
 
 class Predictor:
@@ -40,14 +40,14 @@ class Predictor:
     With a CRF it has workers, which ``close`` or a ``with`` block ends.
 
     Args:
-        ckpt: path of a checkpoint of ``python -m src.train``.
-        crf: refines the network's scores; None for the network alone. For a network that was trained through a CRF, it
-            has the numbers learned. "trained": this CRF, or none for other networks.
-        inference: scales, mirror image and windows; None for one pass over the whole image.
-        accelerator: Lightning's name: auto, cpu, gpu or mps.
-        precision: Lightning's name; auto for the fastest one that is safe on this machine.
-        workers: images that the CRF refines at once if ``refine`` is called from many threads; they share the cores.
-        device: number of the GPU to use; with fewer GPUs, counting begins again at the first one.
+        ckpt: path of a checkpoint written by ``python -m src.train``.
+        crf: refines the network's scores; None for the network alone. For a network trained through a CRF, it gets the
+            learned parameters. "trained": the CRF that the network was trained with, if any.
+        inference: scales, mirroring and windows; None for one pass over the whole image.
+        accelerator: Lightning's accelerator: auto, cpu, gpu or mps.
+        precision: Lightning's precision; auto for the fastest one that is safe on this machine.
+        workers: number of images that the CRF refines at once, if ``refine`` is called from many threads.
+        device: index of the GPU to use, modulo the number of GPUs.
 
     Attributes:
         classes: names of the classes.
@@ -85,12 +85,12 @@ class Predictor:
                 raise UserError(f"crf: {error}") from error
         self.palette = segmenter.palette.numpy()
         for name in ("lightning.fabric", "lightning.pytorch"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # they log the precision twice
+            logging.getLogger(name).setLevel(logging.WARNING)  # both log the precision
         chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
         count = torch.cuda.device_count()
         devices = [device % count] if count and resolve_accelerator(accelerator) == "cuda" else 1
         try:
-            # The processes of torchrun and SLURM do not communicate here, so Lightning shall not look for them.
+            # The processes of torchrun and SLURM do not communicate here, so Lightning must not connect them.
             environment = LightningEnvironment()
             self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=chosen, plugins=environment)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -111,11 +111,11 @@ class Predictor:
         self.close()
 
     def __call__(self, image: str | Path | Image.Image | Picture, probabilities: bool = False) -> Prediction:
-        """Label one image, and return its label map and, if asked for, its probabilities.
+        """Return the label map of an image and, if requested, the probabilities.
 
         Args:
-            image: a path, an image of Pillow, or RGB as uint8 of shape (height, width, 3).
-            probabilities: also return the probabilities of all classes.
+            image: a path, a Pillow image, or RGB as uint8 of shape (height, width, 3).
+            probabilities: whether to return the probabilities of all classes.
 
         Raises:
             UserError: if the image cannot be read, or its samples have no fixed range.
@@ -125,7 +125,7 @@ class Predictor:
 
     @staticmethod
     def pixels(image: str | Path | Image.Image | Picture) -> Picture:
-        """Return the pixels of an image as ``__call__`` takes it: upright RGB, uint8 of shape (height, width, 3)."""
+        """Return an image, in any form that ``__call__`` takes, as upright RGB: uint8 of shape (height, width, 3)."""
         if isinstance(image, (str, Path)):
             return read_image(Path(image))
         if not isinstance(image, np.ndarray):
@@ -135,7 +135,7 @@ class Predictor:
         return image
 
     def scores(self, pixels: Picture) -> Float[Tensor, "classes rows columns"]:
-        """Return the network's scores of an image, on the network's device; call it from one thread at a time.
+        """Return the network's scores for an image, on the network's device; not thread-safe.
 
         Raises:
             UserError: if a score is not finite.
@@ -152,7 +152,7 @@ class Predictor:
     ) -> Prediction:
         """Return the prediction from an image's scores, refined by the CRF if there is one.
 
-        Many threads may call this at once, also while another calls ``scores``.
+        Thread-safe, even while another thread calls ``scores``.
         """
         image, size = pixels.transpose(2, 0, 1), (pixels.shape[0], pixels.shape[1])
         if not probabilities:

@@ -1,4 +1,4 @@
-"""Divide the images of predict among processes: those of torchrun, of a SLURM job, or started by hand."""
+"""Divide the images of predict among processes started by torchrun, by SLURM, or by hand."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from src.errors import UserError
 
 @dataclass(frozen=True)
 class Shard:
-    """The images that one of several processes labels: every ``count``-th one, beginning at ``index``.
+    """The images that one of several processes labels: every ``count``-th one, starting at ``index``.
 
     Attributes:
-        index: of this process among all, from 0.
+        index: index of this process, from 0.
         count: number of processes.
-        local_index: of this process among those of its machine, from 0; chooses the GPU.
+        local_index: index of this process on its machine, from 0; selects the GPU.
     """
 
     index: int
@@ -32,15 +32,15 @@ def find_shard(given: str, variables: Mapping[str, str] = os.environ) -> Shard:
     """Return the shard of this process.
 
     Args:
-        given: "INDEX/COUNT", counted from 0; "slurm" for this task of a SLURM array, of ``srun``, or of both; "auto"
-            for this process of ``torchrun``, and all images without it.
-        variables: the environment.
+        given: "INDEX/COUNT", with INDEX from 0; "slurm" for a task of a SLURM array, of ``srun``, or of both; "auto"
+            for a process of ``torchrun``, or all images without it.
+        variables: the environment variables.
 
     Raises:
-        UserError: if ``given`` is none of these, or SLURM's variables are missing or do not fit.
+        UserError: if ``given`` is none of these, or SLURM's variables are missing or inconsistent.
     """
     if given == "auto":
-        if "TORCHELASTIC_RUN_ID" not in variables:  # torchrun sets it; RANK alone may be left over
+        if "TORCHELASTIC_RUN_ID" not in variables:  # set by torchrun; RANK alone may be a leftover
             return WHOLE
         index, count, local_index = (int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         return Shard(index, count, local_index)
@@ -53,13 +53,15 @@ def find_shard(given: str, variables: Mapping[str, str] = os.environ) -> Shard:
 
 
 def find_slurm_shard(variables: Mapping[str, str]) -> Shard:
-    """Return the shard of this process of a SLURM job: of each task of the array, every process of ``srun`` gets one.
+    """Return the shard of this process in a SLURM job; each ``srun`` process of each array task gets one.
 
     Raises:
-        UserError: if this is neither a task of an array nor of srun, or the array's numbers have gaps.
+        UserError: if this is neither an array task nor an srun process, or the array's indices have gaps.
     """
     if "SLURM_ARRAY_TASK_ID" not in variables and "SLURM_STEP_NUM_TASKS" not in variables:
-        raise UserError("shard=slurm: this is not a task of a SLURM array or of srun; use sbatch --array=0-3, or srun")
+        raise UserError(
+            "shard=slurm: this is neither a SLURM array task nor an srun process; use sbatch --array=0-3, or srun"
+        )
     task, tasks = 0, 1
     if "SLURM_ARRAY_TASK_ID" in variables:
         task, first, step, tasks = (
@@ -70,7 +72,8 @@ def find_slurm_shard(variables: Mapping[str, str]) -> Shard:
         if rest or task >= tasks:
             number = variables["SLURM_ARRAY_TASK_ID"]
             raise UserError(
-                f"shard=slurm: SLURM_ARRAY_TASK_ID={number} is none of {tasks} numbers without gaps; use --array=0-N, "
+                f"shard=slurm: SLURM_ARRAY_TASK_ID={number} is not one of {tasks} indices without gaps; use "
+                "--array=0-N, "
                 "or shard=INDEX/COUNT"
             )
     # The batch script itself has SLURM_NTASKS and SLURM_PROCID=0 too; only srun sets SLURM_STEP_NUM_TASKS.

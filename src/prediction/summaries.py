@@ -1,7 +1,7 @@
-"""Files about all images of predict: the shares of classes as CSV, and annotations as COCO JSON.
+"""Files that summarise all images of predict: class fractions as CSV, and annotations as COCO JSON.
 
-They are made of the masks in the output folder, after all images have been labelled, so that a command that was stopped
-and repeated writes the same file as one that was not. Images that a file describes already keep their entries.
+They are computed from the masks in the output folder after all images have been labelled, so a command that was stopped
+and repeated writes the same files as an uninterrupted one. Existing entries of a file are kept.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from src.prediction.outputs import save
 from src.system.progress import tracked
 
 Entry = TypeVar("Entry")
-TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # names of files may be in no encoding
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # file names may be undecodable
 
 
 class Summary(ABC, Generic[Entry]):
-    """A file that describes all images of an output folder, each with an entry.
+    """A file with an entry for each image in an output folder.
 
     Args:
         path: the file. If it exists, its entries are kept.
         classes: names of the classes.
-        replace: whether a file that cannot be read is to be replaced.
+        replace: whether to replace a file that cannot be read.
 
     Raises:
-        UserError: if the file exists and is not such a file with these classes, and is not to be replaced.
+        UserError: if the file exists, is not a summary with these classes, and ``replace`` is false.
     """
 
     def __init__(self, path: Path, classes: Sequence[str], replace: bool = False) -> None:
@@ -54,7 +54,7 @@ class Summary(ABC, Generic[Entry]):
                 ) from error
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove the entries of images that are to be labelled again.
+        """Remove the entries of images that will be labelled again.
 
         Raises:
             WriteError: if the file cannot be written.
@@ -65,10 +65,10 @@ class Summary(ABC, Generic[Entry]):
             save(self.path, lambda file: self.write(file, iter(self.entries.items())))
 
     def complete(self, masks: Mapping[str, Path]) -> list[str]:
-        """Add an entry for each image that has none, and return a line for each mask that cannot be read.
+        """Add missing entries, and return a line for each mask that cannot be read.
 
         Args:
-            masks: the mask of each image, by the image's name.
+            masks: the mask of each image, by image name.
 
         Raises:
             WriteError: if the file cannot be written.
@@ -90,16 +90,16 @@ class Summary(ABC, Generic[Entry]):
         """Return the label map of a mask.
 
         Raises:
-            UserError: if the file cannot be read, or holds something else.
+            UserError: if the file cannot be read, or is not a label map.
         """
         values = read_mask(mask).values
         if values.ndim != 2 or values.max() >= len(self.classes):
-            raise UserError(f"{mask}: holds labels that are not classes; remove it, and run the same command again")
+            raise UserError(f"{mask}: has labels that are not classes; remove it, and run the same command again")
         return values.astype(np.uint8)
 
     @abstractmethod
     def read(self) -> dict[str, Entry]:
-        """Return the entries of the file by the image's name; raise a built-in error if it is something else."""
+        """Return the file's entries by image name; raise a built-in exception if the file has another format."""
 
     @abstractmethod
     def describe(self, label: LabelMap) -> Entry:
@@ -107,11 +107,11 @@ class Summary(ABC, Generic[Entry]):
 
     @abstractmethod
     def write(self, file: IO[bytes], entries: Iterator[tuple[str, Entry]]) -> None:
-        """Write all entries, which are computed as they are taken: there may be many."""
+        """Write all entries; they are computed lazily, because there may be many."""
 
 
 class SharesTable(Summary[list[str]]):
-    """A CSV with a line for each image: its name, and the share of each class in its pixels (0..1)."""
+    """A CSV file with a line for each image: its name, and the fraction of its pixels in each class (0..1)."""
 
     def read(self) -> dict[str, list[str]]:
         with self.path.open(newline="", **TEXT) as file:
@@ -131,7 +131,7 @@ class SharesTable(Summary[list[str]]):
 
 
 class CocoFile(Summary[dict[str, Any]]):
-    """COCO JSON. An entry is that of an image (width, height), with its annotations."""
+    """A COCO JSON file. An entry has an image's width, height and annotations."""
 
     def read(self) -> dict[str, dict[str, Any]]:
         content = json.loads(self.path.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ class CocoFile(Summary[dict[str, Any]]):
         return {"width": width, "height": height, "annotations": coco_annotations(label, self.classes)}
 
     def write(self, file: IO[bytes], entries: Iterator[tuple[str, dict[str, Any]]]) -> None:
-        """Write the annotations as they are computed, and then the list of images."""
+        """Write the annotations as they are computed, then the list of images."""
         beginning = {
             "info": {"description": "predictions"},
             "licenses": [],

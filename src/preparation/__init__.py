@@ -1,1 +1,1 @@
-"""Get data sets: download public ones, import labels of other tools, check every sample."""
+"""Get data sets: download public ones, import labels from other tools, check every sample."""

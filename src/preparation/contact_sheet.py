@@ -11,16 +11,16 @@ from src.data.dataset import Sample, SegmentationDataset
 from src.drawing.pictures import Picture, colourise, comparison_sheet, overlay
 from src.errors import printable
 
-ROWS = 8  # most samples on a sheet
+ROWS = 8  # maximum number of samples on a sheet
 SIDE = 320  # longest side of a picture in pixels
 
 
 def contact_sheet(datasets: Mapping[str, SegmentationDataset], examples: Sequence[tuple[str, int]]) -> Image.Image:
-    """Return a sheet with a row for each sample: the image, the labels over it, and the labels alone.
+    """Return a sheet with a row for each sample: the image, the overlay, and the labels alone.
 
     Args:
-        datasets: by split.
-        examples: (split, index) of samples to show first; others fill the sheet.
+        datasets: the data set of each split.
+        examples: (split, index) of samples to show first; other samples fill the sheet.
     """
     others = [(split, index) for split, dataset in datasets.items() for index in range(min(ROWS, len(dataset)))]
     chosen = list(dict.fromkeys([*examples, *others]))[:ROWS]

@@ -15,7 +15,7 @@ from src.models.summary import Layer, layers_of, measure_field
 
 
 def describe(config: DictConfig) -> None:
-    """Print the layers of the configured network; nothing is trained, and no weights are loaded."""
+    """Print the layers of the configured network, without training it or loading weights."""
     with torch.device("meta"):
         model = instantiate(config.model, num_classes=config.num_classes).eval()
     layers = layers_of(model, config.size, config.size)

@@ -14,7 +14,7 @@ def experiment_yaml(proposal: Proposal, name: str) -> str:
     """Return the content of conf/experiment/NAME.yaml."""
     lines = [
         "# @package _global_",
-        f"# A start for {name}, proposed from its fingerprint; every line may be changed.",
+        f"# A starting point for {name}, proposed from its fingerprint; change any line.",
         f"#   {as_typed('train')} experiment={name}",
         *(f"# {remark}" for remark in proposal.remarks),
         "defaults:",
@@ -25,7 +25,7 @@ def experiment_yaml(proposal: Proposal, name: str) -> str:
 
 
 def nested_lines(values: dict[str, Setting]) -> Iterator[str]:
-    """Yield the lines of YAML that set values at dotted keys."""
+    """Yield the YAML lines that set values at dotted keys."""
     before: list[str] = []
     for key in sorted(values, key=lambda key: (key.split(".")[0], key.count("."), key)):
         *parents, last = key.split(".")
@@ -39,6 +39,6 @@ def nested_lines(values: dict[str, Setting]) -> Iterator[str]:
 
 
 def commented(setting: Setting) -> str:
-    """Return a value in YAML with its reason as a comment."""
+    """Return a value as YAML, with its reason as a comment."""
     text = yaml.safe_dump(setting.value, default_flow_style=True).removesuffix("...\n").strip()
     return f"{text} # {setting.reason}" if setting.reason else text

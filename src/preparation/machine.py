@@ -1,4 +1,4 @@
-"""What this machine has to train with."""
+"""The hardware and weights available for training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from src.system.hardware import auto_precision, resolve_accelerator
 
 @dataclass(frozen=True)
 class Machine:
-    """What training runs on.
+    """A machine to train on.
 
     Attributes:
         device: "cuda", "mps" or "cpu".
-        memory: of the device, or of the machine, in GiB.
-        cores: of the processor.
-        has_weights: whether torchvision's file of VGG-16 is on the disk.
-        seconds: of one core to train the slim network on a megapixel; of a CPU.
+        memory: memory of the GPU, or else of the machine, in GiB.
+        cores: number of processor cores.
+        has_weights: whether torchvision's VGG-16 weights are on the disk.
+        seconds: time in which one CPU core trains the slim network on a megapixel.
     """
 
     device: str
@@ -32,7 +32,7 @@ class Machine:
 
 
 def this_machine(cores: int) -> Machine:
-    """Return what this machine has."""
+    """Return the properties of this machine."""
     device = resolve_accelerator("auto")
     if device == "cuda":
         memory = torch.cuda.get_device_properties(0).total_memory
@@ -43,7 +43,7 @@ def this_machine(cores: int) -> Machine:
 
 
 def seconds_per_megapixel() -> float:
-    """Return about how long one core of such a CPU trains the slim network on a megapixel (docs/performance.md)."""
+    """Return the estimated time in which one CPU core trains the slim network on a megapixel (docs/performance.md)."""
     if auto_precision("cpu")[0] == "bf16-mixed":
         return 1.4
     return 2.4 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4.0

@@ -14,18 +14,18 @@ from src.data.dataset import SegmentationDataset
 from src.data.survey import survey
 from src.errors import UserError, name_settings, printable
 from src.preparation.importing import import_labels
-from src.preparation.tables import AS_IS, class_table, in_words
+from src.preparation.tables import AS_IS, class_table, describe_survey
 from src.system.processes import cores
 
 log = logging.getLogger(__name__)
 
 
 def main(config: DictConfig) -> None:
-    """Import labels with from=PATH, check a data set with verify=true, or else download one."""
+    """Import labels with from=PATH, check a data set with verify=true, or download one."""
     if config["from"] is not None:
         import_labels(config)
     elif config.name is not None:
-        raise UserError(f"name={config.name}: names a data set that from=PATH makes; give from=PATH too")
+        raise UserError(f"name={config.name}: is for a data set that from=PATH creates; give from=PATH too")
     elif config.verify:
         verify(config)
     else:
@@ -40,21 +40,21 @@ def prepare(config: DictConfig) -> None:
     """
     if config.get("release") is None:
         raise UserError(
-            "no release of this data set is known (--help lists those that are); "
-            "verify=true looks at the data that is there"
+            "this data set has no known release (--help lists the known ones); "
+            "verify=true checks the data that you have"
         )
     instantiate(config.release).prepare(Path(config.dataset.root), Path(config.downloads))
-    log.info("%s is ready; verify=true looks at every sample", config.dataset.root)
+    log.info("%s is ready; verify=true checks every sample", config.dataset.root)
 
 
 def verify(config: DictConfig) -> None:
     """Open every sample of every split; print a table of classes and every fault.
 
     Raises:
-        UserError: if there is a fault.
+        UserError: if there are faults.
     """
     workers = cores() if config.workers == "auto" else int(config.workers)
-    # An image that a list names and that is missing is one fault of many, and not the end.
+    # A listed image that is missing is one fault among others, and must not end the check.
     options = {"on_error": "skip"} if config.dataset.get("on_error") == "raise" else {}
     datasets: dict[str, SegmentationDataset] = {
         split: instantiate(config.dataset, split=split, _partial_=False, **options) for split in config.splits
@@ -62,7 +62,7 @@ def verify(config: DictConfig) -> None:
     surveys = {split: survey(dataset, workers) for split, dataset in datasets.items()}
     console = Console()
     for split, found in surveys.items():
-        console.print(f"{split}: {in_words(found)}", highlight=False, soft_wrap=True)
+        console.print(f"{split}: {describe_survey(found)}", highlight=False, soft_wrap=True)
         console.print(class_table(found, datasets[split].classes))
     keys = {str(name): f"dataset.{name}" for name in config.dataset}
     for warning in find_warnings(datasets, surveys):

@@ -1,4 +1,4 @@
-"""Propose an experiment for a data set: where to start, with the reason for each setting."""
+"""Propose an experiment for a data set: a starting point, with the reason for each setting."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from src.data.fingerprint import Fingerprint
 from src.preparation.machine import Machine
 
-CROP = 321  # of the paper
-LARGE_CROP = 513  # of later versions of DeepLab
-RARE = 0.02  # share of the pixels below which a class needs weight
-THIN = 0.3  # share of thin parts above which labels are taken at every pixel
-WINDOW_PIXELS = {"cuda": 8e6, "mps": 4e6, "cpu": 4e6}  # beyond these, images are evaluated in windows
-# Memory for each image and megapixel in GiB: what autograd keeps in float32 (measured with saved_tensors_hooks: 0.8 for
-# slim, 2.0 for vgg16, with largefov), and as much again for gradients and work space.
+CROP = 321  # the paper's
+LARGE_CROP = 513  # as in later versions of DeepLab
+RARE = 0.02  # fraction of pixels below which a class needs weight
+THIN = 0.3  # fraction of pixels in thin parts above which the loss uses every pixel
+WINDOW_PIXELS = {"cuda": 8e6, "mps": 4e6, "cpu": 4e6}  # larger images are evaluated in windows
+# Memory per image and megapixel in GiB: float32 activations saved by autograd (measured with saved_tensors_hooks: 0.8
+# for slim, 2.0 for vgg16, with largefov), and as much again for gradients and workspace.
 MEMORY = {"slim": 1.7, "vgg16": 4.1}
 
 
@@ -39,12 +39,12 @@ class Proposal:
 
 
 def propose(fingerprint: Fingerprint, machine: Machine, name: str) -> Proposal:
-    """Return a start for a data set on a machine.
+    """Return a proposal for a data set and a machine.
 
     Args:
-        fingerprint: of the data set.
-        machine: that trains.
-        name: of the data set, for dataset=NAME.
+        fingerprint: fingerprint of the data set.
+        machine: the machine to train on.
+        name: name of the data set, as in dataset=NAME.
     """
     proposal = Proposal({"dataset": Setting(name, "")})
     backbone = choose_backbone(proposal, machine)
@@ -58,25 +58,25 @@ def propose(fingerprint: Fingerprint, machine: Machine, name: str) -> Proposal:
 
 
 def choose_backbone(proposal: Proposal, machine: Machine) -> str:
-    """Choose VGG-16 with ImageNet's weights where both a GPU and the weights are at hand, or else the slim network."""
+    """Choose VGG-16 if a GPU and ImageNet weights are available, otherwise the slim network."""
     if machine.has_weights and machine.device == "cuda":
-        proposal.groups["backbone"] = Setting("vgg16", "ImageNet's weights are at hand, and a GPU to train all of it")
-        proposal.groups["optimizer"] = Setting("paper", "for a network that begins with ImageNet's weights")
-        proposal.values["backbone.weights"] = Setting("imagenet", "less data is needed than from scratch")
+        proposal.groups["backbone"] = Setting("vgg16", "ImageNet weights and a GPU are available")
+        proposal.groups["optimizer"] = Setting("paper", "for a network that starts from ImageNet weights")
+        proposal.values["backbone.weights"] = Setting("imagenet", "needs less data than training from scratch")
         return "vgg16"
     proposal.groups["backbone"] = Setting(
-        "slim", "trains from scratch" + ("" if machine.device == "cuda" else ", on a CPU too")
+        "slim", "trains from scratch" + ("" if machine.device == "cuda" else ", even on a CPU")
     )
     if machine.device == "cuda":
         proposal.remarks.append(
-            "Better, if torchvision's VGG-16 can be fetched (528 MB): backbone=vgg16 backbone.weights=imagenet "
+            "Better, if you can download torchvision's VGG-16 (528 MB): backbone=vgg16 backbone.weights=imagenet "
             "optimizer=paper"
         )
     return "slim"
 
 
 def choose_crop(proposal: Proposal, fingerprint: Fingerprint, machine: Machine) -> int:
-    """Choose crops that hold whole images, if these are small, or else the paper's size or a larger one."""
+    """Choose a crop size: whole images if they are small, otherwise the paper's size or a larger one."""
     sides = fingerprint.sides()
     width, height = sides[len(sides) // 2].tolist()
     longest = int(np.quantile(sides.max(1), 0.9))
@@ -86,7 +86,7 @@ def choose_crop(proposal: Proposal, fingerprint: Fingerprint, machine: Machine) 
             f"8k + 1; nine in ten images fit into it (the median is {width}x{height})",
         )
     elif machine.device == "cuda" and min(width, height) >= 700:
-        crop, reason = LARGE_CROP, f"images are large (the median is {width}x{height}), and the GPU takes it"
+        crop, reason = LARGE_CROP, f"images are large (the median is {width}x{height}), and the GPU can handle it"
     else:
         crop, reason = CROP, f"the paper's size; the median image is {width}x{height}"
     proposal.values["augmentation.crop_size"] = Setting(crop, reason)
@@ -94,7 +94,7 @@ def choose_crop(proposal: Proposal, fingerprint: Fingerprint, machine: Machine) 
 
 
 def choose_augmentation(proposal: Proposal, fingerprint: Fingerprint) -> None:
-    """Choose scale jitter, and no mirror image where names of classes tell left from right."""
+    """Choose scale jitter, and no mirroring if class names distinguish left and right."""
     proposal.groups["augmentation"] = Setting(
         "scale_jitter", "objects appear at other scales than in the training images"
     )
@@ -104,7 +104,7 @@ def choose_augmentation(proposal: Proposal, fingerprint: Fingerprint) -> None:
             [0.75, 2.0], f"{thin:.0%} of the objects' pixels are in parts thinner than 8: smaller ones would vanish"
         )
     else:
-        proposal.values["augmentation.scale"] = Setting([0.5, 1.5], "as DeepLab V2")
+        proposal.values["augmentation.scale"] = Setting([0.5, 1.5], "as in DeepLab V2")
     sided = next(
         (name for name in fingerprint.classes if re.search(r"(?<![a-z])(left|right)(?![a-z])", name.lower())), None
     )
@@ -113,16 +113,16 @@ def choose_augmentation(proposal: Proposal, fingerprint: Fingerprint) -> None:
 
 
 def choose_loss(proposal: Proposal, fingerprint: Fingerprint) -> None:
-    """Choose weights for rare classes, and the grid of the image for thin parts."""
+    """Choose class weights if classes are rare, and a loss on the image grid if parts are thin."""
     shares = fingerprint.shares()
     present = np.flatnonzero(shares)
     rarest = int(present[shares[present].argmin()]) if len(present) else 0
     if len(present) > 1 and shares[rarest] < RARE:
         reason = f"{fingerprint.classes[rarest]} has {shares[rarest]:.2%} of the pixels"
         proposal.groups["loss"] = Setting("class_balanced", reason)
-        proposal.values["loss.criterion.beta"] = Setting(0.998, "the weight falls up to 500 positions in a batch")
+        proposal.values["loss.criterion.beta"] = Setting(0.998, "weights decrease up to 500 positions in a batch")
     else:
-        reason = f"every class has {RARE:.0%} of the pixels or more"
+        reason = f"every class has at least {RARE:.0%} of the pixels"
         proposal.groups["loss"] = Setting("cross_entropy", reason)
     if (thin := fingerprint.thin_share()) > THIN:
         proposal.values["loss.grid"] = Setting(
@@ -131,23 +131,21 @@ def choose_loss(proposal: Proposal, fingerprint: Fingerprint) -> None:
 
 
 def choose_batch(proposal: Proposal, fingerprint: Fingerprint, machine: Machine, backbone: str, crop: int) -> int:
-    """Choose the largest batch that the data fills, and that takes 60 % of a GPU's memory or 30 % of a machine's."""
+    """Choose the largest batch that the data fills and that fits in 60 % of GPU memory or 30 % of CPU memory."""
     share = 0.6 if machine.device == "cuda" else 0.3
     fitting = share * machine.memory / (MEMORY[backbone] * crop**2 / 1e6)
     largest = 32 if machine.device == "cuda" else 8
     samples = fingerprint.surveys["train"].samples
     batch = next((size for size in (32, 16, 8, 4) if size <= min(fitting, largest) and size <= max(4, samples)), 2)
     need = batch * MEMORY[backbone] * crop**2 / 1e6
-    proposal.values["data.batch_size"] = Setting(
-        batch, f"needs about {need:.1f} GiB of the {machine.memory:.0f} GiB there are"
-    )
+    proposal.values["data.batch_size"] = Setting(batch, f"needs about {need:.1f} of {machine.memory:.0f} GiB")
     return batch
 
 
 def choose_length(
     proposal: Proposal, fingerprint: Fingerprint, machine: Machine, backbone: str, crop: int, batch: int
 ) -> None:
-    """Choose as many steps as see each image about 80 times, within bounds, and five validations."""
+    """Choose enough steps to see each image about 80 times, within bounds, and five validations."""
     samples = fingerprint.surveys["train"].samples
     most = 6000 if machine.device == "cuda" else 2000
     steps = 100 * round(min(max(80 * samples / batch, 600), most) / 100)
@@ -160,12 +158,12 @@ def choose_length(
 
 
 def describe_inference(proposal: Proposal, fingerprint: Fingerprint, machine: Machine) -> None:
-    """Say whether images are evaluated whole or in windows."""
+    """Add a remark on whether images are evaluated whole or in windows."""
     width, height = fingerprint.sides()[-1].tolist()
     if width * height > WINDOW_PIXELS[machine.device]:
         proposal.remarks.append(
             f"The largest image is {width}x{height}: evaluate and predict in windows (inference=windows), and if "
-            "memory does not suffice for validation, cut images into tiles."
+            "validation runs out of memory, cut images into tiles."
         )
     else:
         proposal.remarks.append(f"Images are evaluated whole: the largest is {width}x{height}.")

@@ -1,4 +1,4 @@
-"""What a survey has found, for the terminal."""
+"""Show the results of a survey in the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}
 
 
 def class_table(found: Survey, classes: Sequence[str]) -> Table:
-    """Return a table with a row for each class: its pixels, their share, and the images that contain it."""
+    """Return a table with a row for each class: its pixels, their fraction, and the images that contain it."""
     table = Table()
     for column in ("class", "pixels", "%", "images"):
         table.add_column(column, justify="left" if column == "class" else "right")
@@ -27,8 +27,8 @@ def class_table(found: Survey, classes: Sequence[str]) -> Table:
     return table
 
 
-def in_words(found: Survey) -> str:
-    """Return a line with the number of samples, the number of good ones, and their sizes."""
+def describe_survey(found: Survey) -> str:
+    """Return a line with the numbers of samples and good samples, and their sizes."""
     words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
     if not found.sizes:
         return words

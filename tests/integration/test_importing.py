@@ -67,7 +67,7 @@ def test_an_import_can_be_trained_on_at_once(folder: Path) -> None:
     assert (folder / "data/mine/contact_sheet.png").is_file()
     fingerprint = json.loads((folder / "data/mine/fingerprint.json").read_text())
     assert fingerprint["splits"]["train"]["samples"] == 8
-    assert "pixels in parts thinner than 8, which a score may miss: " in done.stdout
+    assert "pixels in parts thinner than 8, which the scores may miss: " in done.stdout
     trained = prepare(folder, "experiment=mine", *options, "augmentation.crop_size=33", command="train")
     assert trained.returncode == 0, trained.stderr
 
@@ -77,9 +77,9 @@ def test_nothing_is_overwritten_and_nothing_half_made(folder: Path) -> None:
     before = everything(folder)
     again = prepare(folder, "from=export", "name=mine")
     assert again.returncode == 2
-    assert again.stderr == "error: name=mine: data/mine exists and stays; choose another name, or remove it\n"
+    assert again.stderr == "error: name=mine: data/mine already exists; choose another name, or remove it\n"
     (folder / "data/mine").rename(folder / "data/other")
-    assert "conf/dataset/mine.yaml exists and stays" in prepare(folder, "from=export", "name=mine").stderr
+    assert "conf/dataset/mine.yaml already exists" in prepare(folder, "from=export", "name=mine").stderr
     (folder / "data/other").rename(folder / "data/mine")
     assert everything(folder) == before
 
@@ -105,11 +105,11 @@ def test_faults_are_listed_and_left_out_only_if_asked(folder: Path) -> None:
     ("arguments", "message"),
     [
         (["from=export"], "from=export: needs name=NAME, the name of the data set for dataset=NAME"),
-        (["name=mine"], "name=mine: names a data set that from=PATH makes; give from=PATH too"),
+        (["name=mine"], "name=mine: is for a data set that from=PATH creates; give from=PATH too"),
         (["from=lost", "name=mine"], "lost: no such file or folder"),
         (["from=export", "name=mi/ne"], "name=mi/ne: give letters, digits, _ and - for dataset=NAME, a letter first"),
         (["from=export", "name=none"], "name=none: give letters"),
-        (["from=export", "name=shapes"], "shapes.yaml exists and stays; choose another name"),
+        (["from=export", "name=shapes"], "shapes.yaml already exists; choose another name"),
         (["from=export", "name=mine", "format=mat"], "format=mat: must be one of coco"),
         (["from=export", "name=mine", "unlabelled=no"], "unlabelled"),
         (["from=export", "name=mine", "on_error=stop"], "on_error=stop: must be raise or skip"),

@@ -131,6 +131,6 @@ def test_a_data_set_without_release_is_reported(tmp_path):
     done = run(tmp_path, "dataset=folder")
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: no release of this data set is known (--help lists those that are); verify=true"
+        "error: this data set has no known release (--help lists the known ones); verify=true"
     )
     assert len(done.stderr.splitlines()) == 1

@@ -197,7 +197,7 @@ def test_a_file_of_another_kind_is_not_overwritten(ckpt: Path, tmp_path: Path) -
     pictures(tmp_path / "in", "a.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/coco.json").write_text("{}")
-    with pytest.raises(UserError, match="holds files of these names already"):
+    with pytest.raises(UserError, match="already has files of these names"):
         run(ckpt, tmp_path / "in", tmp_path / "out", *ALL)
     (tmp_path / "out/coco.json").unlink()
     run(ckpt, tmp_path / "in", tmp_path / "out", "overlays=false", "crf=none")

@@ -132,7 +132,7 @@ def test_other_masks_are_not_overwritten(ckpt: Path, tmp_path: Path) -> None:
     pictures(tmp_path / "data" / "images", "a.png")
     (tmp_path / "data" / "masks").mkdir()
     (tmp_path / "data" / "masks" / "a.png").write_bytes(b"annotation")
-    with pytest.raises(UserError, match=r"holds files of these names already"):
+    with pytest.raises(UserError, match=r"already has files of these names"):
         run(ckpt, tmp_path / "data" / "images", tmp_path / "data")
     assert (tmp_path / "data" / "masks" / "a.png").read_bytes() == b"annotation"
 

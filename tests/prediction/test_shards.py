@@ -48,9 +48,9 @@ def test_the_shard_of_a_process(given: str, variables: dict[str, str], expected:
         ("0/0", {}, "shard=0/0: must be"),
         ("-1/2", {}, "shard=-1/2: must be"),
         ("torchrun", {}, "shard=torchrun: must be"),
-        ("slurm", {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4"}, "not a task of a SLURM array"),
-        ("slurm", {"SLURM_ARRAY_TASK_ID": "4", **ARRAY}, "SLURM_ARRAY_TASK_ID=4 is none of 3 numbers"),
-        ("slurm", {"SLURM_ARRAY_TASK_ID": "7", **ARRAY}, "SLURM_ARRAY_TASK_ID=7 is none of 3 numbers"),
+        ("slurm", {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4"}, "neither a SLURM array task"),
+        ("slurm", {"SLURM_ARRAY_TASK_ID": "4", **ARRAY}, "SLURM_ARRAY_TASK_ID=4 is not one of 3 indices"),
+        ("slurm", {"SLURM_ARRAY_TASK_ID": "7", **ARRAY}, "SLURM_ARRAY_TASK_ID=7 is not one of 3 indices"),
     ],
 )
 def test_wrong_shards_are_named(given: str, variables: dict[str, str], said: str) -> None:
