@@ -73,8 +73,7 @@ def find_slurm_shard(variables: Mapping[str, str]) -> Shard:
             number = variables["SLURM_ARRAY_TASK_ID"]
             raise UserError(
                 f"shard=slurm: SLURM_ARRAY_TASK_ID={number} is not one of {tasks} indices without gaps; use "
-                "--array=0-N, "
-                "or shard=INDEX/COUNT"
+                "--array=0-N, or shard=INDEX/COUNT"
             )
     # The batch script itself has SLURM_NTASKS and SLURM_PROCID=0 too; only srun sets SLURM_STEP_NUM_TASKS.
     processes = int(variables.get("SLURM_STEP_NUM_TASKS", 1))
