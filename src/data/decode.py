@@ -174,7 +174,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DatasetError(f"{path}: not an image that Pillow can read; save it as PNG") from error
     except Exception as error:  # Pillow's decoders raise all kinds of errors on broken files
         reason = " ".join(str(error).replace(repr(str(path)), "it").split()) or type(error).__name__
-        raise DatasetError(f"{path}: cannot be read ({reason}); copy or save it again") from error
+        raise DatasetError(f"{path}: cannot be read ({reason}); copy it again or save it again") from error
 
 
 def grey_ramp(levels: int) -> UInt8[np.ndarray, "levels 3"]:

@@ -84,7 +84,7 @@ BROKEN = {
     "image is huge": (lambda i, m: huge(i), r"bad\.jpg: more than 89,478,485 pixels; cut it into tiles"),
     "image of floats": (lambda i, m: save(i, "F", 0.5, format="TIFF"), r"bad\.jpg: 32-bit pixels of unknown range"),
     "image of another size": (lambda i, m: save(i, "RGB", 0, (41, 30)), r"is 40x30, its image .*bad\.jpg is 41x30"),
-    "image turned": (lambda i, m: save(i, "RGB", 0, (30, 40)), r"turned upright by its EXIF orientation"),
+    "image turned": (lambda i, m: save(i, "RGB", 0, (30, 40)), r"before EXIF rotation"),
     "image of an unknown kind": (lambda i, m: i.rename(i.with_suffix(".heic")), r"bad\.heic: not used here; endings"),
     "image in two kinds": (
         lambda i, m: save(i.with_suffix(".png"), "RGB", 0),

@@ -70,7 +70,7 @@ def test_voc_without_lists_is_split_with_a_warning(voc, caplog):
     train, val = ([id_ for id_, *_ in VOC12(str(voc), split).pairs] for split in ("train", "val"))
     assert (len(train), len(val)) == (8, 2)
     assert sorted(train + val) == sorted([*map(str, range(8)), "a", "b"])
-    assert "no lists; val is 2 images" in caplog.text
+    assert "no lists; val has 2 images" in caplog.text
     with pytest.raises(DatasetError, match=r"has no list test\.txt"):
         VOC12(str(voc), "test")
 
@@ -193,7 +193,7 @@ def test_folder_reads_lists(folder):
     ("options", "said"),
     [
         ({"classes": []}, r"^classes=\[\]: name them by index"),
-        ({"classes": [f"c{index}" for index in range(256)]}, r"^classes=\[\.\.\.\] has 256 names; .* 255 at most"),
+        ({"classes": [f"c{index}" for index in range(256)]}, r"^classes=\[\.\.\.\] has 256 names; the maximum is 255"),
         ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, r"^palette=\[\[0, 0, 0\]\]: has 1 colours for 2 classes"),
         ({"classes": ["a", "b"], "values": [0, 1, 2]}, r"^values=\[0, 1, 2\]: has 3 values for 2 classes"),
         ({"classes": ["a", "b"], "val_share": 1.0}, "^val_share=1.0: must lie between 0 and 1"),
@@ -213,7 +213,7 @@ def test_folder_reads_lists(folder):
         ({"classes": ["a", "b"], "void": "white"}, "^void=white: must be a whole number"),
         ({"classes": ["a", "b"], "void": [1, 2]}, r"^void=\[1, 2\]: must be a value, a colour of three numbers, or"),
         ({"classes": ["a", "b"], "void": -1}, "^void=-1: must be a whole number from 0 to 65535"),
-        ({"classes": ["a", "b"], "void": 0}, r"^void=0: is the value of a too; .*values=\[\.\.\.\]"),
+        ({"classes": ["a", "b"], "void": 0}, r"^void=0: is also the value of a; .*values=\[\.\.\.\]"),
         (
             {"classes": ["a", "b"], "palette": [[1, 2, 3], [1, 2, 3]]},
             r"^palette=\[\[1, 2, 3\], \[1, 2, 3\]\]: a colour occurs twice",
@@ -290,7 +290,7 @@ def test_grey_masks_are_read_by_colour_if_a_palette_is_given(folder):
     assert label(**colours) == [[1, 0, 0]]
     for index in range(10):
         Image.fromarray(np.uint16([[0, 1, 1]])).save(folder / "masks" / f"{index}.png")
-    with pytest.raises(DatasetError, match=r"16 bits or more, which are not colours; set values="):
+    with pytest.raises(DatasetError, match=r"16-bit or larger values, which are not colours; set values="):
         label(**colours)
     assert label(**colours, values=[0, 1]) == [[0, 1, 1]]
 

@@ -99,7 +99,7 @@ LACKING: dict[str, tuple[Callable[[Path], None], str]] = {
     "photos of a phone": (heic, r"no image in images/; it holds \.heic \(2\), \.mov \(1\); endings may .*: convert"),
     "one image": (
         lambda root: write_pair(root / "images" / "a.png", root / "masks" / "a.png"),
-        r"one image cannot be divided into train and val; add images, or name it in train\.txt and val\.txt"),
+        r"one image cannot be divided into train and val; add images, or list it in train\.txt and val\.txt"),
     "masks as jpeg": (jpeg_masks, r"no mask in masks/; it holds \.jpg \(2\); endings may be \.png, .*: convert"),
     "masks of other names": (
         other_names,

@@ -139,11 +139,14 @@ def faults_of(tmp_path: Path, *annotations: dict[str, Any], **more: Any) -> list
     [
         (annotation(5, [[1, 1, 4, 4]]), "annotation 5 of 1.jpg: its polygon has 2 corners, and needs 3"),
         (annotation(5, [[1, 1, 4, 4, 3]]), "annotation 5 of 1.jpg: its polygon is not a list of pairs x, y"),
-        (annotation(5, [[1, 1, 4, 4, 3, None]]), "holds a number that is not finite"),
+        (annotation(5, [[1, 1, 4, 4, 3, None]]), "contains a number that is not finite"),
         (annotation(5, [[1, 1, 4, 4, 3, "a"]]), "contains something other than numbers"),
         (annotation(5, []), "has no outline, perhaps only a box"),
         (annotation(5, None), "has no outline"),
-        (annotation(5, square(0, 0, 4), category=3), "annotation 5 of 1.jpg: belongs to category 3, which is not in"),
+        (
+            annotation(5, square(0, 0, 4), category=3),
+            "annotation 5 of 1.jpg: belongs to category 3, which is not listed",
+        ),
         (annotation(5, square(0, 0, 4), image=9), "annotation 5: belongs to image 9, which is not listed"),
         (annotation(5, {"size": [30, 40], "counts": [1, 2]}), "do not add up to 40x30 pixels"),
         (annotation(5, {"size": [30, 40], "counts": [-1, 1201]}), "do not add up to 40x30 pixels"),
@@ -180,7 +183,7 @@ def test_faulty_images_are_named(tmp_path: Path) -> None:
         "images_from=FOLDER to the folder of the images",
         "annotations/instances_default.json: image 4: names no image",
         "annotations/instances_default.json: image 2: the id occurs twice",
-        "images/default/1.jpg: the labels are for 80x60 pixels, the image has 40x30; take the image that was labelled",
+        "images/default/1.jpg: the labels are for 80x60 pixels, the image has 40x30; use the image that was labelled",
     ]
 
 
@@ -221,7 +224,7 @@ def test_panoptic_labels_are_refused(tmp_path: Path) -> None:
     root = export(tmp_path / "export", [{"image_id": 1, "segments_info": []}])
     with pytest.raises(FaultyLabels) as refused:
         run(root, tmp_path / "out")
-    assert "holds panoptic labels" in refused.value.faults[0]
+    assert "has panoptic labels" in refused.value.faults[0]
 
 
 def kept(conversion: Conversion) -> list[str]:
@@ -230,7 +233,7 @@ def kept(conversion: Conversion) -> list[str]:
 
 def test_images_without_annotations_are_kept_as_background(tmp_path: Path) -> None:
     conversion = run(export(tmp_path / "export", [annotation(1, square(0, 0, 3))], 5), tmp_path / "out")
-    assert kept(conversion) == ["pixels without a label: background", "4 images without a label are kept"]
+    assert kept(conversion) == ["pixels without a label: background", "4 images have no labels, and are kept"]
     assert not masks_of(tmp_path / "out")["5"].any()
 
 

@@ -140,7 +140,7 @@ def test_files_without_a_partner_are_named(tmp_path: Path) -> None:
         "masks/stray.png: no image belongs to this mask",
         "images/d.jpg: has the masks masks/d.png and masks/d_mask.png",
         "images/lonely.jpg: no mask belongs to it",
-        "images/c.jpg: the labels are for 40x20 pixels, the image has 40x30; take the image that was labelled",
+        "images/c.jpg: the labels are for 40x20 pixels, the image has 40x30; use the image that was labelled",
     ]
     assert set(masks_of(tmp_path / "out")) == {"a", "b"}
 
@@ -192,7 +192,8 @@ def test_two_formats_in_one_folder(tmp_path: Path) -> None:
     root = export(tmp_path / "export", [annotation(1, square(0, 0, 4))])
     write(root, ROBOFLOW, "train: ../train/images\nval: ../valid/images\nnames: [cat]")
     with pytest.raises(
-        DatasetError, match=r"holds COCO JSON \(.*json\) and YOLO segmentation \(data.yaml\); format=coco"
+        DatasetError,
+        match=r"contains COCO JSON \(.*json\) and YOLO segmentation \(data.yaml\); choose one, such as format=coco",
     ):
         run(root, tmp_path / "refused")
     assert run(root, tmp_path / "out", format_="yolo").title == "YOLO segmentation"

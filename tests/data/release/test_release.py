@@ -159,7 +159,7 @@ def test_camvid_is_checked_by_gits_hashes(site, tmp_path):
             {"repo": Archive("r.zip", PAGE, counts, [f"{site.url}/r.zip"], None, "repo-1/CamVid", git_trees=trees)}
         )
 
-    with pytest.raises(UserError, match=r"trainannot: not what .* holds; delete it"):
+    with pytest.raises(UserError, match=r"trainannot: differs from .*; delete it"):
         release(trainannot="0" * 40).prepare(tmp_path / "a", tmp_path / "downloads")
     release(trainannot=git_tree(tmp_path / "a/trainannot")).prepare(tmp_path / "b", tmp_path / "downloads")
     assert len(CamVid(str(tmp_path / "b"), "val")) == 2
