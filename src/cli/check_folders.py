@@ -14,8 +14,8 @@ from src.cli.argument_keys import key_to_set
 from src.errors import UserError
 from src.system.dotted_keys import walk
 
-# Keys of these parts of a config with these names say where to write; those of data sets say where to read, too, and
-# the data sets check them.
+# In these parts of a config, keys with these names are output paths. Data sets use the same names for input paths, and
+# check them themselves.
 PARTS = ("paths", "callbacks", "logger", "trainer", "output", "cache", "storage")
 FOLDERS = ("folder", "dirpath", "save_dir", "default_root_dir", "output_dir", "output", "cache")
 FILES = ("path", "storage")

@@ -92,14 +92,17 @@ OTHER_TYPES: dict[str, tuple[type, ...]] = {
 # would reject late or with an unclear message, objects that are built only during training, and keys that belong to no
 # object.
 RULES: dict[str, Rule] = {
-    # Texts that may look like a number or a list
+    # Strings that may look like a number or a list
     **dict.fromkeys(
-        ("name", "ckpt", "init_from", "input", "output", "baseline", "push", "license", "storage"), or_null(TEXT)
+        ("name", "ckpt", "init_from", "input", "output", "baseline", "push", "license", "storage"), or_null(STRING)
     ),
-    **dict.fromkeys(("from", "images_from", "format", "unlabelled"), or_null(TEXT)),
-    **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(TEXT)),
-    **dict.fromkeys(("cache", "downloads", "evaluations", "shard"), TEXT),
-    "runs": (lambda v: v is None or TEXT[0](v) or (isinstance(v, list) and all(map(TEXT[0], v))), "a text, or a list"),
+    **dict.fromkeys(("from", "images_from", "format", "unlabelled"), or_null(STRING)),
+    **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(STRING)),
+    **dict.fromkeys(("cache", "downloads", "evaluations", "shard"), STRING),
+    "runs": (
+        lambda v: v is None or STRING[0](v) or (isinstance(v, list) and all(map(STRING[0], v))),
+        "a string, or a list of strings",
+    ),
     "memory_format": (
         lambda v: v in ("auto", "channels_last", "contiguous"),
         "auto, channels_last or contiguous",
