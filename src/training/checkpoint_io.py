@@ -21,17 +21,17 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint whole or not at all, and keep an older file at ``path`` as PATH.previous.
 
         Raises:
-            UserError: if it cannot be written; an older file at ``path`` is then still there.
+            UserError: if the checkpoint cannot be written; an older file at ``path`` is kept.
         """
         path = Path(path)
         try:
             with replacing(path, durable=True, keep=previous_path(path)) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError at times
-            if "DataLoader worker" in str(error):  # its death can be raised anywhere
+        except (OSError, RuntimeError) as error:  # torch.save may turn a full disk into a RuntimeError
+            if "DataLoader worker" in str(error):  # torch may raise the death of a worker anywhere
                 raise
             kept = " or ".join(str(file) for file in (path, previous_path(path)) if file.exists())
-            cause: BaseException | None = error  # torch has its own words for a write that failed
+            cause: BaseException | None = error  # torch's message hides the reason of the failed write
             while cause is not None and not isinstance(cause, OSError):
                 cause = cause.__context__
             reason = (cause.strerror if cause else None) or str(error).splitlines()[0]
@@ -45,6 +45,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Return the content of ``path``, or of its previous version if it is damaged.
 
-        Only tensors and plain values are loaded, whatever ``weights_only`` is.
+        Loads only tensors and plain values, even if ``weights_only`` is False.
         """
         return torch.load(newest_intact(path), map_location=map_location or "cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Turn accidents during training, such as lack of memory, into one-line errors that name the remedy."""
+"""Turn failures during training, such as lack of memory, into one-line errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from src.errors import UserError
 from src.runs.checkpoint_files import previous_path
 from src.training.lightning_state import get_callbacks, get_loader_workers
 
-WORKER_ERRORS = (OSError, EOFError, UnpicklingError)  # errors of a data worker that died while it sent a batch
+WORKER_ERRORS = (OSError, EOFError, UnpicklingError)  # raised when a data worker dies while it sends a batch
 
 OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size (and raise trainer.accumulate_grad_batches, which keeps the effective one) "
@@ -27,7 +27,7 @@ OUT_OF_MEMORY = (
 
 @contextmanager
 def explain_lack_of_memory() -> Iterator[None]:
-    """Replace any out-of-memory error within the block by a ``UserError`` that names the settings to change."""
+    """Turn an out-of-memory error in the block into a ``UserError`` that names the settings to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -44,11 +44,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def explain_failures(trainer: Trainer, last: Path | None = None) -> Iterator[None]:
-    """Explain accidents within the block: lack of memory, dead data workers, operations that are not deterministic.
+    """Explain failures in the block: lack of memory, dead data workers, operations that are not deterministic.
 
     Args:
-        trainer: runs in the block.
-        last: the checkpoint that a training writes to resume from.
+        trainer: the trainer that runs in the block.
+        last: path of the checkpoint to resume from, if training writes one.
 
     Raises:
         UserError: if memory runs out, a data worker dies, or ``trainer.deterministic`` cannot be kept.
@@ -77,11 +77,11 @@ def explain_failures(trainer: Trainer, last: Path | None = None) -> Iterator[Non
 class WorkerNames(Callback):
     """Names the data workers by process id when an exception occurs.
 
-    Lightning discards the workers before it passes the exception on.
+    Lightning discards the workers before it re-raises the exception.
 
     Attributes:
         names: description of each data worker, by process id.
-        dead: process ids of the workers that a signal has killed.
+        dead: process ids of the workers that a signal killed.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class WorkerNames(Callback):
         loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
         workers_by_loader = {title: get_loader_workers(loader) for title, loader in loaders.items()}
         sentinels = [worker.sentinel for workers in workers_by_loader.values() for worker in workers]
-        if sentinels and isinstance(exception, WORKER_ERRORS):  # the connection breaks before the process has ended
+        if sentinels and isinstance(exception, WORKER_ERRORS):  # the connection breaks before the process ends
             wait(sentinels, timeout=1)
         for title, workers in workers_by_loader.items():
             for number, worker in enumerate(workers):
@@ -105,5 +105,5 @@ class WorkerNames(Callback):
 
 
 def resume_hint(last: Path | None) -> str:
-    """Return the end of an error message that tells how to resume; empty if there is no checkpoint."""
+    """Return the end of an error message, which says how to resume; empty if there is no checkpoint."""
     return f"; resume with ckpt={last}" if last and (last.is_file() or previous_path(last).is_file()) else ""

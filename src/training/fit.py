@@ -38,22 +38,22 @@ log = logging.getLogger(__name__)
 
 
 def main(config: DictConfig) -> float:
-    """Train, and return the best val/miou (val/miou_crf if a CRF runs), which sweepers maximise."""
+    """Train, and return val/miou of the best checkpoint (val/miou_crf if a CRF runs), which sweepers maximise."""
     with closed_wandb(), explain_lack_of_memory():
         metrics = train(config)
     return metrics.get(metric_name("miou", CRF), metrics[metric_name("miou")])
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train and validate a network as the config says.
+    """Train and validate a network as configured, and return the metrics of its best checkpoint.
 
-    The run's folder gets checkpoints, logs, pictures and metrics.json.
+    Writes checkpoints, logs, pictures and metrics.json to the run's folder.
 
     Returns:
-        The metrics of the best checkpoint by name, in 0..1.
+        The metrics by name, in 0..1.
 
     Raises:
-        UserError: if the config or the data is wrong, or the run cannot go on; the message names the remedy.
+        UserError: if the config or the data is wrong, or the run cannot continue; the message names the remedy.
     """
     config.ckpt = checkpoint_to_resume(config)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -62,20 +62,20 @@ def train(config: DictConfig) -> dict[str, float]:
     segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
     resumed = check_same_run(config.ckpt, segmenter, config) if config.ckpt else {}
     callbacks = build_callbacks(config, segmenter.classes)
-    if not config.ckpt:  # a checkpoint holds all weights
+    if not config.ckpt:  # a checkpoint contains all weights
         images = datamodule.sample_images()
         log.info("initial weights: %s", load_initial_weights(segmenter.model, images, config.init_from))
     record_run(config.paths.log_dir, config.paths.output_dir)
-    loggers = build_loggers(config, resumed.get("wandb_id"))  # an interrupted W&B run continues its curves
+    loggers = build_loggers(config, resumed.get("wandb_id"))  # a resumed W&B run continues its curves
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
     check_devices(trainer, datamodule)
 
     last = next((callback.path for callback in callbacks if isinstance(callback, ResumeCheckpoint)), None)
     with explain_failures(trainer, last):
-        if not config.ckpt:  # a checkpoint says which one
+        if not config.ckpt:  # a checkpoint records the format
             segmenter.set_memory_format(find_memory_format(config, segmenter, trainer))
         if config.compile:
-            segmenter.model.compile()  # in place: parameters keep their names, so checkpoints fit with and without it
+            segmenter.model.compile()  # in place: parameters keep their names, so checkpoints stay the same
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=config.ckpt, weights_only=True)
         if reason := describe_early_end(trainer):
             log.info("%s", reason)
@@ -87,17 +87,17 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[int]]) -> Segmenter:
-    """Build the LightningModule of a config from plain dicts, which a checkpoint can hold."""
+    """Return the LightningModule of a config, built from plain dicts, which a checkpoint can store."""
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
     dataset: Any = OmegaConf.to_container(config.dataset, resolve=True)
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
 
 
 def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:
-    """Check that the trainer's devices can share the batches, and let the first of their processes log alone.
+    """Check that the trainer's devices can share the batches, and silence the log of every process but the first.
 
     Raises:
-        UserError: if they cannot, or if several devices are to train the runs of a sweep.
+        UserError: if they cannot, or if a sweep runs on several devices.
     """
     devices = trainer.num_devices * trainer.num_nodes
     datamodule.check_devices(devices)
@@ -108,7 +108,7 @@ def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:
 
 
 def write_results(folder: Path, metrics: Mapping[str, float], segmenter: Segmenter) -> None:
-    """Write metrics.json, and print the table of results and what the run's folder holds."""
+    """Write metrics.json, and print the table of results and the contents of the run's folder."""
     write_json(folder / "metrics.json", metrics)
     names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
     contents = [name for name in names if (folder / name).exists()]
@@ -116,7 +116,7 @@ def write_results(folder: Path, metrics: Mapping[str, float], segmenter: Segment
 
 
 def find_memory_format(config: DictConfig, segmenter: Segmenter, trainer: Trainer) -> str:
-    """Return the memory format to train in: the configured one, or the fastest."""
+    """Return the memory format to train in: the configured format, or the fastest."""
     if config.memory_format != "auto":
         return config.memory_format
     if trainer.strategy.root_device.type != "cpu":
@@ -126,10 +126,10 @@ def find_memory_format(config: DictConfig, segmenter: Segmenter, trainer: Traine
 
 
 def load_best_weights(trainer: Trainer, segmenter: Segmenter, folder: Path) -> None:
-    """Load the weights of the best checkpoint, or save the initial ones where there was no step to train.
+    """Load the weights of the best checkpoint, or save the initial weights if no step was trained.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
     """
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         segmenter.load_state_dict(read_state(newest_intact(best))["state_dict"])
@@ -138,7 +138,7 @@ def load_best_weights(trainer: Trainer, segmenter: Segmenter, folder: Path) -> N
 
 
 def build_callbacks(config: DictConfig, classes: list[str]) -> list[Callback]:
-    """Build the callbacks of the config (the CRF only if there is one) and those that make resuming exact.
+    """Return the callbacks of the config (the CRF only if there is one) and those that make resuming exact.
 
     Raises:
         UserError: if one is not a callback, or monitors a metric that will not be logged.
@@ -148,21 +148,21 @@ def build_callbacks(config: DictConfig, classes: list[str]) -> list[Callback]:
     callbacks = {key: instantiate(value) for key, value in chosen.items()}
     for key, callback in callbacks.items():
         if not isinstance(callback, Callback):
-            raise UserError(f"callbacks.{key}._target_={chosen[key]._target_}: is not a Lightning callback")
+            raise UserError(f"callbacks.{key}._target_={chosen[key]._target_}: not a Lightning callback")
     return [*callbacks.values(), *exact_resume(config.seed)]
 
 
 def describe_early_end(trainer: Trainer) -> str:
-    """Return why training ended before its last step; empty if it did not."""
+    """Return why training ended before its last step; an empty string if it did not."""
     step = trainer.global_step
     if step >= count_steps(trainer):
         return ""
     for callback in get_callbacks(trainer):
         if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
-            return f"trainer.max_time was reached at step {step} of {trainer.max_steps}; go on with ckpt=last"
+            return f"trainer.max_time was reached at step {step} of {trainer.max_steps}; continue with ckpt=last"
         if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
             return (
-                f"stopped early at step {step}: {callback.monitor} has not been better than "
+                f"stopped early at step {step}: {callback.monitor} has not improved on "
                 f"{float(callback.best_score):.4f} for {callback.wait_count} validations"
             )
         if isinstance(callback, EarlyStopping) and (reason := callback.stopping_reason_message):

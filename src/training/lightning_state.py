@@ -1,7 +1,7 @@
-"""Accessors for the attributes of Lightning that are not part of its documented interface.
+"""Accessors for attributes of Lightning that are not part of its documented interface.
 
-No other module of this project reads or sets them, so a change in Lightning is handled here. The test of this module
-explains what each of them is needed for.
+No other module of this project reads or sets them, so a change in Lightning is handled here. The tests of this module
+explain what each attribute is needed for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def get_log_interval(trainer: Trainer) -> int:
 
 
 def count_begun_batches(trainer: Trainer) -> int:
-    """Return the number of training batches begun, including those before the run was resumed.
+    """Return the number of training batches started, including those before a resume.
 
     The sampler continues after these batches.
     """
@@ -38,7 +38,7 @@ def get_batch_index(trainer: Trainer) -> int:
 def accumulate_across_epochs(trainer: Trainer) -> None:
     """Make ``accumulate_grad_batches`` count the batches of the whole run.
 
-    Lightning counts those of an epoch, and steps on the last one, however few gradients have been accumulated.
+    Lightning counts the batches of an epoch, and makes a step at its last batch, however few gradients it has summed.
     """
     loop, accumulate = trainer.fit_loop.epoch_loop, trainer.accumulate_grad_batches
     make_zero_grad = loop.automatic_optimization._make_zero_grad_fn
@@ -56,25 +56,25 @@ def accumulate_across_epochs(trainer: Trainer) -> None:
 def set_logged_step(trainer: Trainer) -> None:
     """Make the loggers count optimiser steps.
 
-    A checkpoint that is written during a step holds a count that is one too low, and Lightning does not always correct
-    it after a resume.
+    A checkpoint that is written during a step stores a count that is one too low, and Lightning does not always
+    correct it after a resume.
     """
     trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
 
 def has_begun_to_fetch(trainer: Trainer) -> bool:
-    """Tell whether Lightning has already opened the training loader, which it does to find the length of an epoch."""
+    """Return whether Lightning has already opened the training loader, which it does to get the length of an epoch."""
     return trainer.fit_loop._data_fetcher is not None
 
 
 def restart_loader(trainer: Trainer) -> None:
-    """Restart the training loader, so that it begins at the position restored from the checkpoint."""
+    """Restart the training loader at the position restored from the checkpoint."""
     if trainer.fit_loop._data_fetcher is not None:
         iter(trainer.fit_loop._data_fetcher)
 
 
 def set_last_step(trainer: Trainer, step: int) -> None:
-    """Set the step after which the run ends; Lightning does not start a run that has no steps left."""
+    """Set the step after which the run ends; Lightning does not start a run without steps left."""
     trainer.fit_loop.epoch_loop.max_steps = step
 
 
@@ -85,27 +85,27 @@ def set_validation_interval(trainer: Trainer, batches: float | None) -> float | 
 
 
 def is_validation_due(checkpoint: dict[str, Any]) -> bool:
-    """Tell whether a checkpoint was written before a validation that has not run yet; see ``mark_validation``."""
+    """Return whether a checkpoint was written before a validation that has not run yet; see ``mark_validation``."""
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
     return batches["ready"] > batches["completed"]
 
 
 def mark_validation(checkpoint: dict[str, Any], due: bool) -> None:
-    """Record in a checkpoint whether a validation is due, by marking its first image as begun.
+    """Record in a checkpoint whether a validation is due, by marking its first image as started.
 
-    Otherwise Lightning would leave the validation out after a resume.
+    Otherwise Lightning would skip the validation after a resume.
     """
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
     batches["ready"] = batches["started"] = batches["completed"] + due
 
 
 def forget_announced_batch(checkpoint: dict[str, Any]) -> None:
-    """Uncount the batch that Lightning announced before a checkpoint between two steps; it will be announced again."""
+    """Subtract the batch that Lightning has already counted but not trained, from a checkpoint between two steps."""
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     for count in ("total", "current"):
         progress[count]["ready"] -= 1
 
 
 def get_loader_workers(loader: Any) -> Sequence[Any]:
-    """Return the worker processes of a torch DataLoader during an iteration; empty if it has none."""
+    """Return the worker processes of a torch DataLoader during an iteration; empty if there are none."""
     return getattr(getattr(loader, "_iterator", None), "_workers", [])

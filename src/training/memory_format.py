@@ -23,8 +23,8 @@ from src.system.hardware import processor_name
 log = logging.getLogger(__name__)
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-MARGIN = 1.05  # how much faster contiguous has to be, so that noise does not decide
-SIDE = 161  # of the images of a trial, at most: enough to see the difference
+MARGIN = 1.05  # contiguous must be faster by this factor, so that noise does not decide
+SIDE = 161  # largest side of the images of a trial, enough to see the difference
 
 
 def choose_memory_format(
@@ -32,25 +32,25 @@ def choose_memory_format(
 ) -> str:
     """Return the name of the memory format in which a training step takes less time on this processor.
 
-    The measured ratio is kept in a file, so that the same machine always chooses the same for the same network: another
-    format sums in another order.
+    The measured ratio is stored in a file, so that a machine always chooses the same format for the same network: the
+    order of sums depends on the format.
 
     Args:
         model: the network; it is not changed.
         loss: takes scores and labels.
         classes: number of classes.
-        side: of the images, in pixels.
-        precision: Lightning's name.
-        file: holds the ratios of earlier trials; None for one in the folder of torch.hub.
+        side: side of the images, in pixels.
+        precision: the precision, by Lightning's name.
+        file: file of the ratios of earlier trials; None for the default in the folder of torch.hub.
     """
     file = file or Path(torch.hub.get_dir(), "deeplab-v1", "memory_formats.json")
     side = min(side, SIDE)
     conditions = [processor_name(), torch.backends.cpu.get_cpu_capability(), torch.__version__, precision, side]
     key = hashlib.sha256(json.dumps([*conditions, str(model)]).encode()).hexdigest()[:16]
     ratio = None
-    with suppress(OSError, Timeout):  # the folder cannot be written, or a process hangs
+    with suppress(OSError, Timeout):  # the folder is not writable, or another process hangs
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{file}.lock", timeout=60):  # of jobs at the same time, one measures
+        with FileLock(f"{file}.lock", timeout=60):  # of several jobs, only one measures
             known = read_ratios(file)
             ratio = known.get(key)
             if ratio is None:
@@ -65,9 +65,9 @@ def choose_memory_format(
 
 
 def measure_ratio(model: nn.Module, loss: nn.Module, classes: int, side: int, precision: str) -> float:
-    """Return the time of a training step in channels-last format, divided by that in contiguous format.
+    """Return the time of a training step in channels-last format, divided by the time in contiguous format.
 
-    It is the processor time of one thread, which hardly depends on what else the machine does.
+    Times are processor times of one thread, which hardly depend on the load of the machine.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def measure_ratio(model: nn.Module, loss: nn.Module, classes: int, side: int, pr
             for name, format in FORMATS.items():
                 copied = copy.deepcopy(model).train()
                 lay_out(copied, name)
-                for _ in range(2):  # the first one allocates and warms up
+                for _ in range(2):  # the first step is a warm-up
                     start = time.thread_time()
                     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
                         loss(copied(image.contiguous(memory_format=format)), label).backward()
@@ -90,13 +90,13 @@ def measure_ratio(model: nn.Module, loss: nn.Module, classes: int, side: int, pr
 
 
 def saved_memory_format(checkpoint: Mapping[str, Any]) -> str:
-    """Return the memory format of the run that wrote a checkpoint; older versions had channels_last only."""
+    """Return the memory format of the run that wrote a checkpoint; older versions always used channels_last."""
     return checkpoint.get("memory_format", "channels_last")
 
 
 def lay_out(model: nn.Module, name: str) -> None:
-    """Lay out the weights of a network in the memory format of this name."""
-    to: Any = model.to  # its annotations leave out memory_format
+    """Convert the weights of a network to the memory format of this name."""
+    to: Any = model.to  # its type annotations lack memory_format
     to(memory_format=FORMATS[name])
 
 

@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 
 from src.models import DeepLab
 
-# The released prototxt: x2 and no decay for biases, x10 / x20 for the classifier. The paper has no BatchNorm: we use x1
-# and no decay. The branches that MSc adds to a trained network, including their scores, have x1 / x2. A CRF that the
-# network is trained through has a group of its own, without decay.
+# The released prototxt: x2 and no decay for biases, x10 / x20 for the classifier. The paper has no BatchNorm; here it
+# gets x1 and no decay. The branches that MSc adds to a trained network, with their classifiers, have x1 / x2. A CRF
+# that the network is trained through is a separate group, without decay.
 PAPER_MULTIPLIERS = {
     "weight": 1,
     "bias": 2,
@@ -64,18 +64,20 @@ def grouped_optimizer(
         algorithm: name of an optimiser class in ``torch.optim``.
         lr: learning rate of the backbone's weights; the other groups multiply it.
         weight_decay: for weights; biases and normalisation layers have none.
-        multipliers: changes to ``PAPER_MULTIPLIERS``, by group; 0 freezes a group.
-        options: further arguments of the algorithm (momentum, betas, ...).
+        multipliers: factors that replace those of ``PAPER_MULTIPLIERS``, by group; 0 freezes a group.
+        options: other arguments of the algorithm (momentum, betas, ...).
 
     Raises:
         ValueError: if the algorithm or a group is unknown, a number is out of range, or all groups are frozen.
     """
     optimizer: Any = getattr(torch.optim, str(algorithm), None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
-        raise ValueError(f"algorithm={algorithm}: no optimiser of torch.optim has this name; try SGD or AdamW")
+        raise ValueError(f"algorithm={algorithm}: torch.optim has no such optimiser; try SGD or AdamW")
     for name, factor in (multipliers or {}).items():
         if name not in PAPER_MULTIPLIERS:
-            raise ValueError(f"multipliers.{name}={factor}: no such group; groups: {', '.join(PAPER_MULTIPLIERS)}")
+            raise ValueError(
+                f"multipliers.{name}={factor}: no such group; the groups are {', '.join(PAPER_MULTIPLIERS)}"
+            )
         check_number(f"multipliers.{name}", factor)
     check_number("lr", lr)
     check_number("weight_decay", weight_decay)
@@ -106,7 +108,7 @@ def grouped_optimizer(
 
 
 def check_number(name: str, value: Any, below: float = math.inf) -> None:
-    """Raise ``ValueError`` if a value is not a number from 0 to ``below``, which is excluded."""
+    """Raise ``ValueError`` if a value is not a number that is at least 0 and less than ``below``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name}={value}: must be a number")
     if not 0 <= value < below:  # false for NaN too

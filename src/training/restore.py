@@ -23,7 +23,7 @@ from src.runs.networks import network_names
 from src.system.torch_file import read_state
 from src.training.segmenter import Segmenter
 
-# MODULE.CLASS, in a module that defines networks, losses or data sets, or in a package that exports them
+# MODULE.CLASS, where the module defines networks, losses or data sets, or is a package that exports them
 TRUSTED = re.compile(r"(src\.(?:models|data|training\.losses)(?:\.[a-z]\w*)*)\.([A-Z]\w*)")
 
 
@@ -31,26 +31,26 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
     """Return the network of a checkpoint of ``python -m src.train``, in evaluation mode.
 
     Args:
-        path: of the checkpoint, or of a folder that export format=hub wrote; an address, such as https://... or
+        path: path of the checkpoint, or of a folder that export format=hub wrote; an address, such as https://... or
             hf://OWNER/NAME; or the name of a network that comes with the package. Weights in 16 bits are loaded as
             float32.
 
     Raises:
-        UserError: if the file is missing, is not such a checkpoint, names classes that are not this project's, or holds
+        UserError: if the file does not exist, is not such a checkpoint, names classes of other projects, or contains
             weights that are not finite.
     """
     if not path:
-        raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for the newest run's")
+        raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run")
     path = find_checkpoint(path)
     if not path.is_file():
         raise UserError(
-            f"{path}: no such file, nor a network that comes with the package: {', '.join(network_names())}"
+            f"{path}: no such file, and no network that comes with the package ({', '.join(network_names())})"
         )
 
     content = read_state(path)
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
         raise UserError(f"{path}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
-    # The optimiser and the schedule are not needed, and may use classes that are not this project's.
+    # The optimiser and the schedule are not needed, and may name classes of other projects.
     parts = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
     if fault := next(find_untrusted(parts), ""):
         raise UserError(f"{path}: {fault}")
@@ -68,11 +68,11 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
 
 
 def find_untrusted(config: Any) -> Iterator[str]:
-    """Yield a description of everything in a config that a file from elsewhere must not contain.
+    """Yield a description of everything in a config that an untrusted file must not contain.
 
     The file must not choose what is called or looked up. ``_target_`` may name networks, losses and data sets that
-    src.models, src.training.losses or src.data define (not what they import). All else must be numbers, strings, lists
-    and mappings without OmegaConf's references, which can read the environment.
+    src.models, src.training.losses or src.data define (not what they import). All other values must be numbers,
+    strings, lists and mappings without OmegaConf interpolations, which can read the environment.
     """
     if isinstance(config, dict):
         if "_target_" in config and not is_own_class(config["_target_"]):
@@ -83,13 +83,13 @@ def find_untrusted(config: Any) -> Iterator[str]:
             yield from find_untrusted(value)
     elif isinstance(config, str):
         if "${" in config:
-            yield f"refers to {config}; a checkpoint's config holds values only"
+            yield f"refers to {config}; the config of a checkpoint must contain plain values only"
     elif not isinstance(config, (bool, int, float, NoneType)):
-        yield f"holds a {type(config).__name__} among its hyper-parameters"
+        yield f"contains a {type(config).__name__} among its hyper-parameters"
 
 
 def is_own_class(target: Any) -> bool:
-    """Tell whether a ``_target_`` names a network, a part of one, a loss or a data set that this project defines."""
+    """Return whether a ``_target_`` names a network or a part of one, a loss or a data set of this project."""
     match = TRUSTED.fullmatch(target) if isinstance(target, str) else None
     try:
         value = getattr(import_module(match[1]), match[2], None) if match else None
@@ -105,8 +105,8 @@ def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segme
 
     Args:
         segmenter: the network of the checkpoint.
-        chosen: a whole configuration, or values that replace those of the checkpoint; None keeps the checkpoint's
-            value. It is completed in place, so that errors can refer to it.
+        chosen: a complete configuration, or values that replace those of the checkpoint; None keeps the value of the
+            checkpoint. It is completed in place, so that error messages can refer to it.
         split: name of the split.
 
     Raises:
@@ -122,7 +122,7 @@ def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segme
             chosen.update({**segmenter.hparams["dataset"], **changes})
             if "root" in segmenter.hparams["dataset"] and chosen.root is None:
                 raise UserError("dataset.root=FOLDER is needed: the checkpoint does not say where its data is")
-        if "root" in chosen and chosen.root is None:  # of conf/evaluate.yaml; generated data has no folder
+        if "root" in chosen and chosen.root is None:  # from conf/evaluate.yaml; generated data has no folder
             del chosen["root"]
     try:
         dataset = instantiate(chosen)(split=split)

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate that torch lacks."""
+"""Learning-rate schedules that torch lacks."""
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -8,14 +8,14 @@ from torch.optim.lr_scheduler import LRScheduler
 class PolynomialWarmupLR(LRScheduler):
     """Multiplies the learning rate by (1 - t / total_iters) ^ power, and by (t + 1) / warmup during the warm-up.
 
-    t counts the steps that are done. The first factor is ``torch.optim.lr_scheduler.PolynomialLR``'s, the second is the
-    gradual warm-up of Goyal et al. (2017).
+    t is the number of completed steps. The first factor is that of ``torch.optim.lr_scheduler.PolynomialLR``, the
+    second is the gradual warm-up of Goyal et al. (2017).
 
     Args:
-        optimizer: its groups keep their ratios.
-        total_iters: steps after which the learning rate is 0.
-        power: of the decay.
-        warmup: steps until the learning rate is whole; 0 for none.
+        optimizer: the optimiser; its groups keep the ratios of their learning rates.
+        total_iters: number of steps after which the learning rate is 0.
+        power: power of the decay.
+        warmup: number of warm-up steps; 0 for none.
         last_epoch: as in ``torch.optim.lr_scheduler``; -1 for a new schedule.
 
     Raises:
@@ -27,7 +27,7 @@ class PolynomialWarmupLR(LRScheduler):
     ) -> None:
         if total_iters < 1:
             raise ValueError(f"total_iters={total_iters}: must be 1 or more")
-        if not power > 0:  # the last step has 0 ^ power
+        if not power > 0:  # the last step computes 0 ^ power
             raise ValueError(f"power={power}: must be above 0")
         if warmup < 0:
             raise ValueError(f"warmup={warmup}: must be 0 or more")

@@ -24,8 +24,8 @@ from src.training.validation import Validation, collect_metrics
 class Segmenter(LightningModule):
     """Trains and validates a segmentation network.
 
-    All arguments are plain dicts, lists and strings (configurations with ``_target_``). So a checkpoint holds all that
-    is needed to rebuild the network, and loads with ``weights_only=True``.
+    All arguments are plain dicts, lists and strings (configurations with ``_target_``). So a checkpoint contains
+    everything needed to rebuild the network, and loads with ``weights_only=True``.
 
     Args:
         model: configuration of the network; called with ``num_classes``.
@@ -36,11 +36,11 @@ class Segmenter(LightningModule):
             ``total_iters`` of None becomes the length of the run.
         classes: names of the classes.
         palette: RGB in 0..255 for each class.
-        dataset: configuration of the data set; kept in checkpoints only, to evaluate them.
+        dataset: configuration of the data set; only stored in checkpoints, to evaluate them later.
 
     Attributes:
         inference: computes the scores of an image in validation.
-        memory_format: the memory format of the network and its images, channels_last or contiguous; kept in
+        memory_format: the memory format of the network and its images, channels_last or contiguous; stored in
             checkpoints, so that a resumed run sums in the same order.
         validation: the results of the last validation.
         validation_loss: the mean loss of the images of the last validation.
@@ -70,13 +70,13 @@ class Segmenter(LightningModule):
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
         self.validation = Validation(self.classes)
-        self.validation_loss = MeanMetric()  # over images; Lightning's own mean is wrong for shares of unequal size
+        self.validation_loss = MeanMetric()  # over images; Lightning's own mean is wrong for unequal shares
 
     def forward(self, image: Integer[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
         return self.model(image.contiguous(memory_format=FORMATS[self.memory_format]))
 
     def set_memory_format(self, name: str) -> None:
-        """Lay out the weights and the images in the memory format of this name from now on."""
+        """Convert the weights, and from now on the images, to the memory format of this name."""
         self.memory_format = name
         lay_out(self.model, name)
 
@@ -97,7 +97,7 @@ class Segmenter(LightningModule):
         self.validation.begin(self.device, self.trainer.strategy.reduce_boolean_decision)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Pass the score maps of a batch to ``validation``, and count its loss."""
+        """Compute the scores and the loss of a batch, and pass the scores to ``validation``."""
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
             raise UserError(
@@ -133,7 +133,7 @@ class Segmenter(LightningModule):
         """The number of steps over which the learning rate decays; None if the schedule has no end.
 
         Raises:
-            UserError: if the schedule should last as long as a run that has no end.
+            UserError: if the schedule should be as long as the run, but the run has no end.
         """
         if "total_iters" not in self.scheduler_config:
             return None

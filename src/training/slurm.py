@@ -1,4 +1,4 @@
-"""Queue this SLURM job again."""
+"""Requeue this SLURM job."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ log = logging.getLogger(__name__)
 
 
 def requeue_job() -> None:
-    """Queue the SLURM job that this process runs in again, with ``scontrol requeue``; do nothing outside of a job.
+    """Requeue the SLURM job that this process runs in, with ``scontrol requeue``; do nothing outside a job.
 
-    SLURM sends SIGUSR1 before a job's time is up if it was asked to (``sbatch --signal=USR1@90``).
+    SLURM sends SIGUSR1 before the job's time is up if the job asks for it (``sbatch --signal=USR1@90``).
     """
     job = os.environ.get("SLURM_JOB_ID")
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
@@ -25,4 +25,4 @@ def requeue_job() -> None:
     if fault:
         log.warning("scontrol requeue %s failed: %s", job, fault)
     else:
-        log.warning("queued again: SLURM job %s", job)
+        log.warning("requeued SLURM job %s", job)

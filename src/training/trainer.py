@@ -22,16 +22,16 @@ log = logging.getLogger(__name__)
 
 
 def build_trainer(config: DictConfig, **options: Any) -> Trainer:
-    """Return the Trainer of a config of conf/trainer.
+    """Return the Trainer that a config of conf/trainer describes.
 
-    ``precision=auto`` is resolved here, and ``val_check_interval`` counts steps of the optimiser.
+    Resolves ``precision=auto``. ``val_check_interval`` counts optimiser steps.
 
     Args:
-        config: of the trainer.
-        options: further arguments of the Trainer, such as callbacks and loggers.
+        config: configuration of the trainer.
+        options: other arguments of the Trainer, such as callbacks and loggers.
 
     Raises:
-        UserError: if the machine lacks the hardware that the config asks for.
+        UserError: if this machine or project does not support a setting.
     """
     check_trainer_settings(config)
     settings = dict(config)
@@ -48,7 +48,7 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     callbacks = [*options.pop("callbacks", []), WorkerNames()]
     trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
     if not isinstance(trainer, Trainer):
-        raise UserError(f"trainer._target_={settings['_target_']}: is not a lightning.Trainer")
+        raise UserError(f"trainer._target_={settings['_target_']}: not a lightning.Trainer")
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
         raise UserError(
@@ -62,7 +62,7 @@ def check_trainer_settings(settings: DictConfig) -> None:
     """Check that this machine has the devices that a config asks for, and that the project supports its strategy.
 
     Raises:
-        UserError: naming the setting and the remedy.
+        UserError: if not; the message names the setting and the remedy.
     """
     device = resolve_accelerator(settings.get("accelerator", "auto"))
     if settings.get("accelerator") == "gpu" and device == "cpu":
@@ -79,14 +79,16 @@ def check_trainer_settings(settings: DictConfig) -> None:
             f"trainer.strategy={settings['strategy']}: cannot spawn or fork processes; set trainer.strategy=ddp"
         )
     if settings.get("use_distributed_sampler"):
-        raise UserError("trainer.use_distributed_sampler=true: leave it false; the loaders share out the samples")
+        raise UserError(
+            "trainer.use_distributed_sampler=true: set it to false; the loaders already distribute the samples"
+        )
 
 
 def silence_lightning() -> None:
-    """Hide Lightning's start-up lines, which repeat those of this project, and warnings that do not apply to it."""
+    """Hide Lightning's start-up messages, which repeat those of this project, and warnings that do not apply to it."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
-    # Loggers count the steps of the run here, not those of an epoch.
+    # Loggers count the steps of the whole run here, not those of an epoch.
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
     # The metrics add up their counts over all processes before they are logged.
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
@@ -94,7 +96,7 @@ def silence_lightning() -> None:
 
 def count_steps(trainer: Trainer) -> float:
     """Return the number of optimiser steps of the whole run; infinity if it has no end."""
-    steps = trainer.estimated_stepping_batches  # rounds up in every epoch
+    steps = trainer.estimated_stepping_batches  # Lightning rounds it up in every epoch
     if not trainer.max_epochs or trainer.max_epochs == -1:
         return steps
     batches = trainer.max_epochs * trainer.num_training_batches

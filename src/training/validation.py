@@ -19,11 +19,11 @@ from src.runs.metric_names import CRF, NETWORK, Method, metric_name
 from src.system.futures import OrderedFutures
 from src.training.datamodule import Batch
 
-Results = Mapping[Method, Mapping[str, Tensor]]  # by method: what its metrics compute, on the CPU
+Results = Mapping[Method, Mapping[str, Tensor]]  # the metrics of each method by name, on the CPU
 
 
 class LabelledImage(NamedTuple):
-    """One image of a validation, its true labels, and the prediction of a method; with CRF, also the one without."""
+    """One image of a validation, with its true labels and the prediction of one method."""
 
     position: int  # counted from 0, in the order of this process
     id: str
@@ -31,7 +31,7 @@ class LabelledImage(NamedTuple):
     truth: UInt8[Tensor, "height width"]
     method: Method
     prediction: Tensor  # (height, width), integer
-    unrefined: Tensor | None = None  # the network's prediction, likewise, if the method is the network with CRF
+    unrefined: Tensor | None = None  # the network's prediction before the CRF, if the method is the CRF
 
 
 class Refinement(Protocol):
@@ -43,7 +43,7 @@ class Refinement(Protocol):
         """Return a future of the image's refined label map; None if the image is not to be refined."""
 
     def give_up(self, error: BaseException) -> None:
-        """Stop refining after a worker was lost; raise an error if the validation is pointless without the CRF."""
+        """Stop refining because a worker was lost; raise an error if the validation is pointless without the CRF."""
 
 
 class Validation:
@@ -57,7 +57,7 @@ class Validation:
     Attributes:
         readers: functions that are called with every ``LabelledImage`` as soon as it is predicted.
         refinement: refines the score maps of the next validation; None for the network alone.
-        trimap: width in pixels of the widest band around void to count in, with the boundary F-measure beside it; 0 for
+        trimap: width in pixels of the widest trimap band; above 0, the boundary F-measure is computed too; 0 computes
             neither, which is faster.
     """
 
@@ -77,8 +77,8 @@ class Validation:
         """Reset all counts.
 
         Args:
-            device: of the predictions.
-            agree: tells whether a condition holds on all processes; called once, when ``results`` is first read.
+            device: device of the predictions.
+            agree: returns whether a condition holds on all processes; called once, when ``results`` is first read.
         """
         self.agree = agree
         self.images = 0
@@ -114,7 +114,7 @@ class Validation:
 
     @property
     def results(self) -> Results:
-        """The metrics over all processes by method; without the CRF if any process has lost its workers."""
+        """The metrics over all processes, by method; without the CRF if any process has lost its workers."""
         if self.computed is None:
             self.wait()
             if not self.agree(CRF in self.metrics):
@@ -139,7 +139,7 @@ class Validation:
 
     @contextmanager
     def survive_lost_workers(self) -> Iterator[None]:
-        """Continue without the CRF if one of its workers hangs or was killed within the block."""
+        """Continue without the CRF if one of its workers hangs or is killed in the block."""
         try:
             yield
         except (FutureTimeout, BrokenExecutor) as error:
@@ -159,7 +159,7 @@ def collect_metrics(
         results: the metrics by method.
         classes: names of the classes.
         split: first part of every name.
-        by_class: the metrics to return for each class.
+        by_class: the metrics to return by class.
     """
     metrics = {}
     for method, values in results.items():
@@ -173,5 +173,5 @@ def collect_metrics(
 
 
 def has_trimap(results: Results) -> bool:
-    """Tell whether any band around void holds pixels."""
+    """Return whether any band around void contains pixels."""
     return not results[NETWORK]["trimap_miou"].isnan().all()

@@ -134,7 +134,7 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         (
             "train",
             "optimizer.algorithm=SGDD",
-            "optimizer.algorithm=SGDD: no optimiser of torch.optim has this name; try SGD",
+            "optimizer.algorithm=SGDD: torch.optim has no such optimiser; try SGD",
         ),
         ("train", "data.batch_size=0", "data.batch_size=0: must be a whole number, 1 or more"),
         ("train", "head.rate=-1", "head.rate=-1: must be positive"),

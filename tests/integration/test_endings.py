@@ -33,7 +33,7 @@ def test_early_stopping_logs_step_and_reason(tmp_path: Path) -> None:
         "callbacks.early_stopping.min_delta=1",
     )
     output = train(tmp_path, *stopping, "crf=none", "trainer.max_steps=20", "trainer.val_check_interval=2")
-    assert re.search(r"stopped early at step 6: val/miou has not been better than 0\.\d+ for 2 validations", output)
+    assert re.search(r"stopped early at step 6: val/miou has not improved on 0\.\d+ for 2 validations", output)
 
 
 def test_early_stopping_logs_a_metric_that_is_nan(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_signal_to_the_process_group_does_not_end_the_workers(tmp_path: Path) 
         ),
         (
             ("callbacks=early_stopping", "callbacks.early_stopping.monitor=null"),
-            "callbacks.early_stopping.monitor=null: name what it watches",
+            "callbacks.early_stopping.monitor=null: name the metric to monitor",
         ),
         (("callbacks.best.mode=null",), "callbacks.best.mode=null: the best val/miou is the maximum"),
         (("callbacks.best.monitor=3",), "callbacks.best.monitor=3: no such metric"),
@@ -109,16 +109,16 @@ def test_a_signal_to_the_process_group_does_not_end_the_workers(tmp_path: Path) 
         (("trainer.strategy=ddp_spawn",), "trainer.strategy=ddp_spawn: cannot"),
         (("trainer.strategy=ddp_notebook",), "trainer.strategy=ddp_notebook: cannot"),
         (("trainer.plugins=foo",), "trainer.plugins takes null, or a list of plugins"),
-        (("trainer._target_=collections.Counter",), "trainer._target_=collections.Counter: is not a lightning.Trainer"),
+        (("trainer._target_=collections.Counter",), "trainer._target_=collections.Counter: not a lightning.Trainer"),
         (("trainer.num_nodes=2",), "trainer.num_nodes=2: the nodes cannot find each other"),
         (("trainer.devices=3000",), "trainer.devices=3000: too many processes for this machine"),
         (
             ("+callbacks.x._target_=collections.Counter",),
-            "=collections.Counter: is not a Lightning callback",
+            "=collections.Counter: not a Lightning callback",
         ),
         (("trainer.devices=3",), "data.batch_size=4: cannot be divided among 3 devices"),
         (("trainer.deterministic=maybe",), "trainer.deterministic takes true, false or warn"),
-        (("trainer.use_distributed_sampler=true",), "trainer.use_distributed_sampler=true: leave it false"),
+        (("trainer.use_distributed_sampler=true",), "trainer.use_distributed_sampler=true: set it to false"),
         (("trainer.logger=false",), "Did you mean the group logger=csv|"),
     ],
 )

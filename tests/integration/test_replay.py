@@ -38,7 +38,7 @@ def test_ckpt_last_alone_resumes_the_run(logs: Path, tmp_path: Path) -> None:
     assert whole.returncode == 0, whole.stderr
     output = resume(logs, "ckpt=last")
     assert "resuming with the overrides of the run: dataset.size=65" in output
-    assert "not as in the resumed run" not in output
+    assert "differs from the resumed run" not in output
     resumed = run_folders(logs)
     assert logged_values(resumed) == logged_values(run_folders(tmp_path))
     record = json.loads((resumed[-1] / "environment.json").read_text())

@@ -120,7 +120,7 @@ def test_ohem_counts_the_hard_ones() -> None:
         (lambda: Tversky(-0.1, 0.5), "^alpha=-0.1: must be 0 or more"),
         (lambda: Tversky(0.5, 0.0), "^beta=0.0: must be above 0"),
         (lambda: WeightedSum({}), "^criteria={}: must name one criterion or more"),
-        (lambda: WeightedSum({"a": Dice()}, {"b": 1}), "^weights.b=1.0: no criterion has this name; there are a"),
+        (lambda: WeightedSum({"a": Dice()}, {"b": 1}), "^weights.b=1.0: no such criterion; the criteria are a"),
         (lambda: WeightedSum({"a": Dice()}, {"a": -1}), "^weights.a=-1.0: must be 0 or more"),
     ],
 )

@@ -311,7 +311,7 @@ def test_a_rate_that_has_decayed_is_not_trained_on_with(tmp_path: Path, whole: t
 
 def test_weights_alone_are_no_run_to_go_on_with(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"weights\.pth: not a checkpoint that can be resumed; .* init_from="):
+    with pytest.raises(UserError, match=r"weights\.pth: not a checkpoint to resume from .* init_from="):
         check_same_run(str(tmp_path / "weights.pth"), built(), OmegaConf.create())
 
 

@@ -19,18 +19,18 @@ class ServerArchive(Callback):
     There is one archive for the network, and one for the CRF if it runs.
 
     Args:
-        folder: gets network/ and crf/, network.tar.gz and crf.tar.gz.
-        competition: "comp5" if only VOC's data was used in training, "comp6" if other data was used too, as for
+        folder: where to write network/, crf/, network.tar.gz and crf.tar.gz.
+        competition: "comp5" if only VOC's data was used in training, "comp6" if other data was used too, such as
             ImageNet weights.
         split: the split that the server evaluates.
 
     Raises:
-        ValueError: if the server has no such competition.
+        ValueError: if ``competition`` is neither.
     """
 
     def __init__(self, folder: str, competition: str = "comp6", split: str = "test") -> None:
         if competition not in ("comp5", "comp6"):
-            raise ValueError(f"archive={competition}: must be comp5 (VOC's data alone) or comp6 (other data as well)")
+            raise ValueError(f"archive={competition}: must be comp5 (VOC's data only) or comp6 (other data too)")
         self.folder = Path(folder)
         self.layout = Path("results", "VOC2012", "Segmentation", f"{competition}_{split}_cls")
 

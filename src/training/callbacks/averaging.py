@@ -8,12 +8,12 @@ Average = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def average_from(start: int) -> Average:
-    """Return the plain mean of the weights after step ``start``; until then, the weights are not averaged.
+    """Return an averaging function: the plain mean of the weights from step ``start`` on, before it the weights as is.
 
-    Lightning's StochasticWeightAveraging counts in epochs, but a run here is a number of steps.
+    Lightning's StochasticWeightAveraging counts epochs, but runs here are counted in steps.
 
     Args:
-        start: steps that are left out of the average.
+        start: number of steps before the averaging starts.
 
     Raises:
         ValueError: if ``start`` is negative.

@@ -10,13 +10,13 @@ from src.training.segmenter import Segmenter
 
 
 class BestFigures(Callback):
-    """Logs ``best/miou``, ``best/miou_crf`` and ``best/step`` of the best validation so far, also after a resume.
+    """Logs ``best/miou``, ``best/miou_crf`` and ``best/step`` of the best validation so far, even after a resume.
 
-    With it, W&B's summary and MLflow's table of runs end with the best metrics; TensorBoard's HPARAMS page has them as
-    hp_metric.
+    W&B's summary and MLflow's table of runs then end with the best metrics. TensorBoard's HPARAMS page shows the
+    monitored one as hp_metric.
 
     Args:
-        monitor: val/miou or val/miou_crf, as in the callback that keeps the best checkpoint.
+        monitor: val/miou or val/miou_crf, the same as in the callback that keeps the best checkpoint.
     """
 
     def __init__(self, monitor: str = "val/miou") -> None:
@@ -35,7 +35,7 @@ class BestFigures(Callback):
             return
         results = module.validation.results
         metrics = {metric_name("miou", method, "best"): float(values["miou"]) for method, values in results.items()}
-        # If the CRF skips this validation, it has no metrics.
+        # A validation without CRF has no CRF metrics.
         if metrics.get(self.monitor, float("nan")) > self.best.get(self.monitor, float("-inf")):
             self.best = {**metrics, "best/step": float(trainer.global_step)}
         module.log_dict(self.best)

@@ -11,9 +11,9 @@ from src.training.resume.find_checkpoint import copy_best_checkpoint
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, which also keeps the best checkpoint if the run is resumed in another folder.
+    """Lightning's ModelCheckpoint, which also keeps the best checkpoint when a run is resumed in another folder.
 
-    If it monitors a metric of the CRF, a validation without CRF is left out.
+    If it monitors a CRF metric, it skips validations without CRF.
     """
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -26,7 +26,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert self.dirpath is not None
-        # The checkpoint's own paths are dropped, because Lightning deletes these files once there is a better one.
+        # Drop the paths in the checkpoint: Lightning would delete these files once it has written a better one.
         paths: dict[str, Any] = dict.fromkeys(("best_model_path", "kth_best_model_path", "last_model_path"), "")
         paths |= {"dirpath": self.dirpath, "best_k_models": {}}
         if self.monitor is not None and state_dict["best_model_path"]:

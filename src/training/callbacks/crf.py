@@ -22,20 +22,19 @@ log = logging.getLogger(__name__)
 class CRFRefinement(Callback):
     """Refines the score maps of a validation while the network computes the next batch.
 
-    The CRF's metrics are logged as ``val/miou_crf`` and the like. If a worker hangs or is killed, a validation during
-    training continues without them and logs a warning. Outside of training, where these metrics are what the validation
-    is for, it ends with an error.
+    The metrics with CRF are logged as ``val/miou_crf`` and so on. If a worker hangs or is killed, a validation during
+    training continues without them and logs a warning. Outside training, the validation ends with an error, because
+    these metrics are its purpose.
 
     Args:
-        crf: refines the images, with its parameters and engine. For a network that is trained through a CRF, it has
-            the numbers learned so far.
-        every_n_validations: validations from one with CRF to the next; outside of training, every one has the CRF.
-        first_n: number of images of each process to refine, in the loader's order; None for all.
-        workers: images refined at once; None for one per core.
-        time_limit: seconds to wait for an image at most.
+        crf: refines the images. For a network that is trained through a CRF, the learned parameters replace its own.
+        every_n_validations: run the CRF in every n-th validation of a training; outside training, it always runs.
+        first_n: number of images per process to refine, in the loader's order; None for all.
+        workers: images refined at the same time; None for one per core.
+        time_limit: the longest time to wait for an image, in seconds.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if an argument is not positive.
     """
 
     def __init__(
@@ -65,10 +64,10 @@ class CRFRefinement(Callback):
         self.validations = state_dict["validations"]
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Check that the CRF is for the network's classes, before time is spent.
+        """Check that the CRF fits the network's classes, before time is spent.
 
         Raises:
-            UserError: if it is for another number of classes.
+            UserError: if the CRF was made for another number of classes.
         """
         assert isinstance(module, Segmenter)
         try:
@@ -84,16 +83,16 @@ class CRFRefinement(Callback):
         self.submitted = 0
         self.trainer, self.network = trainer, module.model
         if self.network.crf is not None:
-            self.close()  # its numbers have changed
+            self.close()  # its parameters have changed
         for name in [name for name in trainer.callback_metrics if is_crf_metric(name)]:
-            del trainer.callback_metrics[name]  # of the last validation, in case this one has none
+            del trainer.callback_metrics[name]  # from the last validation, in case this one has no CRF
 
     def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor] | None:
         """Return a future of the image's label map; None after the first n images."""
         if self.submitted == self.first_n:
             return None
         if self.pool is None:
-            crf = self.network.with_learned(self.crf)  # now, when weights have been replaced by their average
+            crf = self.network.with_learned(self.crf)  # only now: weight averaging has swapped the weights
             self.pool = RefinementPool(crf, self.workers, time_limit=self.time_limit)
         future = self.pool.refine(image, scores, score_stride(scores.shape[-2:], image.shape[-2:]))
         self.submitted += 1
@@ -103,7 +102,7 @@ class CRFRefinement(Callback):
         """Log why the CRF's workers were lost; the next validation starts new ones.
 
         Raises:
-            UserError: outside of training.
+            UserError: outside training.
         """
         if isinstance(error, BrokenExecutor):
             cause = "a CRF worker was killed, most likely for lack of memory: lower callbacks.crf.workers"
@@ -119,7 +118,7 @@ class CRFRefinement(Callback):
         self.close()
 
     def close(self) -> None:
-        """End the workers; the next image starts new ones."""
+        """Stop the workers; the next image starts new ones."""
         if self.pool is not None:
             self.pool.close()
             self.pool = None
@@ -128,7 +127,7 @@ class CRFRefinement(Callback):
         self.abandon()
 
     def abandon(self) -> None:
-        """End the workers without waiting for their images."""
+        """Stop the workers without waiting for their images."""
         if self.pool is not None:
             self.pool.abandon()
             self.pool = None

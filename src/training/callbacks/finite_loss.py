@@ -1,4 +1,4 @@
-"""Stop a run whose loss is no longer finite, and save what is needed to find out why."""
+"""Stop a run whose loss is not finite, and save what is needed to find out why."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from src.training.datamodule import Batch
 
 
 class FiniteLoss(Callback):
-    """Stops the run before a loss that is NaN or infinite reaches the weights.
+    """Stops the run before a NaN or infinite loss reaches the weights.
 
-    The check waits for the device once per batch.
+    The check synchronises with the device once per batch.
 
     Args:
-        path: file for the batch, the weights and the step at which it happened; loads with ``weights_only=True``.
+        path: file for the batch, the weights and the step; it loads with ``weights_only=True``.
     """
 
     def __init__(self, path: str) -> None:

@@ -6,10 +6,10 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class LastValidation(Callback):
-    """Validates after the last step too, whatever ``val_check_interval`` is.
+    """Validates after the last step, even if ``max_steps`` is not a multiple of ``val_check_interval``.
 
     Lightning validates at a fixed interval only: a run shorter than one interval would end without a checkpoint, and a
-    longer one would lose its last steps.
+    longer run would lose its last steps.
     """
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:

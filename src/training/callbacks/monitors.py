@@ -12,12 +12,12 @@ from src.runs.metric_names import METHODS, NETWORK, is_crf_metric, metric_name, 
 
 
 def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
-    """Check that every metric which a callback monitors will be logged, and that its mode is the right one.
+    """Check that every metric that a callback monitors will be logged, and that its mode is right.
 
-    Lightning would find out at the first validation.
+    Lightning would notice only at the first validation.
 
     Raises:
-        UserError: if it will not be logged, or the mode is wrong.
+        UserError: if a metric will not be logged, or a mode is wrong.
     """
     has_crf = bool(config.crf and config.callbacks.get("crf"))
     names = validation_metrics(classes, METHODS if has_crf else (NETWORK,))
@@ -25,11 +25,11 @@ def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
         monitor = settings.get("monitor") if settings else None
         if monitor is None:
             if key == "early_stopping" and settings:
-                raise UserError(f"callbacks.{key}.monitor=null: name what it watches, such as val/miou")
+                raise UserError(f"callbacks.{key}.monitor=null: name the metric to monitor, such as val/miou")
             continue
         monitor = str(monitor)
         if monitor not in names and is_crf_metric(monitor) and not has_crf:
-            raise UserError(f"callbacks.{key}.monitor={monitor}: needs a CRF; choose one, such as crf=deeplab")
+            raise UserError(f"callbacks.{key}.monitor={monitor}: needs a CRF; set crf=deeplab, for example")
         if monitor not in names:
             hint = difflib.get_close_matches(monitor, names, n=1)
             raise UserError(

@@ -17,14 +17,14 @@ TAGS = {TRUTH: "truth", NETWORK.title: "prediction", CRF.title: "crf"}  # names 
 
 
 class PredictionPictures(Callback):
-    """Draws a sheet for each validation: images, their true labels and the predictions, refined ones too if a CRF runs.
+    """Draws a sheet for each validation: images, their true labels and the predictions, without and with CRF.
 
     TensorBoard gets the sheet. W&B gets the images, with the label maps as masks to switch on and off.
 
     Args:
-        folder: gets a PNG for every validation.
-        count: samples on a sheet, evenly spread over the validation set, the same ones every time.
-        name: file name of a sheet outside of training; during training it is the step.
+        folder: where to write a PNG for each validation.
+        count: number of samples on a sheet, evenly spread over the validation set, always the same.
+        name: file name of a sheet outside training; during training, it is the step.
     """
 
     def __init__(self, folder: str, count: int = 4, name: str = "best") -> None:
@@ -42,12 +42,12 @@ class PredictionPictures(Callback):
             module.validation.readers.append(self.collect)
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        images = 0 if trainer.sanity_checking else int(trainer.num_val_batches[0])  # one image a batch
+        images = 0 if trainer.sanity_checking else int(trainer.num_val_batches[0])  # one image per batch
         self.indices = frozenset(np.linspace(0, images - 1, min(self.count, images)).round().astype(int).tolist())
         self.collected = {}
 
     def collect(self, image: LabelledImage) -> None:
-        """Collect an image that the sheet shows."""
+        """Keep an image if the sheet shows it."""
         if image.position in self.indices:
             self.collected.setdefault(image.position, {})[image.method.title] = image
 
@@ -56,7 +56,7 @@ class PredictionPictures(Callback):
         if not self.collected:
             return
         module.validation.wait()
-        titles = set.intersection(*map(set, self.collected.values()))  # with the CRF's only if all images were refined
+        titles = set.intersection(*map(set, self.collected.values()))  # the CRF's only if all images were refined
         palette = module.palette.numpy()
         samples = [self.sample(self.collected[index], titles) for index in sorted(self.collected)]
         rows = [

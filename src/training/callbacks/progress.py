@@ -28,9 +28,9 @@ from src.training.validation import LabelledImage
 class StepProgress(ProgressBar):
     """Shows one progress bar over all steps of a run, and prints a line for every validation.
 
-    Without a terminal, a line every half minute takes the place of the bar: step, loss, images per second, time left;
-    in a validation, the images that are done. Lightning's own bars start again with every epoch, which is every second
-    for a small data set.
+    Without a terminal, a line every half minute replaces the bar: step, loss, images per second and time left, or in a
+    validation the number of images done. Lightning's own bars restart at every epoch, which for a small data set is
+    every second.
 
     Args:
         refresh_rate: steps between updates of the bar.
@@ -58,7 +58,7 @@ class StepProgress(ProgressBar):
             module.validation.readers.append(self.count_refined)
 
     def start(self, description: str, total: float | None, completed: int = 0) -> None:
-        """Begin to show the progress of some work, unless another process shows it."""
+        """Start to show progress, unless another process shows it."""
         if not self.enabled:
             return
         self.stop()
@@ -79,7 +79,7 @@ class StepProgress(ProgressBar):
         self.task = self.bar.add_task(description, total=total, completed=completed, metrics="")
 
     def update(self, completed: int, metrics: str = "") -> bool:
-        """Show how much is done, and the text beside it; tell whether a line was logged."""
+        """Show the number of items done and the metrics; return whether a line was logged."""
         if self.bar is not None and self.task is not None and completed % self.refresh_rate == 0:
             self.bar.update(self.task, completed=completed, metrics=metrics)
         return self.lines is not None and self.lines.update(completed, metrics)
@@ -96,7 +96,7 @@ class StepProgress(ProgressBar):
         self.start_training(trainer)
 
     def start_training(self, trainer: Trainer) -> None:
-        """Begin to count steps, or go on after a validation, whose time says nothing of what is left."""
+        """Start to count steps: at the beginning, and after each validation, which must not affect the time left."""
         self.start("training  step", self.steps, trainer.global_step)
         self.images, self.counted_since = 0, perf_counter()
 
@@ -123,7 +123,7 @@ class StepProgress(ProgressBar):
             self.update(batch_idx + 1)
 
     def count_refined(self, image: LabelledImage) -> None:
-        """Count the images that the CRF has refined, which it still does when the network has seen the last one."""
+        """Show the number of images that the CRF has refined; it finishes after the network."""
         if image.method == CRF:
             self.refined += 1
             if self.lines is not None:

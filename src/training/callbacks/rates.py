@@ -12,8 +12,8 @@ from src.training.lightning_state import get_log_interval
 class Rates(Callback):
     """Logs ``lr/GROUP`` for every parameter group, and ``train/images_per_second``.
 
-    The speed counts the images of all devices over the steps since it was last logged. It includes the time spent
-    waiting for the loader, and leaves out validations and their checkpoints. Without loggers, nothing is logged.
+    The speed counts the images of all devices since it was last logged. It includes the time spent waiting for the
+    loader, but not validations and their checkpoints. Without loggers, nothing is logged.
     """
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import wandb
     from wandb.plot import CustomChart
 
-MAX_ROWS = 10_000  # that a wandb.Table holds
+MAX_ROWS = 10_000  # capacity of a wandb.Table
 
 
 class WandbCharts(Callback):
@@ -44,7 +44,7 @@ class WandbCharts(Callback):
         assert isinstance(module, Segmenter)
         if not self.loggers:
             return
-        results = module.validation.results  # read on every process, because they add up their counts
+        results = module.validation.results  # on every process, because they add up their counts
         if trainer.is_global_zero and results[NETWORK]["confusion"].any():
             for logger in self.loggers:
                 logger.experiment.log(
@@ -53,7 +53,7 @@ class WandbCharts(Callback):
 
 
 def draw_charts(results: Results, classes: Sequence[str]) -> dict[str, wandb.Table | CustomChart]:
-    """Return all tables and charts by the name that W&B shows."""
+    """Return all tables and charts, by their names in W&B."""
     charts_by_name: dict[str, wandb.Table | CustomChart] = {"val/classes": class_table(results, classes)}
     for method, values in results.items():
         charts_by_name[metric_name("confusion", method)] = confusion_chart(values["confusion"], classes, method.title)

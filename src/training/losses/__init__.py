@@ -1,4 +1,4 @@
-"""The losses: criteria, and the grid on which a criterion is computed."""
+"""Losses: the criteria, and the grid that they are computed on."""
 
 from src.training.losses.cross_entropy import ClassBalancedCrossEntropy, CrossEntropy, Focal, OHEMCrossEntropy
 from src.training.losses.overlap import Dice, LovaszSoftmax, Tversky

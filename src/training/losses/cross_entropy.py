@@ -14,13 +14,13 @@ from src.training.losses.devices import count_devices, mean_over_devices, mean_o
 class CrossEntropy(nn.Module):
     """Mean cross-entropy over the positions that are not ``VOID`` (paper, section 3.1).
 
-    If a batch has no labelled position, the loss is 0; ``torch.nn.CrossEntropyLoss`` would give NaN.
+    If a batch has no labelled positions, the loss is 0, where ``torch.nn.CrossEntropyLoss`` would give NaN.
 
     Args:
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
 
     Raises:
-        ValueError: if ``label_smoothing`` lies outside of 0..1.
+        ValueError: if ``label_smoothing`` is not in 0..1.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -45,11 +45,11 @@ class CrossEntropy(nn.Module):
 class ClassBalancedCrossEntropy(nn.Module):
     """Cross-entropy weighted by class with the inverse of the class's effective number of positions.
 
-    A class with n positions in the batch has the effective number (1 - beta^n) / (1 - beta) (Cui et al., CVPR 2019), so
-    rare classes weigh more.
+    A class with n positions in the batch has the effective number (1 - beta^n) / (1 - beta) (Cui et al., CVPR 2019).
+    So positions of rare classes have larger weights.
 
     Args:
-        beta: 0 <= beta < 1. With 0, all positions weigh the same; towards 1, all classes of the batch weigh the same.
+        beta: 0 <= beta < 1. At 0, all positions have the same weight; near 1, all classes of the batch do.
 
     Raises:
         ValueError: if ``beta`` is out of range.
@@ -81,8 +81,8 @@ class Focal(nn.Module):
     The mean is over all positions that are not ``VOID``.
 
     Args:
-        gamma: each position is weighted by (1 - p)^gamma, where p is the probability of its true class; 0 or more. With
-            0, all positions weigh the same.
+        gamma: each position is weighted by (1 - p)^gamma, where p is the probability of its true class; 0 or more. At
+            0, this is cross-entropy.
 
     Raises:
         ValueError: if ``gamma`` is negative.
@@ -98,21 +98,20 @@ class Focal(nn.Module):
         self, scores: Float[Tensor, "batch classes *grid"], label: Integer[Tensor, "batch *grid"]
     ) -> Float[Tensor, ""]:
         loss = F.cross_entropy(scores, label, ignore_index=VOID, reduction="none")
-        other = -torch.expm1(-loss)  # 1 - p, to all digits
-        weight = other.clamp(min=torch.finfo(scores.dtype).tiny) ** self.gamma  # at 0, the gradient may be infinite
+        error = -torch.expm1(-loss)  # 1 - p, without cancellation
+        weight = error.clamp(min=torch.finfo(scores.dtype).tiny) ** self.gamma  # at 0, the gradient may be infinite
         return mean_over_labelled(weight * loss, label, self.training)
 
 
 class OHEMCrossEntropy(nn.Module):
     """Cross-entropy over the hard positions only (online hard example mining, Shrivastava et al., CVPR 2016).
 
-    A position is hard if the probability of its true class is below ``threshold``. If there are too few of them, the
-    share ``least`` of all positions that are not void is taken, the hardest ones first. With several devices, each
-    mines its own share of the batch.
+    A position is hard if the probability of its true class is below ``threshold``. If too few are hard, the hardest
+    positions count, up to the share ``least`` of all that are not void. Each device mines its own share of the batch.
 
     Args:
-        threshold: probability, 0 < threshold <= 1; 1 takes every position.
-        least: smallest share of the positions to take, 0 < least <= 1.
+        threshold: probability, 0 < threshold <= 1; with 1, every position counts.
+        least: smallest share of the positions that count, 0 < least <= 1.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -1,8 +1,8 @@
 """Counts and sums over the devices that share a batch.
 
 DDP averages the gradients of all devices. A loss that is a ratio of sums over the whole batch needs the sums of all
-devices, or its gradient depends on how images are distributed. All devices have to call these functions, as they do in
-training but not in validation, where one can have more images than another.
+devices; otherwise its gradient depends on how images are distributed. All devices have to call these functions
+together. They do so in training, but not in validation, where one device can have more images than another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def count_devices() -> int:
 
 
 def mean_over_devices(count: Tensor) -> Tensor:
-    """Return the count of positions in the whole batch, divided by the number of devices."""
+    """Return the mean of a count over all devices: the count of the whole batch, divided by the number of devices."""
     if count_devices() == 1:
         return count
     count = count.float()
@@ -28,19 +28,19 @@ def mean_over_devices(count: Tensor) -> Tensor:
 
 
 def mean_over_labelled(loss: Tensor, label: Tensor, training: bool) -> Tensor:
-    """Return the sum of the losses of all positions, divided by the number of those that are not ``VOID``, or by 1.
+    """Return the mean loss of the positions that are not ``VOID``; 0 if there are none.
 
     Args:
-        loss: of each position; 0 where the label is ``VOID``.
-        label: of the same shape.
-        training: whether positions are counted over all devices.
+        loss: loss of each position; 0 where the label is ``VOID``.
+        label: labels, of the same shape.
+        training: count the positions of all devices.
     """
     labelled = (label != VOID).sum()
     return loss.sum() / (mean_over_devices(labelled) if training else labelled).clamp(min=1)
 
 
 def sum_over_devices(values: Tensor) -> Tensor:
-    """Return the sum over all devices, with a gradient for which DDP's average over them is that of the whole batch."""
+    """Return the sum over all devices, with a gradient whose average by DDP is the gradient of the whole batch."""
     if count_devices() == 1:
         return values
     total = values.detach().clone()
@@ -49,7 +49,7 @@ def sum_over_devices(values: Tensor) -> Tensor:
 
 
 def gather_over_devices(values: Tensor) -> Tensor:
-    """Return the values of all devices, joined along the last dimension in their order; without a gradient.
+    """Return the values of all devices, concatenated along the last dimension in order of rank, without a gradient.
 
     The values must have the same shape on all devices.
     """
@@ -61,7 +61,7 @@ def gather_over_devices(values: Tensor) -> Tensor:
 
 
 def own_share(values: Tensor) -> Tensor:
-    """Return the part of what ``gather_over_devices`` has joined that is this device's."""
+    """Return this device's part of the result of ``gather_over_devices``."""
     if count_devices() == 1:
         return values
     return values.chunk(count_devices(), dim=-1)[distributed.get_rank()]

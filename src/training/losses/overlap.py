@@ -1,7 +1,7 @@
-"""Losses of how far the predicted regions overlap with the true ones, averaged over classes.
+"""Losses that measure the overlap of predicted and true regions, averaged over classes.
 
-They are computed over the whole batch, on all devices, as if it were one image. A class counts if it occurs in the true
-labels of the batch: of the others, these losses can only say that they are absent.
+They treat the whole batch, over all devices, as one image. Only classes that occur in the true labels of the batch
+count: for other classes there is no region to overlap with.
 """
 
 import torch
@@ -15,15 +15,16 @@ from src.training.losses.devices import count_devices, gather_over_devices, own_
 class Tversky(nn.Module):
     """One minus the mean Tversky index of the classes (Salehi et al., MLMI 2017).
 
-    The index of a class is TP / (TP + alpha FP + beta FN): sums of its probabilities over its true positions (TP), over
-    other positions (FP), and of one minus its probabilities over its true positions (FN). ``VOID`` does not count. With
-    alpha = beta = 0.5 it is the Dice coefficient, with 1 and 1 the Jaccard index (IoU).
+    The index of a class is TP / (TP + alpha FP + beta FN). TP is the sum of its probabilities over its true positions,
+    FP the sum over the other positions, and FN the sum of one minus its probabilities over its true positions.
+    ``VOID`` does not count. With alpha = beta = 0.5 the index is the Dice coefficient, with 1 and 1 it is the Jaccard
+    index (IoU).
 
-    If a batch has no labelled position, the loss is 0.
+    If a batch has no labelled positions, the loss is 0.
 
     Args:
         alpha: weight of false positives, 0 or more.
-        beta: weight of false negatives, above 0. More than alpha: small regions are missed less often.
+        beta: weight of false negatives, above 0. With beta > alpha, small regions are missed less often.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -48,9 +49,9 @@ class Tversky(nn.Module):
 def overlap_sums(
     probabilities: Float[Tensor, "classes positions"], label: Integer[Tensor, "*grid"]
 ) -> Float[Tensor, "3 classes"]:
-    """Return by class the sums of its probabilities over its true positions and over all, and the number of the former.
+    """Return three sums for each class: its probabilities over its true positions, over all positions, and its size.
 
-    ``VOID`` does not count.
+    The size of a class is the number of its true positions. ``VOID`` does not count.
     """
     truth, labelled = masks_of(label, len(probabilities))
     probabilities = probabilities * labelled
@@ -77,11 +78,11 @@ class Dice(Tversky):
 class LovaszSoftmax(nn.Module):
     """The Lovász extension of one minus the mean IoU of the classes (Berman et al., CVPR 2018).
 
-    For predictions without doubt, it is one minus the mean IoU of the classes that occur in the labels. The errors of a
-    class are sorted over the whole batch, and each is weighted by how much IoU it costs beside the larger ones. Several
-    devices exchange all errors for that: a float for each class and position.
+    For probabilities of 0 and 1, it is one minus the mean IoU of the classes that occur in the labels. The errors of a
+    class are sorted over the whole batch, and each is weighted by the IoU that it costs in addition to the larger
+    errors. Several devices exchange all errors for this: one float per class and position.
 
-    If a batch has no labelled position, the loss is 0.
+    If a batch has no labelled positions, the loss is 0.
     """
 
     def forward(
@@ -103,19 +104,20 @@ class LovaszSoftmax(nn.Module):
 def jaccard_steps(
     errors: Float[Tensor, "classes positions"], truth: Bool[Tensor, "classes positions"]
 ) -> Float[Tensor, "classes positions"]:
-    """Return by how much the Jaccard loss of a class grows with each of its errors, made after the larger ones.
+    """Return how much each error of a class adds to its Jaccard loss, if errors are made in order, the largest first.
 
-    With n true positions and the k largest errors made, the intersection is n minus the true positions among these, and
-    the union n plus the others. An error at a true position lowers the intersection, another one raises the union; the
-    steps are differences of 1 - intersection / union, written so that nothing cancels.
+    A class has n true positions. After the k largest errors, the intersection is n minus the number of true positions
+    among them, and the union is n plus the number of other positions among them. So an error at a true position
+    lowers the intersection by 1, and any other error raises the union by 1. The steps are the differences of
+    1 - intersection / union, written without cancellation.
 
     Args:
-        errors: of each position.
-        truth: which positions are of the class.
+        errors: error of each position.
+        truth: mask of the true positions of each class.
     """
     order = errors.argsort(dim=1, descending=True)
     ordered = truth.gather(1, order)
-    missed = ordered.cumsum(1)  # of integers, whose order of addition does not matter
+    missed = ordered.cumsum(1)  # integers: exact in any order of addition
     extra = (~ordered).cumsum(1)
     actual = missed[:, -1:]
     intersection, union = actual - missed, actual + extra
@@ -126,16 +128,16 @@ def jaccard_steps(
 def masks_of(
     label: Integer[Tensor, "*grid"], classes: int
 ) -> tuple[Bool[Tensor, "classes positions"], Bool[Tensor, "1 positions"]]:
-    """Return which positions of a batch have the label of each class, and which are not ``VOID``."""
+    """Return a mask of the positions of each class in a batch, and a mask of the positions that are not ``VOID``."""
     flat = label.reshape(1, -1)
     return flat == torch.arange(classes, device=label.device)[:, None], flat != VOID
 
 
 def by_class(values: Float[Tensor, "batch classes *grid"]) -> Float[Tensor, "classes positions"]:
-    """Return values with all positions of a class in one row, in the order of ``masks_of``."""
+    """Return the values with one row per class, its positions in the order of ``masks_of``."""
     return values.movedim(1, 0).flatten(1)
 
 
 def mean_of_present(losses: Float[Tensor, "classes"], present: Bool[Tensor, "classes"]) -> Float[Tensor, ""]:
-    """Return the mean of the losses of the classes that are present; 0 if none is."""
+    """Return the mean loss of the classes that are present; 0 if there are none."""
     return (losses * present).sum() / present.sum().clamp(min=1)

@@ -13,9 +13,9 @@ from src.models.geometry import pad_to_grid, score_stride, shrink_label, upsampl
 class SegmentationLoss(nn.Module):
     """Computes a criterion on the grid of the score map or of the image.
 
-    On the score map (as in the paper), labels are shrunk to its stride, usually by a factor of 8. The softmax takes 64
-    times less memory, and the loss is deterministic on CUDA, where the backward pass of bilinear up-sampling is not. On
-    the image, scores are up-sampled by a factor of 8, as in later versions of DeepLab.
+    On the grid of the score map (as in the paper), labels are shrunk to its stride, usually 8. The softmax then takes
+    64 times less memory, and the loss is deterministic on CUDA, where the backward pass of bilinear up-sampling is not.
+    On the grid of the image, scores are up-sampled by 8, as in later versions of DeepLab.
 
     Args:
         criterion: takes scores and labels on the same grid.
@@ -37,7 +37,7 @@ class SegmentationLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch.
 
-        Scores at full resolution (the tutorial's network) are compared with every label, whatever ``grid`` is.
+        Scores at full resolution (the tutorial's network) are compared with every label, for either ``grid``.
 
         Args:
             scores: output of the network.

@@ -12,10 +12,10 @@ class WeightedSum(nn.Module):
 
     Args:
         criteria: by name; each takes scores and labels on the same grid.
-        weights: of the criteria by name, 0 or more; 1 for those that are not named.
+        weights: weights of the criteria by name, 0 or more; 1 for criteria that are not named.
 
     Raises:
-        ValueError: if there is no criterion, or a weight is negative or of no criterion.
+        ValueError: if there is no criterion, or a weight is negative or names a criterion that does not exist.
     """
 
     def __init__(self, criteria: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
@@ -25,9 +25,7 @@ class WeightedSum(nn.Module):
             raise ValueError("criteria={}: must name one criterion or more")
         for name, weight in self.weights.items():
             if name not in criteria:
-                raise ValueError(
-                    f"weights.{name}={weight}: no criterion has this name; there are {', '.join(criteria)}"
-                )
+                raise ValueError(f"weights.{name}={weight}: no such criterion; the criteria are {', '.join(criteria)}")
             if not weight >= 0:
                 raise ValueError(f"weights.{name}={weight}: must be 0 or more")
         self.criteria = nn.ModuleDict(dict(criteria))

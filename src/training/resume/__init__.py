@@ -16,7 +16,7 @@ __all__ = ["ResumeCheckpoint", "exact_resume"]
 
 
 def exact_resume(seed: int) -> list[Callback]:
-    """Return the callbacks that every training needs besides ``ResumeCheckpoint``.
+    """Return the callbacks that every training needs in addition to ``ResumeCheckpoint``.
 
     Args:
         seed: seed of the run.

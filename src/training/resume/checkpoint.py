@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Moment(Enum):
-    """When a checkpoint is written; at some moments Lightning's counters need a correction."""
+    """When a checkpoint is written; it decides how to correct Lightning's counters."""
 
     AFTER_VALIDATION = auto()
     BEFORE_VALIDATION = auto()
@@ -27,16 +27,16 @@ class Moment(Enum):
 
 
 class ResumeCheckpoint(Callback):
-    """Writes a checkpoint before each validation, when a signal stops the run, and between two steps when one is due.
+    """Writes a checkpoint before each validation, at regular intervals, and when a signal stops the run.
 
     After SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGUSR1, training finishes the step, writes the checkpoint and raises
-    ``Stopped``; a second signal raises it at once. A validation is given up at once, because the checkpoint was written
-    before it; with several processes it is finished, because they have to stop together.
+    ``Stopped``; a second signal raises it at once. A validation stops at once, because the checkpoint was written
+    before it; with several processes it is finished first, because they have to stop together.
 
     Args:
         path: file of the checkpoint.
-        every_n_steps: steps from one checkpoint to the next at most; None for no limit.
-        every_minutes: time from one checkpoint to the next at most; None for no limit.
+        every_n_steps: largest number of steps between two checkpoints; None for no limit.
+        every_minutes: longest time between two checkpoints; None for no limit.
 
     Raises:
         ValueError: if a number is not positive.
@@ -60,7 +60,7 @@ class ResumeCheckpoint(Callback):
         self.restart_clock(trainer)
 
     def on_signal(self, number: int, frame: object) -> None:
-        """Remember that a signal asks to stop; stop at once at the second, or if nothing would be lost."""
+        """Record a signal to stop; stop at once if it is the second, or if there is nothing to save."""
         nothing_to_save = self.is_validating and self.trainer.world_size == 1
         if self.stop_signal is not None or nothing_to_save:
             raise Stopped(number)
@@ -68,8 +68,8 @@ class ResumeCheckpoint(Callback):
         log.warning("%s: finishing the step; the same again stops at once", signal.Signals(number).name)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Not at the end of the step before, as ModelCheckpoint's every_n_train_steps does it: only now its metrics are
-        # logged and a validation that was due has run. Lightning would leave out both after a resume.
+        # Unlike ModelCheckpoint's every_n_train_steps, not at the end of the step: only now are its metrics logged and
+        # a validation that was due finished. After a resume, Lightning would skip both.
         is_stopping = self.stop_signal is not None
         if self.any_process(trainer, self.is_due(trainer) or is_stopping):
             self.save(trainer, Moment.BETWEEN_STEPS)
@@ -78,31 +78,31 @@ class ResumeCheckpoint(Callback):
     def stop_if_asked(self, trainer: Trainer) -> None:
         """Raise ``Stopped`` if a signal has asked any process to stop."""
         if self.any_process(trainer, self.stop_signal is not None):
-            raise Stopped(self.stop_signal or signal.SIGTERM)  # a signal to another process only
+            raise Stopped(self.stop_signal or signal.SIGTERM)  # the signal may have gone to another process
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Tell whether the last checkpoint is too many steps or minutes ago."""
+        """Return whether the last checkpoint is too many steps or minutes old."""
         steps = trainer.global_step - self.saved_step
         return steps > 0 and (steps >= self.every_n_steps or time.monotonic() - self.saved_time >= self.every_seconds)
 
     @staticmethod
     def any_process(trainer: Trainer, value: bool) -> bool:
-        """Tell whether a condition holds on any process."""
+        """Return whether a condition holds on any process."""
         return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
     def save(self, trainer: Trainer, moment: Moment) -> None:
-        """Write the checkpoint, and count steps and minutes from now."""
+        """Write the checkpoint, and restart the count of steps and minutes."""
         self.moment = moment
         trainer.save_checkpoint(self.path)
         self.moment = Moment.AFTER_VALIDATION
         self.restart_clock(trainer)
 
     def restart_clock(self, trainer: Trainer) -> None:
-        """Count steps and minutes from now."""
+        """Restart the count of steps and minutes since the last checkpoint."""
         self.saved_step, self.saved_time = trainer.global_step, time.monotonic()
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        # An interrupted validation cannot be resumed, and with a CRF or a large data set it takes long.
+        # An interrupted validation cannot be resumed, and a long one (CRF, large data set) is likely to be interrupted.
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.save(trainer, Moment.BEFORE_VALIDATION)
             self.stop_if_asked(trainer)
@@ -111,10 +111,10 @@ class ResumeCheckpoint(Callback):
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.is_validating = False
         if not trainer.sanity_checking:
-            self.restart_clock(trainer)  # RunCheckpoint has written one
+            self.restart_clock(trainer)  # RunCheckpoint has written a checkpoint
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self.stop_if_asked(trainer)  # after the last validation, which has written its checkpoint
+        self.stop_if_asked(trainer)  # the last validation has already written its checkpoint
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.resumed_step = checkpoint["global_step"]

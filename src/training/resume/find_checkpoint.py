@@ -19,21 +19,21 @@ def checkpoint_to_resume(config: DictConfig) -> str | None:
     """Return the checkpoint that a training resumes from, or None for a new run.
 
     Raises:
-        UserError: if there is no such checkpoint, or the folder holds another run.
+        UserError: if the checkpoint does not exist, or the folder contains another run.
     """
     folder = Path(config.paths.output_dir)
     checkpoint = requeued_checkpoint(folder / "checkpoints") or config.ckpt
     if checkpoint:
         checkpoint = str(newest_intact(checkpoint))
         if config.init_from:
-            log.info("init_from=%s is not used: ckpt= holds all weights", config.init_from)
+            log.info("init_from=%s is not used: the checkpoint of ckpt= contains all weights", config.init_from)
     if is_first_process():
         refuse_to_overwrite(folder / "checkpoints", checkpoint)
     return checkpoint
 
 
 def requeued_checkpoint(folder: Path) -> str | None:
-    """Return the checkpoint that this SLURM job wrote into ``folder`` before it was requeued; None in other cases."""
+    """Return the checkpoint that this SLURM job wrote into ``folder`` before it was requeued; otherwise None."""
     last = folder / "last.ckpt"
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" or not (last.is_file() or previous_path(last).is_file()):
         return None

@@ -1,4 +1,4 @@
-"""Accumulate gradients over the ends of epochs, and save and restore them."""
+"""Accumulate gradients across epochs, and save and restore them."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from src.training.lightning_state import accumulate_across_epochs
 
 
 class AccumulatedGradients(Callback):
-    """Makes every step have the gradients of ``trainer.accumulate_grad_batches`` batches, over epochs and resumes.
+    """Makes every step sum the gradients of ``trainer.accumulate_grad_batches`` batches, across epochs and resumes.
 
-    A checkpoint gets the gradients that have been accumulated when it is written.
+    A checkpoint stores the gradients accumulated so far.
     """
 
     def __init__(self) -> None:
-        self.gradients: dict[str, Tensor] = {}  # of the checkpoint that the run resumes from
+        self.gradients: dict[str, Tensor] = {}  # from the checkpoint that the run resumes from
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.accumulate_grad_batches > 1:

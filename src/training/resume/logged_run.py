@@ -1,4 +1,4 @@
-"""Keep the loggers consistent over a resume."""
+"""Keep the loggers consistent across a resume."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from src.training.lightning_state import set_logged_step
 
 
 class LoggedRun(Callback):
-    """Writes curves to disk before every checkpoint, saves the W&B run's id in it, and corrects the logged steps."""
+    """Writes the curves to disk before every checkpoint, stores the id of the W&B run in it, and corrects the steps."""
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:
-            logger.save()  # a kill must not lose the curve up to here
+            logger.save()  # a killed run must keep its curves up to here
         ids = [str(logger.version) for logger in trainer.loggers if isinstance(logger, WandbLogger) and logger.version]
         if ids:
             checkpoint["wandb_id"] = ids[0]

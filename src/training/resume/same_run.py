@@ -19,7 +19,7 @@ from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-# Settings that decide what a run computes in each step, besides those that a checkpoint holds
+# Settings that decide what a step computes, in addition to those that a checkpoint stores
 DECISIVE = re.compile(
     r"seed|data\.(batch_size|seed)|callbacks\.weight_averaging\..*|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
     r"|trainer\.(accumulate_grad_batches|gradient_clip_.*|limit_train_batches|overfit_batches)"
@@ -29,11 +29,11 @@ IRRELEVANT = re.compile(
     r"(name|ckpt|init_from|command|memory_format)|(paths|logger|model|hydra|callbacks\.progress)\..*"
     r"|data\.(?!(batch_size|seed)$).*|dataset\.(root|cache)|trainer\.(default_root_dir|max_time|_target_)|.*\.(path|dirpath|folder)"
 )
-OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # of parts that one of two runs may lack
-# Settings that a checkpoint restores, whatever the config says
+OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # parts that one of two runs may lack
+# Settings that a checkpoint restores, regardless of the config
 RESTORED = ("classes", "optimizer", "scheduler", "memory_format")
 
-# What Lightning reads when it resumes
+# The entries of a checkpoint that Lightning reads when it resumes, with their types
 RESUMABLE = {
     **dict.fromkeys(("hyper_parameters", "state_dict", "loops", "callbacks"), dict),
     **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
@@ -42,15 +42,15 @@ RESUMABLE = {
 
 
 def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) -> Mapping[str, Any]:
-    """Compare a run with the one that wrote the checkpoint, and log the settings that may differ and do.
+    """Compare a run with the run that wrote a checkpoint, log harmless differences, and return the checkpoint.
 
-    The checkpoint holds the settings of the network, the optimiser and the schedule; config.yaml in the folder of its
-    run, if it is still there, holds the others.
+    The checkpoint stores the settings of the network, the optimiser and the schedule. The other settings are in
+    config.yaml in the run's folder, if it still exists.
 
     Args:
-        checkpoint: its path.
-        segmenter: of the run that resumes.
-        config: of the run that resumes.
+        checkpoint: path of the checkpoint.
+        segmenter: the Segmenter of the run that resumes.
+        config: the config of the run that resumes.
 
     Returns:
         The content of the checkpoint.
@@ -61,96 +61,96 @@ def check_same_run(checkpoint: str, segmenter: Segmenter, config: DictConfig) ->
     content = read_state(Path(checkpoint))
     if lacking := [key for key, kind in RESUMABLE.items() if not isinstance(content.get(key), kind)]:
         raise UserError(
-            f"ckpt={checkpoint}: not a checkpoint that can be resumed; it has no {', '.join(lacking)}; to load "
-            "weights only, use init_from="
+            f"ckpt={checkpoint}: not a checkpoint to resume from (it has no {', '.join(lacking)}); to load "
+            "only its weights, use init_from="
         )
     record = Path(checkpoint).parent.parent / "config.yaml"
     configs = (OmegaConf.load(record) if record.is_file() else config, config)
     plain = [OmegaConf.to_container(each, resolve=True) for each in configs]
     nested = with_new_names([content["hyper_parameters"], segmenter.hparams, *plain])
-    saved, own, config_before, config_now = (dict(flattened(settings)) for settings in nested)
+    saved, current, config_before, config_now = (dict(flattened(settings)) for settings in nested)
     saved["memory_format"] = saved_memory_format(content)
-    own["memory_format"] = saved["memory_format"] if config.memory_format == "auto" else config.memory_format
-    check_restored_settings(checkpoint, saved, own, unlike_parts(content["state_dict"], segmenter.state_dict()))
+    current["memory_format"] = saved["memory_format"] if config.memory_format == "auto" else config.memory_format
+    check_restored_settings(checkpoint, saved, current, differing_parts(content["state_dict"], segmenter.state_dict()))
     check_other_settings(checkpoint, config_before, config_now)
     return content
 
 
 def check_restored_settings(
-    checkpoint: str, before: Mapping[str, Any], now: Mapping[str, Any], unlike: Collection[str]
+    checkpoint: str, before: Mapping[str, Any], now: Mapping[str, Any], differing: Collection[str]
 ) -> None:
-    """Check that a resumed run keeps the settings that the checkpoint holds.
+    """Check that a resumed run keeps the settings that the checkpoint stores.
 
     Args:
-        checkpoint: its path.
+        checkpoint: path of the checkpoint.
         before, now: settings of the checkpoint and of the run, by dotted key.
-        unlike: parts whose tensors differ.
+        differing: parts whose tensors differ.
 
     Raises:
-        UserError: if a setting differs; it names the checkpoint's and the run's value.
+        UserError: if a setting differs; the message names both values.
     """
-    if (changed := changed_settings(before, now, unlike)) or unlike:
+    if (changed := changed_settings(before, now, differing)) or differing:
         values = [f"{shorten_key(key)}={before.get(key)} (now {now.get(key)})" for key in changed]
         raise UserError(
-            f"ckpt={checkpoint} belongs to a run with {', '.join(values) or 'a network of other code'}: resume it "
-            "with the same overrides, or leave ckpt out (init_from= loads the weights only, if the network is the same)"
+            f"ckpt={checkpoint} belongs to a run with {', '.join(values) or 'a network from other code'}: resume it "
+            "with the same overrides, or leave ckpt out (init_from= loads only the weights, if the network is the same)"
         )
 
 
-def unlike_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    """Return the parts, model or loss, in which two state dicts differ by names or shapes of tensors."""
+def differing_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the parts (model or loss) in which names or shapes of tensors differ between two state dicts."""
     shapes_before, shapes_now = (
         {name: getattr(value, "shape", None) for name, value in state.items()} for state in (before, now)
     )
     return {name.partition(".")[0] for name, _ in shapes_before.items() ^ shapes_now.items()}
 
 
-def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], unlike: Collection[str]) -> list[str]:
-    """Return the keys of settings that differ and that a resumed run must not change.
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], differing: Collection[str]) -> list[str]:
+    """Return the keys of settings that differ but that a resumed run must not change.
 
-    These are the settings that a checkpoint restores, those of parts whose tensors differ, and those of the network
-    that both runs have: some, such as the rate of a head, change no shape. A setting that only one network has may come
-    from another version of the code.
+    These are the settings that a checkpoint restores, the settings of parts whose tensors differ, and the settings
+    that both networks have (some, such as the rate of a head, change no shape). A setting that only one network has may
+    come from another version of the code.
 
     Args:
         before, now: settings of the checkpoint and of the run, by dotted key.
-        unlike: parts whose tensors differ.
+        differing: parts whose tensors differ.
     """
-    parts = {*RESTORED, *unlike}
+    parts = {*RESTORED, *differing}
     common = {key for key in before.keys() & now.keys() if key.startswith("model.")} - {"model.backbone.weights"}
     keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
     return [key for key in keys if key in common or key.partition(".")[0] in parts]
 
 
 def shorten_key(key: str) -> str:
-    """Return the key to set: model.head.rate -> head.rate."""
+    """Return the key as on the command line: model.head.rate -> head.rate."""
     return re.sub(r"^model\.(?=backbone|head)", "", key)
 
 
 def check_other_settings(checkpoint: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Compare the configs of the run that wrote a checkpoint and of the one that resumes, and log the differences.
+    """Compare the config of the run that wrote a checkpoint with the current one, and log the differences.
 
     Args:
-        checkpoint: its path.
-        before, now: the configs, by dotted key.
+        checkpoint: path of the checkpoint.
+        before, now: both configs, by dotted key.
 
     Raises:
         UserError: if a difference would change what the remaining steps compute.
     """
-    # A key that only one of them has is new in a later version, or belongs to a choice whose name differs too.
+    # A key that only one config has is from a newer version, or belongs to a choice that differs by its name too.
     changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
     changed += [key for key in before.keys() ^ now.keys() if OPTIONAL_PART.fullmatch(key)]
     described = {key: f"{key}={as_text(before.get(key))} (now {as_text(now.get(key))})" for key in sorted(changed)}
     if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
         raise UserError(
             f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its remaining steps would differ; leave "
-            "these overrides out, or begin a new run from its weights with init_from= in place of ckpt="
+            "these overrides out, or start a new run from its weights with init_from= instead of ckpt="
         )
     if described:
-        log.info("not as in the resumed run: %s", ", ".join(described.values()))
+        log.info("differs from the resumed run: %s", ", ".join(described.values()))
 
 
 def as_text(value: Any) -> str:
-    """Return a setting as it is written in YAML, shortened."""
+    """Return a setting as in YAML, shortened to 60 characters."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Keep the length of the learning rate's schedule over a resume."""
+"""Keep the length of the learning-rate schedule across a resume."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from src.training.segmenter import Segmenter
 
 
 class SameScheduleLength(Callback):
-    """Refuses to resume a run with another number of steps over which the learning rate decays.
+    """Refuses to resume a run with another length of the learning-rate schedule.
 
-    The schedule is restored from the checkpoint; after its end, the rate would stay at 0.
+    The schedule is restored from the checkpoint; after its end, the learning rate would stay at 0.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,11 @@ class SameScheduleLength(Callback):
         if now is not None and before != now:
             raise UserError(
                 f"ckpt={trainer.ckpt_path}: its learning rate decays over {before} steps (now {now}): resume it with "
-                "the trainer.max_steps that the run began with, or begin a new run with init_from="
+                "the trainer.max_steps that the run started with, or start a new run with init_from="
             )
         self.fetched_early = has_begun_to_fetch(trainer)  # decay_length may have opened the loader
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if self.fetched_early:
-            restart_loader(trainer)  # Lightning has restored the run's position since
+            restart_loader(trainer)  # only now has Lightning restored the position of the run
             self.fetched_early = False

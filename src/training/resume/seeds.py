@@ -1,4 +1,4 @@
-"""Make random numbers depend on the step only."""
+"""Make random numbers depend only on the step."""
 
 import random
 
@@ -12,8 +12,8 @@ from src.training.lightning_state import get_batch_index
 class StepSeeds(Callback):
     """Seeds every random generator before each batch, from the run's seed, the batch and the process.
 
-    Dropout and the like then draw the same numbers however often the run was stopped, and a checkpoint needs no
-    generator's state.
+    Dropout then draws the same numbers however often the run was stopped, and a checkpoint need not store the states
+    of the generators.
 
     Args:
         seed: seed of the run.

@@ -1,4 +1,4 @@
-"""Repeat a validation during which the run was stopped."""
+"""Repeat a validation that was interrupted."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from src.training.lightning_state import is_validation_due, set_last_step, set_v
 
 
 class UnfinishedValidation(Callback):
-    """Repeats a validation if the checkpoint was written before it, so that its metrics are not missing."""
+    """Runs a validation after a resume if the checkpoint was written just before it, so that no metrics are missing."""
 
     def __init__(self) -> None:
         self.due = False
