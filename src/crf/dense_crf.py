@@ -1,4 +1,4 @@
-"""The dense CRF: it takes an image and scores, and returns refined probabilities or a label map."""
+"""The dense CRF, which turns an image and scores into refined probabilities or a label map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Image = Shaped[Tensor, "3 height width"]
 Scores = Float[Tensor, "classes height width"]
 Images = Tensor | np.ndarray | Sequence[Tensor] | Sequence[np.ndarray]
-S = TypeVar("S", Tensor, np.ndarray, list[Tensor], list[np.ndarray])  # scores come back in the form that they had
+S = TypeVar("S", Tensor, np.ndarray, list[Tensor], list[np.ndarray])  # results have the type of the scores
 
 
 class DenseCRF:
@@ -72,11 +72,11 @@ class DenseCRF:
 
     @property
     def workers(self) -> str:
-        """The way ``RefinementPool`` runs many images at once: "threads", "processes" or "one"."""
+        """How ``RefinementPool`` runs several images at once: "threads", "processes" or "one"."""
         return self._engine.workers
 
     def with_parameters(self, **values: Any) -> DenseCRF:
-        """Return a CRF with these values of ``Parameters``, and the others and the engine of this one."""
+        """Return a copy of this CRF with these values of ``Parameters`` changed."""
         changed = copy(self)
         changed.parameters = replace(self.parameters, **values)
         return changed
@@ -94,19 +94,20 @@ class DenseCRF:
 
         Args:
             image: RGB, uint8 or float in 0..255: 3 x H x W, a batch of images, or a list of images of different sizes.
-            probabilities: classes x H x W, a batch, or a list, as ``image``; sums to 1 over the classes.
+            probabilities: classes x H x W, a batch or a list, like ``image``; sums to 1 over the classes.
             logits: the same shapes, not normalised.
-            threads: cores that the native engine uses for one image; None for as many as torch uses. Only the order of
-                sums depends on it, and so the last digits of Q.
+            threads: number of cores that the native engine uses for one image; None for as many as torch uses. It
+                affects only the order of sums, and thus the last digits of Q.
 
         Returns:
             Q with the shape, dtype and device of the given probabilities or logits.
 
         Raises:
-            ValueError: if the sizes differ, the values are not a distribution, or parameters are for other classes.
+            ValueError: if the sizes differ, the values are not a distribution, or the parameters are for another
+                number of classes.
         """
         if (probabilities is None) == (logits is None):
-            raise ValueError("give either probabilities or logits=..., one of the two")
+            raise ValueError("give either probabilities or logits=..., not both or neither")
         scores = logits if probabilities is None else probabilities
         if isinstance(scores, Sequence) or getattr(scores, "ndim", 3) == 4:
             _check_batch(image, scores)
@@ -129,21 +130,21 @@ class DenseCRF:
     def refine(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
         """Return the label map of one image, from the network's score map.
 
-        This is faster than ``__call__``: the engine up-samples the scores (bilinear, align_corners=True) and crops
-        them to the image while it works.
+        This is faster than ``__call__``: the engine itself up-samples the scores (bilinear, align_corners=True) and
+        crops them to the image.
 
         Args:
             image: RGB, uint8 or float in 0..255, 3 x height x width.
             score_map: logits, classes x rows x columns; cell (i, j) is at pixel (i * stride, j * stride).
             stride: pixels between two cells of the score map.
-            threads: as ``__call__`` takes it.
+            threads: see ``__call__``.
 
         Returns:
             Labels, height x width, on the score map's device; uint8, or int64 for more than 256 classes.
 
         Raises:
-            ValueError: if the score map does not cover the image, or holds values that are not finite, or parameters
-                are for other classes.
+            ValueError: if the score map does not cover the image, contains values that are not finite, or the
+                parameters are for another number of classes.
         """
         image, score_map = (
             inputs.check_image(_as_tensor(image)),
@@ -152,16 +153,16 @@ class DenseCRF:
         inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
         engine = self.engine_for(score_map)
         unary = self._unary(score_map)
-        labels = engine.refine_labels(image.to(unary.device), unary, stride, self.parameters, _or_all(threads))
+        labels = engine.refine_labels(image.to(unary.device), unary, stride, self.parameters, _thread_count(threads))
         return labels.to(torch.uint8 if len(score_map) <= 256 else torch.int64)
 
     def _refine(self, image: Image, scores: Scores, are_probabilities: bool, threads: int | None) -> Scores:
         image, logits = self._prepare(image, scores, are_probabilities)
-        q = self.engine_for(logits).refine(image, logits, self.parameters, _or_all(threads))
+        q = self.engine_for(logits).refine(image, logits, self.parameters, _thread_count(threads))
         return q.to(device=scores.device, dtype=scores.dtype)
 
     def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
-        """Return Q of a batch on a GPU, computed for at most ``MAX_BATCH_PIXELS`` at a time to bound the memory."""
+        """Return Q of a batch on a GPU, computed in chunks of at most ``MAX_BATCH_PIXELS`` to limit the memory."""
         count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
         refined = []
         for chunk in zip(images.split(count), scores.split(count), strict=True):
@@ -180,7 +181,7 @@ class DenseCRF:
         return image.to(logits.device), self._unary(logits)
 
     def _unary(self, logits: Tensor) -> Tensor:
-        """Return logits in the form that engines take, with the bias of each class."""
+        """Return logits plus the bias of each class, in the form that engines take."""
         self.parameters.check_classes(len(logits))
         unary = logits.detach().float()
         if self.parameters.bias is not None:
@@ -205,7 +206,7 @@ class DenseCRF:
         return f"DenseCRF({', '.join(f'{name}={v}' for name, v in values.items())}, engine={self.engine_name})"
 
 
-def _or_all(threads: int | None) -> int:
+def _thread_count(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: give 1 or more, or None for as many as torch uses")
     return threads or torch.get_num_threads()

@@ -14,7 +14,7 @@ def check_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
     """Return an RGB image as uint8, or as float32 in 0..255.
 
     Raises:
-        ValueError: if the shape is not 3 x height x width, or values lie outside of 0..255.
+        ValueError: if the shape is not 3 x height x width, or values are not in 0..255.
     """
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image has shape {tuple(image.shape)}: expected 3 x height x width (RGB, values 0..255)")
@@ -37,7 +37,7 @@ def check_image(image: Tensor) -> Shaped[Tensor, "3 height width"]:
 def log_probabilities(
     probabilities: Float[Tensor, "classes height width"],
 ) -> Float[Tensor, "classes height width"]:
-    """Return the logarithm of a distribution over classes; zeros are raised to float32's smallest normal number.
+    """Return the logarithm of a distribution over classes; zeros become float32's smallest normal number.
 
     Raises:
         ValueError: if the probabilities are negative, not finite, or do not sum to 1 at every pixel.
@@ -60,11 +60,11 @@ def log_probabilities(
 
 
 def check_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "classes height width"]:
-    """Return the scores as they are.
+    """Check scores and return them unchanged.
 
     Args:
         logits: scores to check.
-        name: the argument that the error message names.
+        name: name of the argument for the error message.
 
     Raises:
         ValueError: if the shape is not classes x height x width, the dtype is not a float, or values are not finite.
@@ -79,9 +79,9 @@ def check_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "classes
 
 
 def is_finite(values: Tensor) -> bool:
-    """Tell whether all values are finite.
+    """Return whether all values are finite.
 
-    The extremes are enough, as NaN propagates to them; a mask of all values would take longer.
+    The minimum and the maximum suffice, because NaN propagates to them. A mask of all values would take longer.
     """
     low, high = values.aminmax()
     return bool(torch.isfinite(low) & torch.isfinite(high))
@@ -128,7 +128,7 @@ def upsample(
 
     Before cropping, the result has stride * (rows - 1) + 1 rows and stride * (columns - 1) + 1 columns.
     """
-    # src.models.geometry does the same; the CRF is a library of its own and does not import it.
+    # src.models.geometry does the same, but the CRF is a separate library and does not import it.
     reach = [(cells - 1) * stride + 1 for cells in score_map.shape[-2:]]
     full = functional.interpolate(score_map[None], reach, mode="bilinear", align_corners=True)[0]
     return full[:, : size[0], : size[1]].contiguous()

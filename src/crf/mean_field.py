@@ -1,4 +1,4 @@
-"""Mean-field inference (Krähenbühl & Koltun 2011, algorithm 1) in torch, for any filter."""
+"""Mean-field inference (Krähenbühl & Koltun 2011, algorithm 1) in torch, with any filter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Rows = Float[Tensor, "pixels classes"]  # scores or probabilities, a row for each pixel
+Rows = Float[Tensor, "pixels classes"]  # scores or probabilities, one row per pixel
 Affinity = Float[Tensor, "classes classes"]
 Softmax = Callable[[Rows], Rows]
 
@@ -19,10 +19,10 @@ def softmax(x: Rows) -> Rows:
 
 
 def softmax_in_place(x: Rows) -> Rows:
-    """Return the softmax over classes, written over its input; there are no gradients.
+    """Return the softmax over classes, written over its input, without gradients.
 
-    The largest value of each row must be near 0, since it is not subtracted. For 11 classes on a CPU this is 9 times
-    as fast as torch's softmax, which processes rows that are shorter than a vector (16 floats) one number at a time.
+    The largest value of each row must be near 0, because it is not subtracted. For 11 classes on a CPU, this is 9 times
+    as fast as torch's softmax, which processes rows shorter than a vector (16 floats) one number at a time.
     """
     x.exp_()
     return x.div_(x.sum(1, keepdim=True))
@@ -35,13 +35,13 @@ def mean_field(
     affinity: Affinity | None = None,
     normalise: Softmax = softmax,
 ) -> Rows:
-    """Return Q after ``iterations`` updates Q = softmax(logits + message), beginning with Q = softmax(logits).
+    """Return Q after ``iterations`` updates Q = softmax(logits + message), starting from Q = softmax(logits).
 
     Args:
         logits: pixels x classes.
         smooth: maps Q to the sum of w K Q over the kernels.
         iterations: number of updates.
-        affinity: how much the column's class adds to the message of the row's; None for the identity, the Potts model.
+        affinity: entry (k, l) is how much class l adds to the message of class k; None for the identity (Potts model).
         normalise: the softmax to use in the updates.
     """
     message = mix_classes(smooth, affinity)
@@ -65,7 +65,7 @@ def mean_field_logits(
 
 
 def mix_classes(smooth: Callable[[Rows], Rows], affinity: Affinity | None) -> Callable[[Rows], Rows]:
-    """Return the function that maps Q to the message of every class at every pixel."""
+    """Return a function that maps Q to the message of every class at every pixel."""
     return smooth if affinity is None else lambda q: smooth(q) @ affinity.to(q).T
 
 
@@ -74,7 +74,7 @@ def find_kept_classes(
 ) -> Bool[Tensor, "*batch classes"]:
     """Return a mask of the classes whose log probability reaches ``below`` at some pixel of an image.
 
-    The tolerance of 1e-5 keeps rounding from deciding.
+    A tolerance of 1e-5 makes the result independent of rounding.
     """
     return log_p.amax(-2) >= below.to(log_p) - 1e-5
 
@@ -87,9 +87,9 @@ def pruned_mean_field(
     affinity: Affinity | None = None,
     normalise: Softmax = softmax,
 ) -> Rows:
-    """Return Q as ``mean_field`` does, but without messages for classes whose log probability is under ``below``.
+    """Return Q like ``mean_field``, but without messages for classes whose log probability is below ``below``.
 
-    These classes stay in the softmax as one constant column, the rest, so Q needs no renormalisation.
+    These classes stay in the softmax as one column, the rest, which gets no messages. So Q needs no renormalisation.
     """
     if below is None:
         return mean_field(logits, smooth, iterations, affinity, normalise)

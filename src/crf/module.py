@@ -18,7 +18,7 @@ from src.crf.parameters import Parameters
 class DenseCRFModule(nn.Module):
     """Unrolled mean field, differentiable in the logits, the kernel weights, the bias and the compatibility matrix.
 
-    Before training, the layer computes the same as ``DenseCRF``.
+    Before training, the layer gives the same result as ``DenseCRF``.
 
     Source: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015.
 
@@ -27,12 +27,12 @@ class DenseCRFModule(nn.Module):
         w1, sxy, srgb, w2, sg, iterations, bias, compatibility: initial values, see ``Parameters``.
 
     Attributes:
-        kernel_weights: (w1, w2). Below 0 they count as 0.
+        kernel_weights: (w1, w2); negative values count as 0.
         bias: added to the scores of each class.
-        compatibility: classes x classes, the cost of the row's label beside the column's. Its symmetric part counts.
+        compatibility: classes x classes; entry (k, l) is the cost of a pair of classes. Only the symmetric part counts.
 
     Raises:
-        ValueError: if a value is out of range, or for another number of classes.
+        ValueError: if a value is out of range, or ``bias`` or ``compatibility`` is for another number of classes.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class DenseCRFModule(nn.Module):
         """Return Q of every image in the logits' dtype; half precision is computed in float32."""
         return self.scores(image, logits).softmax(1).to(logits.dtype)
 
-    @torch.compiler.disable  # the lattice of each image has another size
+    @torch.compiler.disable  # the size of the lattice differs between images
     def scores(
         self,
         image: Shaped[Tensor, "batch 3 height width"],
         logits: Float[Tensor, "batch classes height width"],
     ) -> Float[Tensor, "batch classes height width"]:
-        """Return the logits of Q, for losses that take logits; in float32 at least, also within ``torch.autocast``."""
+        """Return the logits of Q, for losses that take logits; at least float32, even inside ``torch.autocast``."""
         with torch.autocast(logits.device.type, enabled=False):
             return torch.stack([self._refine_image(*pair) for pair in zip(image, logits, strict=True)])
 
     def learned(self) -> dict[str, Any]:
-        """Return the values of what is learned as plain numbers, by their names in ``Parameters``."""
+        """Return the learned values as plain numbers, by their names in ``Parameters``."""
         w1, w2 = self.kernel_weights.detach().clamp_min(0).tolist()
         return {"w1": w1, "w2": w2, "bias": self.bias.tolist(), "compatibility": self._costs().tolist()}
 

@@ -1,4 +1,4 @@
-"""The parameters of the dense CRF: two Gaussian kernels, their weights, what classes cost, number of iterations."""
+"""The parameters of the dense CRF: two Gaussian kernels, their weights, the class costs, the number of iterations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-MIN_WIDTH, MAX_VALUE = 1e-3, 1e6  # outside, float32 cannot separate neighbours on the lattice, or overflows
+MIN_WIDTH, MAX_VALUE = 1e-3, 1e6  # beyond these, float32 cannot separate neighbours on the lattice, or overflows
 MAX_ITERATIONS = 10_000  # mean field converges in tens
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of a dense CRF with two kernels, which share one label compatibility.
+    """Parameters of a dense CRF with two kernels that share one label compatibility.
 
     The pairwise kernel is ``k = w1 exp(-|dp|^2 / 2 sxy^2 - |dI|^2 / 2 srgb^2) + w2 exp(-|dp|^2 / 2 sg^2)``, where dp is
     the distance between two pixels and dI the difference of their colours.
@@ -30,12 +30,12 @@ class Parameters:
         sg: width of the Gaussian kernel in pixels.
         iterations: mean-field updates.
         prune: classes whose largest probability in an image is below this receive no messages, but stay in the softmax.
-            0 prunes nothing. With any other value, where only labels are asked for and w1 + w2 is below 16,
-            engine=native also stops updating pixels that are nearly certain after two iterations. On every data set
-            tried, both together changed fewer than one label in 10,000.
-        bias: number to add to the scores of each class, the logarithm of a weight of its probability; None for zeros.
-            It keeps thin and rare classes, which the pairwise terms outvote.
-        compatibility: classes x classes, symmetric: what the row's class costs beside the column's, as a multiple of
+            0 is exact. With any other value, if only labels are needed and w1 + w2 is below 16, engine=native also
+            stops updating pixels that are nearly certain after two iterations. On every data set tried, both together
+            changed fewer than one label in 10,000.
+        bias: number to add to the scores of each class; None for zeros. It multiplies the probability of class l by
+            exp(bias[l]), and so preserves thin and rare classes, which the pairwise terms would remove.
+        compatibility: classes x classes, symmetric: the cost of a pair of classes, as a multiple of
             w1 and w2. None for the Potts model, which is 1 off the diagonal and 0 on it.
 
     Raises:
@@ -59,10 +59,7 @@ class Parameters:
             object.__setattr__(self, "sxy", tuple(float(s) for s in self.sxy))  # YAML gives a list
         for name, widths in {"sxy": (self.sy, self.sx), "srgb": (self.srgb,), "sg": (self.sg,)}.items():
             if wrong := [width for width in widths if not MIN_WIDTH <= width <= MAX_VALUE]:  # also catches NaN
-                raise ValueError(
-                    f"{name}={wrong[0]} is not a width: it must be finite and greater than 0, "
-                    f"from {MIN_WIDTH:g} to {MAX_VALUE:g}"
-                )
+                raise ValueError(f"{name}={wrong[0]} is not a width: give a number from {MIN_WIDTH:g} to {MAX_VALUE:g}")
         for name, weight in {"w1": self.w1, "w2": self.w2}.items():
             if not 0 <= weight <= MAX_VALUE:
                 raise ValueError(f"{name}={weight} is not a kernel weight: it must lie between 0 and {MAX_VALUE:g}")
@@ -79,19 +76,21 @@ class Parameters:
             rows = tuple(_finite_row("compatibility", row) for row in _list("compatibility", self.compatibility))
             object.__setattr__(self, "compatibility", rows)
             if any(len(row) != len(rows) for row in rows):
-                raise ValueError(f"compatibility: has {len(rows)} rows; each must have as many entries")
+                raise ValueError(
+                    f"compatibility: must be square; each of its {len(rows)} rows needs {len(rows)} entries"
+                )
             if any(rows[i][j] != rows[j][i] for i in range(len(rows)) for j in range(i)):
-                raise ValueError("compatibility: must be symmetric, as the energy of a pair of pixels is")
+                raise ValueError("compatibility: must be symmetric, because the cost of a pair of classes has no order")
             if self.bias is not None and len(self.bias) != len(rows):
                 raise ValueError(
                     f"bias has {len(self.bias)} entries, compatibility has {len(rows)} rows: make them equal"
                 )
 
     def check_classes(self, classes: int) -> None:
-        """Check that parameters by class fit the number of classes.
+        """Check that ``bias`` and ``compatibility`` fit the number of classes.
 
         Raises:
-            ValueError: if they were made for another number.
+            ValueError: if one is for another number of classes.
         """
         for name, values in {"bias": self.bias, "compatibility": self.compatibility}.items():
             if values is not None and len(values) != classes:
@@ -112,10 +111,10 @@ class Parameters:
 
     @cached_property
     def affinity(self) -> Float[Tensor, "classes classes"] | None:
-        """How much the column's class adds to the message of the row's, in float64; None for the identity (Potts).
+        """Entry (k, l) is how much class l adds to the message of class k, in float64; None for the identity (Potts).
 
-        It is the negative cost, plus what makes the smallest entry of each column 0. That adds the same to all classes
-        of a pixel, so Q stays the same, and messages are not negative.
+        It is the negative cost, shifted so that the smallest entry of each column is 0. The shift adds the same to the
+        messages of all classes at a pixel, so Q does not change, and messages are not negative.
         """
         if self.compatibility is None:
             return None
@@ -124,14 +123,14 @@ class Parameters:
 
     @cached_property
     def message_bound(self) -> float:
-        """The largest message that a class gets where its neighbours agree."""
+        """The largest message that a class can receive, which it does where all neighbours agree."""
         return (self.w1 + self.w2) * (1.0 if self.affinity is None else float(self.affinity.max()))
 
     def log_threshold(self, classes: int) -> Float[Tensor, "classes"] | None:
-        """Return the log probability of each class below which it is pruned, in float64; None if none is.
+        """Return the log probability below which each class is pruned, in float64; None if nothing is pruned.
 
-        A class that others support, whatever the pixels around are, is pruned only if it is so improbable that even
-        the largest such message leaves it below ``prune``.
+        With a compatibility matrix, a class can receive messages from other classes. It is pruned only if even the
+        largest such message leaves its probability below ``prune``.
         """
         if self.prune <= 0:
             return None
@@ -144,8 +143,8 @@ class Parameters:
     def prune_below(self, classes: int) -> float:
         """Return the pruning threshold for a number of classes.
 
-        The most probable class of a pixel has p >= 1 / classes there. With this bound, pruning never drops a class that
-        is the most probable one somewhere.
+        The most probable class of a pixel has p >= 1 / classes. A threshold of at most 1 / classes therefore never
+        prunes a class that is the most probable one somewhere.
         """
         return min(self.prune, 1.0 / classes)
 

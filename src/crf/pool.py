@@ -1,4 +1,4 @@
-"""A pool of workers that refines many images at once, while the caller does something else."""
+"""A pool of workers that refines many images at once, while the caller continues."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from src.crf.threads import DaemonThreads
 
 
 class RefinementPool:
-    """Runs a ``DenseCRF`` on several images at once, which share the cores; on a GPU, one image after the other.
+    """Runs a ``DenseCRF`` on several images at once, which share the cores; on a GPU, one image after another.
 
-    The workers are threads if the engine releases the interpreter lock, and spawned processes otherwise (a forked
-    process would hang after torch has started its threads). On Linux, the threads run at a lower priority than the
-    caller's, so that the network's threads, which wait for each other, go first.
+    The workers are threads if the engine releases the interpreter lock, and otherwise spawned processes (a forked
+    process would hang after torch has started its threads). On Linux, the threads have a lower priority than the
+    caller's, so that they do not delay the network's threads, which wait for each other.
 
         with RefinementPool(crf) as pool:
             futures = [pool.refine(image, score_map) for image, score_map in batch]
@@ -33,12 +33,12 @@ class RefinementPool:
 
     Args:
         crf: refines the images.
-        workers: images refined at once; None for one per core, or for 1 if the engine uses all cores by itself. With
+        workers: images refined at the same time; None for one per core, or 1 if the engine itself uses all cores. With
             fewer workers than cores, several cores work on each image.
-        pending: images submitted and not finished at most, which bounds the memory; beyond that, ``submit`` waits for
-            one to finish. None for twice the number of workers.
-        time_limit: seconds that ``submit`` waits at most, before it raises ``concurrent.futures.TimeoutError``; None to
-            wait without limit.
+        pending: largest number of unfinished images, which limits the memory; ``submit`` waits until there are fewer.
+            None for twice the number of workers.
+        time_limit: longest wait of ``submit`` in seconds, after which it raises ``concurrent.futures.TimeoutError``;
+            None for no limit.
 
     Raises:
         ValueError: if ``workers`` is not positive.
@@ -52,7 +52,7 @@ class RefinementPool:
         if workers < 1:
             raise ValueError(f"workers={workers}: give 1 or more, or None for one per core")
         self.workers = workers
-        self._threads = max(1, _cores() // workers)  # of one image
+        self._threads = max(1, _cores() // workers)  # per image
         self._crf = crf
         self._time_limit = time_limit
         self._one_at_a_time = threading.Lock()
@@ -75,7 +75,7 @@ class RefinementPool:
         """Return a future of ``crf(image, probabilities)`` or ``crf(image, logits=logits)`` for one image.
 
         Args:
-            image, probabilities, logits: as ``DenseCRF`` takes them.
+            image, probabilities, logits: see ``DenseCRF.__call__``.
             size: height and width of the top left part to refine, for images padded to a common size.
         """
         scores = logits if probabilities is None else probabilities
@@ -87,7 +87,7 @@ class RefinementPool:
         """Return a future of ``crf.refine(image, score_map, stride)``, the label map of one image.
 
         Args:
-            image, score_map, stride: as ``DenseCRF.refine`` takes them.
+            image, score_map, stride: see ``DenseCRF.refine``.
             size: height and width of the top left part to refine, for images padded to a common size.
         """
         if size is not None:
@@ -95,13 +95,13 @@ class RefinementPool:
         return self._run(score_map, _refine, image, score_map, stride, self._threads)
 
     def close(self) -> None:
-        """Wait for all submitted images, then end the workers."""
+        """Wait for all submitted images, then stop the workers."""
         self._executor.shutdown(wait=True)
 
     def abandon(self) -> None:
-        """End the workers without waiting.
+        """Stop the workers without waiting.
 
-        Images that no worker has begun are cancelled, processes are killed, and threads end after their image.
+        Images that no worker has started are cancelled. Processes are killed; threads end after their current image.
         """
         processes = list((getattr(self._executor, "_processes", None) or {}).values())  # Python 3.14: kill_workers()
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -115,7 +115,7 @@ class RefinementPool:
         self._executor.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _run(self, scores: Any, function: Any, *arguments: Any) -> Future:
-        if self._crf.workers == "processes":  # a tensor sent to a process would need a file descriptor each
+        if self._crf.workers == "processes":  # each tensor sent to a process would need a file descriptor
             arguments = tuple(_as_array(argument) for argument in arguments)
         elif isinstance(scores, Tensor) and self._crf.engine_for(scores).workers == "one":
             function = partial(_run_locked, self._one_at_a_time, function)
@@ -152,9 +152,9 @@ def _as_array(argument: Any) -> Any:
 
 
 def _ignore_signals() -> None:
-    """Leave it to the caller's process when this one, a worker, ends.
+    """Ignore the signals that reach all processes of a group, from Ctrl-C, SLURM, systemd or timeout.
 
-    Ctrl-C and the signals of SLURM, systemd or timeout reach all processes of a group.
+    The caller's process decides when its workers end.
     """
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
         if hasattr(signal, name):
@@ -166,13 +166,13 @@ def _prepare_thread(first: threading.Lock) -> None:
 
     GNU's OpenMP lets waiting threads spin for milliseconds unless it has more threads than there are cores, and the
     network's threads wait after every layer. So the first worker makes OpenMP start more threads, which sleep until
-    the pool is closed. On 16 cores, a network with the CRF beside it then took 1.2 times as long as without the CRF;
-    with spinning threads, 1.6 times.
+    the pool is closed. On 16 cores, a network took 1.2 times as long while the CRF was running as without it; with
+    spinning threads, 1.6 times.
 
     Args:
         first: a lock that the first worker takes and never releases.
     """
-    if sys.platform == "linux":  # only there, a thread has a priority of its own
+    if sys.platform == "linux":  # elsewhere, threads have no priority of their own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
     if first.acquire(blocking=False):
         torch.zeros(1 << 17)  # large enough for torch to use several threads

@@ -1,4 +1,4 @@
-"""An executor whose threads do not keep the program from ending."""
+"""An executor whose threads do not prevent the program from exiting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Task = tuple[Future, Callable[[], Any]]
 
 
 class DaemonThreads(Executor):
-    """An executor like ``ThreadPoolExecutor``, whose threads may hang: the program ends without waiting for them.
+    """An executor like ``ThreadPoolExecutor``, but the program exits without waiting for threads that hang.
 
     Args:
         workers: number of threads.
@@ -39,11 +39,11 @@ class DaemonThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads after all submitted tasks.
+        """Stop the threads after all submitted tasks.
 
         Args:
             wait: wait until the threads have ended.
-            cancel_futures: cancel the tasks that no thread has begun.
+            cancel_futures: cancel the tasks that no thread has started.
         """
         while cancel_futures and not self._tasks.empty():
             if task := self._tasks.get():
@@ -63,4 +63,4 @@ class DaemonThreads(Executor):
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
-            del task, future, call  # an idle thread holds no image
+            del task, future, call  # an idle thread must not keep an image alive

@@ -84,7 +84,7 @@ def test_frozen_norms_have_no_group_and_no_new_statistics() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithm": "Sgd"}, "^algorithm=Sgd: no optimiser"),
+        ({"algorithm": "Sgd"}, "^algorithm=Sgd: torch.optim has no such optimiser"),
         ({"algorithm": "SGD", "multipliers": {"biases": 2}}, r"^multipliers\.biases=2: no such group"),
         (
             {"algorithm": "SGD", "multipliers": composed("optimizer=second_stage").optimizer.multipliers},

@@ -1,4 +1,4 @@
-"""The engines that compute mean-field inference, with one interface."""
+"""The engines, implementations of mean-field inference with one interface."""
 
 from src.crf.engines.engine import ENGINES, Engine, make_engine
 

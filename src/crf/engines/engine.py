@@ -15,13 +15,13 @@ ENGINES = ("native", "torch", "pydensecrf", "exact")
 class Engine(Protocol):
     """An implementation of mean-field inference on one image.
 
-    Callers have checked the inputs: the logits are finite float32 numbers, and the image has their size. ``threads`` is
-    the number of cores to use for the image; engines whose libraries have threads of their own leave it to those.
+    Callers check the inputs: the logits are finite float32 numbers, and the image has the same size. ``threads`` is the
+    number of cores to use for the image; engines whose libraries manage their own threads ignore it.
 
     Attributes:
-        name: the value of ``engine`` that chooses it.
+        name: the value of ``engine`` that selects this engine.
         workers: how ``RefinementPool`` runs many images: "threads" (the engine releases the interpreter lock and uses
-            one core per image), "one" (it uses all cores or the GPU by itself) or "processes" (it holds the lock).
+            one core per image), "one" (it uses all cores or the GPU) or "processes" (it holds the lock).
     """
 
     name: str
@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 
 def make_engine(name: str) -> tuple[Engine, str]:
-    """Return the engine of a name, and why it was chosen; only its own module is imported.
+    """Return the engine of this name and the reason for the choice; no other engine is imported.
 
     Raises:
         ValueError: if the name is unknown, or the engine is not available.

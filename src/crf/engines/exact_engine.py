@@ -1,7 +1,7 @@
 """Mean field with the exact kernels between all pairs of pixels: the reference for the other engines, on small images.
 
-It takes O(pixels^2) time and, as it works in chunks, O(pixels) memory. Each kernel includes a pixel's own term and is
-normalised symmetrically, D^-1/2 K D^-1/2, as in pydensecrf by default.
+It takes O(pixels^2) time and, because it works in chunks, O(pixels) memory. Each kernel includes a pixel's own term and
+is normalised symmetrically, D^-1/2 K D^-1/2, which is pydensecrf's default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK_ENTRIES = 1 << 22  # kernel entries in memory at a time: 32 MB in float64
 
 
 class ExactEngine:
-    """Computes the messages from every pair of pixels."""
+    """Computes the messages by summing over all pairs of pixels."""
 
     name = "exact"
     workers = "one"
@@ -42,7 +42,7 @@ class ExactEngine:
 
 
 def exact_filter(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Tensor]:
-    """Return the function that maps Q to the sum of w K Q over the two kernels, in float64."""
+    """Return a function that maps Q to the sum of w K Q over the two kernels, in float64."""
     p = parameters
     kernels = []
     if p.w1 > 0:
@@ -62,7 +62,7 @@ def exact_filter(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Te
 def _filter(
     features: Float[Tensor, "pixels dimensions"], values: Float[Tensor, "pixels channels"]
 ) -> Float[Tensor, "pixels channels"]:
-    """Return the kernel matrix of the features times the values, computed in chunks of rows."""
+    """Return the product of the kernel matrix of the features with the values, computed in chunks of rows."""
     rows = max(1, _CHUNK_ENTRIES // len(features))
     return torch.cat(
         [

@@ -1,4 +1,4 @@
-"""The compiled engine: permutohedral lattice and fused mean field in C++ (native/), built where there is a compiler."""
+"""The compiled engine: permutohedral lattice and fused mean field in C++ (native/), built if there is a compiler."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class NativeEngine:
 
 
 def _as_array(tensor: Tensor) -> np.ndarray:
-    """Return a contiguous array of a tensor, which may be a channels-last view.
+    """Return a tensor, which may be a channels-last view, as a contiguous array.
 
-    NumPy makes the copy, because torch would use the threads of all cores for it, in every worker.
+    NumPy makes the copy, because torch would use all cores for it, in every worker.
     """
     return np.ascontiguousarray(tensor.detach().cpu().numpy())
 

@@ -1,4 +1,4 @@
-"""The engine that calls pydensecrf, the public reference implementation, for comparisons; the package is optional."""
+"""The engine that calls pydensecrf, the public reference implementation, for comparison; the package is optional."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from src.crf.mean_field import (
 )
 from src.crf.parameters import Parameters
 
-MAX_BATCH_PIXELS = 1 << 22  # the Gaussian lattice of so many pixels takes about 200 MB; larger ones are not cached
+MAX_BATCH_PIXELS = 1 << 22  # a Gaussian lattice of this size takes about 200 MB; larger ones are not cached
 
 
 class TorchEngine:
@@ -36,7 +36,7 @@ class TorchEngine:
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, on the device of the logits."""
-        if logits.is_cuda:  # dropping columns would save little, and compile the kernel for each number of columns
+        if logits.is_cuda:  # dropping columns would save little, but compile a kernel for each number of columns
             return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
         smooth = _filter_function(build_kernels(image[None], p, (p.w1, p.w2)))
@@ -45,15 +45,15 @@ class TorchEngine:
         return q.T.reshape(logits.shape)
 
     def refine_batch(self, images: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
-        """Return Q of images of one size (batch x classes x height x width); one image alone does not fill a GPU."""
+        """Return Q of images of one size (batch x classes x height x width); a single image does not fill a GPU."""
         p, (batch, classes, height, width) = parameters, logits.shape
         smooth = _filter_function(build_kernels(images, p, (p.w1, p.w2)))
-        # A GPU reads rows of whole sectors (8 floats) faster. A column of -inf stays 0 in Q.
+        # A GPU is faster with rows of whole sectors (8 floats). A column of -inf stays 0 in Q.
         padding = -classes % 8
         unary = pad(_rows_of_pixels(logits), (0, padding), value=-torch.inf)
         message = mix_classes(smooth, None if p.affinity is None else pad(p.affinity, (0, padding, 0, padding)))
         if (below := p.log_threshold(classes)) is not None:
-            # The pruned classes differ between images, so they stay as columns that neither send nor receive messages.
+            # Pruned classes differ between images, so they stay as columns that neither send nor receive messages.
             log_p = unary.log_softmax(1).view(batch, -1, unary.shape[1])
             kept = find_kept_classes(log_p, pad(below, (0, padding))).to(unary.dtype)
             message = _mask_message(message, kept.repeat_interleave(height * width, 0))
@@ -68,9 +68,9 @@ class TorchEngine:
 
 
 def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
-    """Return the logits with a row for every pixel, less the largest value of the row.
+    """Return the logits with one row per pixel, minus the largest value of the row.
 
-    The difference is written row by row at once, because a CPU transposes a finished matrix slowly.
+    The difference is written directly in this layout, because transposing a matrix on a CPU is slow.
     """
     channels_last = logits.movedim(-3, -1)
     rows = channels_last.new_empty(channels_last.shape)
@@ -78,10 +78,10 @@ def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Flo
 
 
 def _choose_softmax(p: Parameters, device: torch.device) -> Softmax:
-    """Return the softmax in place on a CPU if it cannot overflow, else torch's.
+    """Return the in-place softmax on a CPU if it cannot overflow, otherwise torch's.
 
     On images of noise and of stars, messages were at most 1.4 times ``message_bound``. With a bound of 16, exponents
-    stay far from 88, where exp overflows in float32. On a GPU, torch's softmax is a single kernel already.
+    stay far below 88, where exp overflows in float32. On a GPU, torch's softmax is already a single kernel.
     """
     return softmax_in_place if device.type == "cpu" and p.message_bound <= 16 else softmax
 
@@ -100,10 +100,10 @@ def build_kernels(
     """Return the bilateral and the Gaussian kernel of a batch of images, normalised and multiplied by their weights.
 
     Args:
-        images: batch x 3 x height x width. The points of a lattice are their pixels, image by image.
-        p: widths of the kernels.
-        weights: of the bilateral and of the Gaussian kernel; a kernel of weight 0 is left out.
-        dtype: of the values to filter.
+        images: batch x 3 x height x width. The points of a lattice are the pixels, image after image.
+        p: the parameters, for the widths of the kernels.
+        weights: weights of the bilateral and the Gaussian kernel; a kernel with weight 0 is left out.
+        dtype: dtype of the values to filter.
     """
     batch, _, height, width = images.shape
     bilateral, gaussian = weights
@@ -122,7 +122,7 @@ def build_kernels(
 def _gaussian_kernel(
     batch: int, height: int, width: int, sg: float, weight: float, device: torch.device, dtype: torch.dtype
 ) -> Lattice:
-    """Return the Gaussian kernel; it is cached, since it depends on the images' size only, and few sizes occur."""
+    """Return the Gaussian kernel; it is cached, because it depends only on the image size, and few sizes occur."""
     position = position_features(height, width, sg, sg, device).repeat(batch, 1)
     number = torch.arange(batch, device=device).repeat_interleave(height * width)
     return Lattice(position, dtype, number).normalise(weight)

@@ -17,20 +17,20 @@ from torch.nn.functional import pad
 from src.crf.lattice.row_sums import RowSums
 from src.crf.lattice.simplices import find_simplices, number_keys, pack_keys
 
-MAX_ROWS = {"cuda": 64}  # rows of one sum by device type; greater sums are split
+MAX_ROWS = {"cuda": 64}  # largest number of rows in a sum, by device type; larger sums are split
 
 
 class Lattice:
     """The permutohedral lattice around points in feature space, as a linear map from values to filtered values.
 
-    Every point lies in a simplex of d + 1 lattice vertices. Filtering spreads the values over these vertices (splat),
-    blurs along the d + 1 lattice directions, and gathers the values again (slice). Each step is a sum of weighted rows.
+    Every point lies in a simplex of d + 1 lattice vertices. Filtering spreads the values to these vertices (splat),
+    blurs along the d + 1 lattice directions, and gathers the values again (slice). Each step is a weighted sum of rows.
 
     Args:
         features: points x dimensions.
-        dtype: of the values to filter.
-        image: the image of the batch that each point belongs to; points of different images share no vertex. None for
-            a single image.
+        dtype: dtype of the values to filter.
+        image: index of each point's image in the batch; points of different images share no vertices. None for a
+            single image.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Lattice:
         self.points, self.dtype, self.device = points, dtype, features.device
         image = base.new_zeros(points) if image is None else image
         keys, find_next = pack_keys(base, order, image) or number_keys(base, order, image)
-        # One sort finds the vertices, and the entries of each vertex, over which splat sums.
+        # One sort finds the vertices and the entries of each vertex, which splat sums.
         sorted_keys, entry = keys.reshape(-1).sort()
         is_first = torch.cat([sorted_keys.new_ones(1, dtype=torch.bool), sorted_keys[1:] != sorted_keys[:-1]])
         begin = is_first.nonzero()[:, 0]
@@ -52,7 +52,7 @@ class Lattice:
         vertex = is_first.cumsum(0, dtype=torch.int32) - 1
         index = torch.empty_like(vertex).scatter_(0, entry, vertex)
         weight = weights.to(dtype).T.reshape(-1)
-        # An extra last vertex, at which no point lies, is always 0. It stands for missing neighbours.
+        # An extra last vertex without points is always 0. It stands for missing neighbours.
         point = entry.int().div_(d + 1, rounding_mode="trunc")
         bags = pad(begin.int(), (0, 1), value=len(entry))
         splat = RowSums(point, bags, weight.index_select(0, entry))
@@ -64,7 +64,7 @@ class Lattice:
         self._blurs = [RowSums.with_length(3, _neighbours(find_next(vertices, i)), shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
-        """Replace the map K by weight D^-1/2 K D^-1/2, where D holds the row sums of K, and return the lattice.
+        """Replace the map K by weight D^-1/2 K D^-1/2, where D is the diagonal of K's row sums, and return the lattice.
 
         This is pydensecrf's default.
         """
@@ -78,26 +78,26 @@ class Lattice:
     def __add__(self, other: Lattice) -> Lattice:
         """Return one lattice whose map is the sum of two maps around the same points.
 
-        It is faster than adding two results, since it computes fewer and longer sums.
+        It is faster than adding two results, because it computes fewer and longer sums.
         """
-        both, own, others = copy(self), self.vertices + 1, other.vertices + 1
-        both.vertices = own + others - 1
+        both, first_count, second_count = copy(self), self.vertices + 1, other.vertices + 1
+        both.vertices = first_count + second_count - 1
         (splat, *pieces), (others_splat, *others_pieces) = self._splat, other._splat
         offset = len(splat.begin)
         pieces = [a.append(b.shift_rows(offset)) for a, b in zip(pieces, others_pieces, strict=True)]
         both._splat = (splat.append(others_splat), *pieces)
         both._blurs = [
-            (a or self._identity_blur()).append((b or other._identity_blur()).shift_rows(own))
+            (a or self._identity_blur()).append((b or other._identity_blur()).shift_rows(first_count))
             for a, b in zip_longest(self._blurs, other._blurs)
         ]
-        both._slice = self._slice.join(other._slice.shift_rows(own))
+        both._slice = self._slice.join(other._slice.shift_rows(first_count))
         return both
 
     def _identity_blur(self) -> RowSums:
         return self._blurs[0]._replace(rows=_without_neighbours(self.vertices + 1, self.device).view(-1))
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
-        """Return the filtered values; the map is not symmetric, as the directions are blurred in a fixed order."""
+        """Return the filtered values; the map is not symmetric, because the directions are blurred in a fixed order."""
         return _Filter.apply(values, self, False)
 
     def _run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
@@ -107,7 +107,7 @@ class Lattice:
 
 
 class _Filter(torch.autograd.Function):
-    """The lattice's map with its gradient, which is the transposed map.
+    """The lattice's map, whose gradient is the transposed map.
 
     The blur along each direction is symmetric, and slice is the transpose of splat. So the transposed map is the same
     map with the directions in reverse order.
@@ -124,10 +124,11 @@ class _Filter(torch.autograd.Function):
 
 
 def _neighbours(following: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
-    """Return every vertex with its two neighbours in a direction, three entries for each vertex.
+    """Return every vertex with its two neighbours in a direction, three entries per vertex.
 
     Args:
-        following: the next vertex in that direction; len(following), the vertex that is always 0, if it is missing.
+        following: index of the next vertex in that direction; if there is none, len(following), the vertex that is
+            always 0.
     """
     missing = len(following)
     vertices = torch.arange(missing, dtype=torch.int32, device=following.device)
@@ -139,7 +140,7 @@ def _neighbours(following: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
 
 
 def _without_neighbours(count: int, device: torch.device) -> Int[Tensor, "vertices 3"]:
-    """Return every vertex with the last one, which is always 0, as both neighbours; this blur changes nothing."""
+    """Return every vertex with the last vertex, which is always 0, as both neighbours."""
     rows = torch.full((count, 3), count - 1, dtype=torch.int32, device=device)
     rows[:, 0] = torch.arange(count, device=device)
     return rows

@@ -1,4 +1,4 @@
-"""Weighted sums of rows, the one operation that filtering on a lattice is made of."""
+"""Weighted sums of rows, the only operation of filtering on a lattice."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class RowSums(NamedTuple):
     """A sparse matrix in the layout of ``torch.nn.functional.embedding_bag``.
 
     Attributes:
-        rows: the rows to sum, sum after sum.
-        begin: the entry where each sum begins.
-        weight: of each entry.
-        length: the number of rows of every sum, if all sums have the same; else 0.
+        rows: the rows to sum, one sum after another.
+        begin: index of the first entry of each sum.
+        weight: weight of each entry.
+        length: the number of rows of every sum, if it is the same for all sums; otherwise 0.
     """
 
     rows: Int[Tensor, " entries"]
@@ -35,10 +35,10 @@ class RowSums(NamedTuple):
         return cls(rows, _multiples(length, len(rows) // length, rows.device), weight, length)
 
     def apply(self, values: Float[Tensor, "rows channels"]) -> Float[Tensor, "sums channels"]:
-        """Return the sums over contiguous values.
+        """Return the sums; ``values`` must be contiguous.
 
-        On a GPU a Triton kernel computes them where it runs, without gradients. On an H200, a whole CRF then takes a
-        third to a quarter of the time.
+        On a GPU with Triton, a kernel computes them, without gradients. On an H200, a whole CRF then takes a third to a
+        quarter of the time.
         """
         if values.is_cuda and kernel_failure(values.device) is None:
             from src.crf.lattice import row_sums_kernel
@@ -47,27 +47,27 @@ class RowSums(NamedTuple):
         return embedding_bag(self.rows, values, self.begin, mode="sum", per_sample_weights=self.weight)
 
     def shift_rows(self, offset: int) -> RowSums:
-        """Return the same sums over rows that stand ``offset`` further on."""
+        """Return these sums with ``offset`` added to the index of every row."""
         return self._replace(rows=self.rows + offset)
 
     def append(self, others: RowSums) -> RowSums:
-        """Return these sums, followed by others."""
+        """Return these sums followed by the others."""
         begin = torch.cat([self.begin, others.begin + len(self.rows)])
         length = self.length if self.length == others.length else 0
         return RowSums(torch.cat([self.rows, others.rows]), begin, torch.cat([self.weight, others.weight]), length)
 
     def join(self, others: RowSums) -> RowSums:
-        """Return the sum of each of these sums and its counterpart in others; both must have a fixed length."""
+        """Return each of these sums plus the corresponding sum of the others; both must have a fixed length."""
         rows, weight = (
-            torch.cat([own.view(-1, self.length), more.view(-1, others.length)], 1).view(-1)
-            for own, more in ((self.rows, others.rows), (self.weight, others.weight))
+            torch.cat([first.view(-1, self.length), second.view(-1, others.length)], 1).view(-1)
+            for first, second in ((self.rows, others.rows), (self.weight, others.weight))
         )
         return RowSums.with_length(self.length + others.length, rows, weight)
 
     def split(self, max_rows: int) -> tuple[RowSums, RowSums]:
-        """Return two operations with the same result: sums of at most ``max_rows`` rows, and the sums of these.
+        """Return two operations with the same result: partial sums of at most ``max_rows`` rows, and sums of these.
 
-        On a GPU, the longest sum decides the time.
+        On a GPU, the longest sum determines the time.
         """
         ends = torch.cat([self.begin[1:], self.begin.new_tensor([len(self.rows)])])
         count = (ends - self.begin + max_rows - 1).div(max_rows, rounding_mode="floor").clamp_min(1)
@@ -86,7 +86,7 @@ def _multiples(step: int, count: int, device: torch.device) -> Int[Tensor, " cou
 def kernel_failure(device: torch.device) -> str | None:
     """Return why the Triton kernel cannot run on a GPU, or None if it can; a failure is logged once.
 
-    Triton comes with most builds of torch, but needs a C compiler.
+    Most builds of torch include Triton, but it needs a C compiler.
     """
     value = torch.ones(1, 1, device=device)
     try:
@@ -95,7 +95,7 @@ def kernel_failure(device: torch.device) -> str | None:
         row_sums_kernel.row_sums(value, _multiples(1, 1, device), _multiples(1, 1, device), value[0])
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception as error:  # anything that a compiler needs may be missing
+    except Exception as error:  # a missing compiler can fail in many ways
         reason = f"{type(error).__name__}: {error}"
         log.warning("dense CRF on %s: without Triton it takes several times as long (%s)", device, reason)
         return reason

@@ -8,9 +8,9 @@ import triton.language as tl
 from torch import Tensor
 
 # The fastest powers of two on an H200.
-BLOCK = 512  # sums times channels of a program
-MAX_SUMS = 64  # sums of a program at most
-AT_ONCE = 4  # rows of each sum that a program loads before it waits for any of them
+BLOCK = 512  # sums times channels per program
+MAX_SUMS = 64  # largest number of sums per program
+AT_ONCE = 4  # rows of each sum to load before waiting for any of them
 WARPS = 1
 
 
@@ -20,9 +20,9 @@ def row_sums(values: Tensor, rows: Tensor, begin: Tensor, weight: Tensor, length
     Args:
         values: rows x channels, contiguous.
         rows: the row of each entry.
-        begin: the first entry of each sum; a sum ends where the next one begins.
-        weight: of each entry.
-        length: the number of entries of every sum, if all sums have the same; else 0.
+        begin: index of the first entry of each sum; a sum ends where the next one begins.
+        weight: weight of each entry.
+        length: the number of entries of every sum, if it is the same for all sums; otherwise 0.
 
     Returns:
         Sums x channels, in the dtype of the values.
@@ -33,14 +33,14 @@ def row_sums(values: Tensor, rows: Tensor, begin: Tensor, weight: Tensor, length
         return out
     width = triton.next_power_of_2(channels)
     height = min(MAX_SUMS, max(1, BLOCK // width))
-    with torch.cuda.device_of(values):  # the thread's current device may be another
+    with torch.cuda.device_of(values):  # the thread's current device may differ
         _row_sums[(triton.cdiv(sums, height),)](
             values, rows, begin, weight, out, sums, len(rows), length, channels, width, height, AT_ONCE, num_warps=WARPS
         )
     return out
 
 
-@triton.jit(do_not_specialize=["sums", "entries"])  # else Triton may compile the kernel again for each image
+@triton.jit(do_not_specialize=["sums", "entries"])  # otherwise, Triton may recompile the kernel for each image
 def _row_sums(
     values,
     rows,
@@ -66,12 +66,12 @@ def _row_sums(
         entry = tl.load(begin + s, mask=exists, other=0)
         end = tl.load(begin + s + 1, mask=s + 1 < sums, other=entries)
         end = tl.where(exists, end, 0)
-        left = tl.max(end - entry, 0)
-        while left > 0:
+        remaining = tl.max(end - entry, 0)
+        while remaining > 0:
             for e in tl.static_range(AT_ONCE):
                 total += _weighted_row(values, rows, weight, entry + e, entry + e < end, channel, inside, CHANNELS)
             entry += AT_ONCE
-            left -= AT_ONCE
+            remaining -= AT_ONCE
     tl.store(out + s[:, None].to(tl.int64) * CHANNELS + channel, total, mask=exists[:, None] & inside)
 
 

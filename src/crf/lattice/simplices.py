@@ -1,4 +1,4 @@
-"""The simplices of the permutohedral lattice that points lie in, and a key for every vertex of a simplex."""
+"""The simplex of the permutohedral lattice that contains each point, and a key for every vertex of a simplex."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def find_simplices(
     Coordinates are the first dimension of each tensor, so that rows are long.
 
     Returns:
-        The nearest remainder-0 vertex of each point, divided by d + 1; its coordinates sorted by their difference to
-        that vertex, the largest first; and the barycentric weights of its simplex's corners.
+        For each point, the nearest remainder-0 vertex, divided by d + 1; the indices of the point's coordinates, sorted
+        by the difference from that vertex, the largest first; and the barycentric weights of the simplex's corners.
     """
     points, d = features.shape
     # Embed in the hyperplane of d + 1 coordinates with sum 0, scaled so that the blur has unit width.
@@ -34,7 +34,7 @@ def find_simplices(
         elevated[i] = tail - i * scaled[i - 1]
         tail = tail + scaled[i - 1]
     elevated[0] = tail
-    # Round each coordinate to a multiple of d + 1, then correct the sum where ranks lie outside of 0..d.
+    # Round each coordinate to a multiple of d + 1, then correct the sum where ranks are not in 0..d.
     base = torch.round(elevated / (d + 1))
     difference = elevated - base * (d + 1)
     rank = base.sum(0).int().expand(d + 1, points).clone()
@@ -55,18 +55,18 @@ def find_simplices(
 
 
 def pack_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, FindNext] | None:
-    """Return keys for all corners that pack the coordinates into one integer, or None if 63 bits are not enough.
+    """Return a key for every corner, its coordinates packed into one integer; None if 63 bits are not enough.
 
     Packing is linear, so a step along a direction adds a constant to a key. The ranges of the coordinates include all
     corners and their neighbours.
 
     Args:
         base, order: the first two results of ``find_simplices``.
-        image: the image of the batch that each point belongs to.
+        image: index of each point's image in the batch.
 
     Returns:
         The keys, and a function that takes the sorted keys of all vertices and a direction, and returns the index of
-        the next vertex in that direction, or the number of vertices where that vertex does not exist.
+        each vertex's next vertex in that direction, or the number of vertices if there is none.
     """
     d = len(base) - 1
     low = base[:d].amin(1) - 2
@@ -74,7 +74,7 @@ def pack_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, FindNex
     images = int(image.max()) + 1
     if math.prod(spans.tolist()) * images >= 2**63:
         return None
-    # The last coordinate is the most significant: it depends on one feature only, so successive vertices are close.
+    # The last coordinate is the most significant: it depends on only one feature, so successive vertices are close.
     unit = torch.cat([spans.new_ones(1), spans[:-1].cumprod(0)])
     steps = torch.cat([unit.sum() - (d + 1) * unit, unit.sum()[None]])
     keys = [((base[:d] - low[:, None]) * (unit * (d + 1))[:, None]).sum(0) + image * spans.prod()]
@@ -90,7 +90,7 @@ def pack_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, FindNex
 
 
 def number_keys(base: Tensor, order: Tensor, image: Tensor) -> tuple[Keys, FindNext]:
-    """Return the same as ``pack_keys`` for coordinates of any size; slower, since it compares rows of coordinates."""
+    """Return the same as ``pack_keys`` for coordinates of any size; slower, because it compares rows of coordinates."""
     d, points = len(base) - 1, base.shape[1]
     directions = 1 - (d + 1) * torch.eye(d + 1, d, dtype=torch.long, device=base.device)
     directions = torch.cat([directions, torch.zeros_like(directions[:, :1])], 1)
