@@ -11,20 +11,20 @@ from pathlib import Path
 from PIL import ImageFont
 
 log = logging.getLogger(__name__)
-warned: set[str] = set()  # scripts that no font here has
+warned: set[str] = set()  # scripts that no installed font has
 
 
 @functools.cache
 def load_font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return a font to draw a text with: Pillow's own for ASCII, or the one that ``find_font_file`` finds."""
+    """Return a font to draw a string with: Pillow's own for ASCII, otherwise the font that ``find_font_file`` finds."""
     return ImageFont.load_default(size) if text.isascii() else ImageFont.truetype(find_font_file(text), size)
 
 
 @functools.cache
 def find_font_file(text: str) -> Path:
-    """Return the file of a font that has all letters of a text: DejaVu Sans, or one that is installed on this machine.
+    """Return the file of a font that has all letters of a string: DejaVu Sans, or a font installed on this machine.
 
-    Where no font has them all, it is the one that has most, and a warning names a letter that is drawn as a box.
+    If no font has all of them, return the font with the most, and log a letter that will be drawn as a box.
     """
     letters = {ord(letter) for letter in text if letter.isprintable() and not letter.isspace()}
     lacking: dict[Path, set[int]] = {}
@@ -37,7 +37,7 @@ def find_font_file(text: str) -> Path:
     script = unicodedata.name(letter, "?").split()[0]
     if script not in warned:
         warned.add(script)
-        log.warning("no font here has %s (%s): install one that has, such as Noto, or it is a box", letter, script)
+        log.warning("no installed font has %s (%s), which is drawn as a box: install one, such as Noto", letter, script)
     return best
 
 

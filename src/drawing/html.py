@@ -1,4 +1,4 @@
-"""Pages of HTML that hold their pictures, and look alike."""
+"""Self-contained HTML pages with a common style."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from src.drawing.pictures import Picture
 
 
 def render(template: Path, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any) -> str:
-    """Return the text of a page; all values in it are escaped, as are bytes of no encoding in the names of files.
+    """Return the HTML of a page; all values are escaped, as are undecodable bytes in file names.
 
     Args:
-        template: may extend ``frame.html.jinja``, which gives all pages their style.
-        filters: of the template, beside ``number`` and ``is_known``.
-        values: for the template.
+        template: template of the page; it may extend ``frame.html.jinja``, the common style.
+        filters: filters of the template, in addition to ``number`` and ``is_known``.
+        values: values for the template.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -36,7 +36,7 @@ def render(template: Path, filters: Mapping[str, Callable[..., Any]] | None = No
 
 
 def number(value: float | None, form: str = ".1f") -> str:
-    """Format a number with a true minus sign; a dash if it does not exist."""
+    """Format a number with a true minus sign; None and NaN as a dash."""
     if value is None or isnan(value):
         return "–"
     text = format(value, form)
@@ -44,7 +44,7 @@ def number(value: float | None, form: str = ".1f") -> str:
 
 
 def is_known(value: float | None) -> bool:
-    """Tell whether a value exists."""
+    """Return whether a value is neither None nor NaN."""
     return value is not None and not isnan(value)
 
 
@@ -54,12 +54,12 @@ def css_colour(rgb: Sequence[int]) -> str:
 
 
 def subsampling_step(shape: Sequence[int], side: int) -> int:
-    """Return which of so many rows and columns to take, so that the longest side of a picture is at most ``side``."""
+    """Return the step n for which every n-th row and column give a picture with no side longer than ``side``."""
     return max(1, -(-max(shape) // side))
 
 
 def shrink_photo(image: Picture, step: int) -> Picture:
-    """Return an image whose sides are divided by a step, and rounded up."""
+    """Return an image whose sides are divided by ``step`` and rounded up."""
     height, width = image.shape[:2]
     return np.asarray(Image.fromarray(image).resize((-(-width // step), -(-height // step))))
 

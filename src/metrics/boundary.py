@@ -74,9 +74,9 @@ def measure_boundaries(
     num_classes: int,
     tolerance: float,
 ) -> np.ndarray:
-    """Return the F-measure of each class in one image; NaN for classes that the ground truth does not have.
+    """Return the F-measure of each class in one image; NaN for classes that are absent from the ground truth.
 
-    A class without boundaries, which fills the image in both, is NaN too.
+    It is also NaN for a class without boundaries, which fills both label maps.
     """
     limit = tolerance**2 * (truth.shape[0] ** 2 + truth.shape[1] ** 2)  # squared distances are whole numbers
     valid = truth != VOID

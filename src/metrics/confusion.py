@@ -75,7 +75,7 @@ def confusion_matrix(
     Raises:
         ValueError: if a true label is neither a class nor void.
     """
-    # There is a bin for every value that a byte can have, which separates void from invalid labels.
+    # One bin for every byte value separates void from invalid labels.
     index = truth.to(torch.int32) * num_classes + prediction.to(torch.int32)
     counts = torch.bincount(index.flatten(), minlength=(VOID + 1) * num_classes).view(-1, num_classes)
     by_label = counts.sum(1)

@@ -11,10 +11,10 @@ from src.metrics.confusion import SegmentationMetrics, ratios
 
 
 class TrimapMetrics(SegmentationMetrics):
-    """``SegmentationMetrics``, also within bands around the void pixels, which follow the boundaries of objects.
+    """``SegmentationMetrics``, and the same in bands around the void pixels, which follow the boundaries of objects.
 
-    The band of width w holds the pixels that a dilation of void by a square of 2 w + 1 pixels adds. A band is a union
-    of rings that are one pixel wide, so one count serves all widths.
+    The band of width w contains the pixels that a dilation of void by a square of 2 w + 1 pixels adds. A band is a
+    union of rings that are one pixel wide, so one count serves all widths.
 
     Args:
         num_classes: number of classes, background included.

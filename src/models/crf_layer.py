@@ -12,22 +12,22 @@ from src.models.geometry import pad_to_grid, padded_side, resize_aligned, score_
 
 
 class CRFLayer(nn.Module):
-    """Turns a score map into that of a CRF, with gradients to the scores and to the CRF's numbers.
+    """Refines a score map with a CRF, with gradients to the scores and to the CRF's parameters.
 
-    In training, mean field runs on every ``stride``-th pixel, with kernels that are narrower by the same factor; at
-    stride 2, it takes a quarter of the time. At test, ``update`` gives the numbers learned to a ``DenseCRF``, which
+    In training, mean field runs on every ``stride``-th pixel, with kernels that are narrower by the same factor; stride
+    2 takes a quarter of the time of stride 1. At test, ``update`` gives the learned parameters to a ``DenseCRF``, which
     runs on every pixel.
 
     Source: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015.
 
     Args:
         num_classes: number of classes.
-        w1, sxy, srgb, w2, sg, bias, compatibility: initial values, see ``src.crf.Parameters``. The widths stay.
+        w1, sxy, srgb, w2, sg, bias, compatibility: initial values, see ``src.crf.Parameters``. The widths are fixed.
         iterations: mean-field updates in training.
-        stride: pixels between two of those that mean field runs on in training: 1, 2, 4 or 8.
+        stride: in training, run mean field on every ``stride``-th pixel: 1, 2, 4 or 8.
 
     Raises:
-        ValueError: if a value is out of range, or for another number of classes.
+        ValueError: if a value is out of range, or ``bias`` or ``compatibility`` is for another number of classes.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CRFLayer(nn.Module):
         image: Shaped[Tensor, "batch 3 height width"],
         scores: Float[Tensor, "batch classes _ _"],
     ) -> Float[Tensor, "batch classes rows columns"]:
-        """Return the logits of the CRF's Q at every ``stride``-th pixel of the padded image, in float32 at least.
+        """Return the logits of the CRF's Q at every ``stride``-th pixel of the padded image, at least float32.
 
         Args:
             image: RGB, 0..255, uint8 or float.
@@ -77,5 +77,5 @@ class CRFLayer(nn.Module):
         return self.mean_field.scores(pixels, resize_aligned(scores, size))
 
     def update(self, crf: DenseCRF) -> DenseCRF:
-        """Return ``crf`` with the widths and the learned numbers of this layer, and its own iterations and engine."""
+        """Return a copy of ``crf`` with the widths and the learned parameters of this layer."""
         return crf.with_parameters(**self.widths, **self.mean_field.learned())

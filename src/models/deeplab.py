@@ -20,9 +20,9 @@ class DeepLab(nn.Module):
         backbone: turns an image into a list of feature maps; ``channels`` gives their numbers of channels.
         head: builds the head, from the backbone's ``channels`` and ``num_classes``.
         num_classes: number of classes, background included.
-        frozen_norm: keep the statistics, weights and biases of every BatchNorm layer as they are: for a pretrained
-            network with small batches, or for a second stage of training that keeps its trunk unchanged.
-        crf: builds a CRF to train the network through, from ``num_classes``; None for none.
+        frozen_norm: freeze the statistics, weights and biases of every BatchNorm layer: for a pretrained network with
+            small batches, or for a second stage of training, which keeps its trunk unchanged.
+        crf: builds the CRF to train the network through, from ``num_classes``; None for none.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class DeepLab(nn.Module):
         Most heads give a score map at an eighth of the padded image's size; ``MSc`` at test and ``FullResolutionHead``
         give one at the padded image's size. ``geometry.upsample_scores`` brings either to the image's size.
 
-        In training, a network with a CRF returns the score map of the CRF. At test, it returns its own, and whoever
-        asks for labels runs the CRF: ``with_learned`` gives it the numbers learned.
+        In training, a network with a CRF returns the score map of the CRF. At test, it returns its own, and the caller
+        runs the CRF: ``with_learned`` returns one with the learned parameters.
         """
         scores = self.head(self.backbone(image))
         return self.crf(image, scores) if self.training and self.crf is not None else scores
 
     def with_learned(self, crf: DenseCRF) -> DenseCRF:
-        """Return a CRF with the numbers that this network was trained with; ``crf`` as it is if it was without."""
+        """Return ``crf`` with the parameters that this network learned; unchanged if it was trained without a CRF."""
         return crf if self.crf is None else self.crf.update(crf)
 
     @torch.inference_mode()

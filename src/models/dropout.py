@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout``, faster on a CPU: one random 64-bit number decides on eight elements, instead of one for each.
+    """``nn.Dropout``, faster on a CPU: one random 64-bit number serves eight elements.
 
-    On a CPU, ``p`` is rounded to a multiple of 1/256; 0.5 and 0.125 are such multiples. On other devices, and in
-    compiled code, this is PyTorch's own dropout.
+    On a CPU, ``p`` is rounded to a multiple of 1/256 (0.5 and 0.125 are exact). On other devices, and in compiled code,
+    this is PyTorch's own dropout.
     """
 
     def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

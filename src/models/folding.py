@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-SIDE = 33  # of the image that shows which layers follow each other
-TOLERANCE = 1e-4  # of the scores, relative to the largest
+SIDE = 33  # side of the image whose forward pass shows which layers follow each other
+TOLERANCE = 1e-4  # largest difference of the scores, relative to the largest score
 
 
 @torch.no_grad()
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Return a copy of a network in evaluation mode whose convolutions contain the BatchNorm that follows them.
 
-    If the copy's scores are not the network's (as where a convolution's output is used twice), the network itself is
-    returned.
+    If the scores of the copy differ (for example, because the output of a convolution is used twice), return the
+    network itself.
     """
     if network.training:
         raise ValueError("BatchNorm can be folded in evaluation mode only: call network.eval() first")
@@ -43,22 +43,22 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def find_pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return every convolution with the BatchNorm that its output goes to, found by watching a forward pass."""
-    sources: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the tensor is kept, so that no other one gets its address
+    """Return every convolution with the BatchNorm that reads its output, found in a forward pass."""
+    sources: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # keep the tensor, so that its id is not reused
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
-    def note_output(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def record_pair(module: nn.Module, inputs: Any, output: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
             sources[id(output)] = (module, output)
         elif isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in sources and module.running_mean is not None:
             pairs.append((sources[id(inputs[0])][0], module))
 
     layers = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
-    hooks = [layer.register_forward_hook(note_output) for layer in layers]
+    hooks = [layer.register_forward_hook(record_pair) for layer in layers]
     try:
         network(image)
     finally:
         for hook in hooks:
             hook.remove()
     used = [id(module) for pair in pairs for module in pair]
-    return [pair for pair in pairs if all(used.count(id(module)) == 1 for module in pair)]  # not those that are shared
+    return [pair for pair in pairs if all(used.count(id(module)) == 1 for module in pair)]  # without shared layers

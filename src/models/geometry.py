@@ -19,8 +19,8 @@ STRIDE = 8
 
 
 def padded_side(pixels: int, stride: int = STRIDE) -> int:
-    """Return the smallest ``stride * k + 1`` that is not below ``pixels``: 321 -> 321, 500 -> 505."""
-    return (pixels + stride - 2) // stride * stride + 1  # no negative numbers: ONNX's division rounds towards zero
+    """Return the smallest ``stride * k + 1`` that is at least ``pixels``: 321 -> 321, 500 -> 505."""
+    return (pixels + stride - 2) // stride * stride + 1  # avoids negative numbers: ONNX's division truncates
 
 
 def score_side(pixels: int, stride: int = STRIDE) -> int:
@@ -67,7 +67,7 @@ def pad_to_grid(
     """Return the image padded with ``value`` at the bottom and the right, to sides of ``stride * k + 1``."""
     height, width = image.shape[-2:]
     bottom, right = padded_side(height, stride) - height, padded_side(width, stride) - width
-    # An exported graph has to serve every size, so it always contains the padding, if only by 0 pixels.
+    # An exported graph has to work for every size, so it always contains the padding, even by 0 pixels.
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or bottom or right:
         return F.pad(image, (0, right, 0, bottom), value=value)
     return image
@@ -85,7 +85,7 @@ def resize_aligned(
 ) -> Float[Tensor, "batch channels _ _"]:
     """Return maps resized to ``size`` (height, width), by bilinear interpolation with aligned corners.
 
-    Maps that have this size already are returned as they are.
+    Maps that already have this size are returned unchanged.
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps

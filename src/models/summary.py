@@ -111,7 +111,7 @@ def layers_of(model: DeepLab, height: int, width: int) -> list[Layer]:
 
 
 def describe_kind(module: nn.Module) -> str:
-    """Return what a layer is, in words: "3x3, rate 12", "max 3x3, stride 2" or "batch norm"."""
+    """Return a short description of a layer: "3x3, rate 12", "max 3x3, stride 2" or "batch norm"."""
 
     def last(value: Any) -> int:
         return value[-1] if isinstance(value, tuple) else value
@@ -138,7 +138,7 @@ def measure_field(model: DeepLab, field: float) -> MeasuredField:
     """Measure the receptive field by the gradient of the scores in the middle of a random image.
 
     Args:
-        model: with any weights, also random ones; not on "meta".
+        model: a network with any weights, even random ones; not on "meta".
         field: side of the theoretical field in pixels; the image is made slightly larger.
     """
     cells = -(-(padded_side(int(field)) + 15) // 16)  # gives an odd number of scores, so that one is in the middle

@@ -1,4 +1,4 @@
-"""Line charts of the report's page, in % of the plot, so that a narrow screen scales the plot and not the text."""
+"""Line charts for the report, in % of the plot, so that a narrow screen scales the plot but not the text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as the template draws it: ticks as (position in %, text), lines as (line, SVG points in 0..100)."""
+    """A chart for the template: ticks as (position in %, label), lines as (line, SVG points in 0..100)."""
 
     title: str
     x_title: str

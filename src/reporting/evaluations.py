@@ -1,4 +1,4 @@
-"""Attach evaluations to the runs whose checkpoints they evaluate; other evaluations are rows of their own."""
+"""Attach evaluations to the runs whose checkpoints they evaluate; other evaluations are separate rows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from src.system.torch_file import read_state
 
 
 def attach_evaluations(runs: Sequence[Run], more: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Separate the runs that are rows of their own from the evaluations of these runs' checkpoints.
+    """Return the runs that are rows of the table, and the evaluations of their checkpoints.
 
     Args:
         runs: trainings and evaluations that the user chose.
-        more: other evaluations, which are used only if they are of one of the runs.
-
-    Returns:
-        The rows' runs, and the evaluations of their checkpoints.
+        more: other evaluations, used only if they evaluate one of the runs.
     """
     folders = {run.folder.resolve() for run in runs if run.config.get("command") != "evaluate"}
     of_runs = [run for run in (*more, *runs) if evaluated_folder(run) in folders and not run.fault]

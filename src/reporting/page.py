@@ -1,4 +1,4 @@
-"""Write the report as one HTML file that refers to no other file."""
+"""Write the report as one self-contained HTML file."""
 
 from __future__ import annotations
 

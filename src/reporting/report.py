@@ -24,7 +24,7 @@ def report(config: DictConfig) -> Path:
         The path of report.html.
 
     Raises:
-        UserError: if there are no runs, or no row is named like the baseline.
+        UserError: if there are no runs, or no row has the label of the baseline.
     """
     runs = [run for run in map(read_run, find_run_folders(config.runs)) if run.config.get("command", "") in COMMANDS]
     if not runs:

@@ -1,4 +1,4 @@
-"""Read the folders of runs; damaged ones are reported, and never fatal or dropped."""
+"""Read run folders; a damaged folder is reported, and neither fails the report nor disappears from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIGNS = (
     "train.log",
     "evaluate.log",
     "status.json",
-)  # that a folder is a run's
+)  # files that mark a run folder
 # Keys that decide a run's figures, with all keys below them. Other callbacks, loggers, paths and workers do not.
 DECISIVE = (
     *("command", "init_from", "ckpt", "split"),
@@ -167,10 +167,10 @@ def read_columns(path: Path, index: str) -> tuple[dict[str, Curve], str]:
         for row in csv.DictReader(line.replace("\0", "") for line in file):
             try:
                 cells = {k: float(v) for k, v in row.items() if k and v not in ("", None)}
-                at = cells.pop(index)
+                position = cells.pop(index)
             except (KeyError, ValueError, TypeError):
                 broken += 1
                 continue
             for key, value in cells.items():
-                columns.setdefault(key, []).append((at, value))
+                columns.setdefault(key, []).append((position, value))
     return columns, f"{name}: {broken} lines cannot be read" if broken else ""

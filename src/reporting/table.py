@@ -1,4 +1,4 @@
-"""The ablation table: a row for each configuration, with its seeds, beside the paper's row."""
+"""The ablation table: a row for each configuration, with its seeds and the paper's row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.reporting.paper import PAPER, PaperRow, head_name
 from src.reporting.runs import Curve, Run
 from src.runs.metric_names import CRF, NETWORK, Method, metric_name
 
-WHERE = ("dataset.root", "dataset.cache", "dataset.on_error")  # settings of where the data is, not of which data it is
+LOCATION_KEYS = ("dataset.root", "dataset.cache", "dataset.on_error")  # they do not decide which data it is
 
 
 @dataclass
@@ -94,8 +94,8 @@ class Table:
         """Give each row the trimap curves of its latest evaluation; a row that is an evaluation has its own."""
         for row in self.rows:
             folders = [run.folder.resolve() for run in row.runs]
-            own = [run for run in (*evaluations, *row.runs) if run in row.runs or evaluated_folder(run) in folders]
-            for run in (run for run in own if "miou" in run.trimap):
+            candidates = [r for r in (*evaluations, *row.runs) if r in row.runs or evaluated_folder(r) in folders]
+            for run in (run for run in candidates if "miou" in run.trimap):
                 row.trimap, row.trimap_of = run.trimap, str(run.folder)
 
     def order(self) -> tuple[int, list[tuple[Row, Row]]]:
@@ -156,8 +156,8 @@ def table(rows: list[Row], baseline: str | None) -> Table:
 def find_differences(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Return the settings that differ between rows, by dotted key, with the value in every row."""
     settings = [row.runs[0].settings for row in rows]
-    keys = dict.fromkeys(key for one in settings for key in one)
-    columns = {key: [one.get(key, "") for one in settings] for key in keys}
+    keys = dict.fromkeys(key for row_settings in settings for key in row_settings)
+    columns = {key: [row_settings.get(key, "") for row_settings in settings] for key in keys}
     return {key: values for key, values in columns.items() if len(set(map(repr, values))) > 1}
 
 
@@ -166,15 +166,15 @@ def label_rows(rows: Sequence[Row], differences: Mapping[str, list[Any]]) -> Non
     for row in rows:
         peers = [i for i, other in enumerate(rows) if other.head == row.head]
         varying = [k for k, v in differences.items() if len({repr(v[i]) for i in peers}) > 1]
-        own = rows.index(row)
-        extra = [f"{k} {differences[k][own]}" for k in varying] if len(varying) <= 3 else []
-        number = [f"no. {peers.index(own) + 1}"] if len(varying) > 3 else []
+        index = rows.index(row)
+        extra = [f"{k} {differences[k][index]}" for k in varying] if len(varying) <= 3 else []
+        number = [f"no. {peers.index(index) + 1}"] if len(varying) > 3 else []
         row.label = ", ".join([row.head, *extra, *number])
 
 
 def data_key(run: Run) -> str:
     """Return a key that is equal for runs on the same data and split."""
-    chosen = {k: v for k, v in run.settings.items() if k.startswith("dataset.") and k not in WHERE}
+    chosen = {k: v for k, v in run.settings.items() if k.startswith("dataset.") and k not in LOCATION_KEYS}
     return settings_key({**chosen, "split": run.config.get("split", "val")})
 
 

@@ -1,4 +1,4 @@
-"""Learn the CRF's parameters by class with gradients, instead of searching a grid."""
+"""Learn the CRF's parameters by class with gradients."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from src.tuning.search import ScoredImage, Trial, Values
 log = logging.getLogger(__name__)
 
 LEARNED = ("bias", "compatibility")
-SHRINK = 2  # images are learned from at half their size, which takes a quarter of the time
-ITERATIONS = 5  # of mean field while learning, as in Zheng et al. 2015
+SHRINK = 2  # learn from images at half their size, which takes a quarter of the time
+ITERATIONS = 5  # mean-field updates while learning, as in Zheng et al. 2015
 
 
 class Example(NamedTuple):
@@ -43,17 +43,17 @@ class Example(NamedTuple):
 class Gradient:
     """Learns ``bias`` and ``compatibility`` by Adam through unrolled mean field (Zheng et al., ICCV 2015).
 
-    The loss is one minus the mean IoU of a batch, with probabilities in place of labels, because rare classes count in
-    it as much as others. The kernels and their weights stay as they are. After each round, the parameters are counted
-    as any configuration of a search.
+    The loss is one minus the mean IoU of a batch, with probabilities instead of labels, because it weights rare classes
+    like all others. The kernels and their weights are fixed. After each round, the parameters are evaluated like any
+    configuration of a search.
 
     Args:
         learn: bias, compatibility, or both.
         steps: number of updates.
-        rounds: number of times that the parameters are counted.
-        lr: learning rate, which falls to 0 linearly.
+        rounds: number of times that the parameters are evaluated.
+        lr: initial learning rate; it decreases linearly to 0.
         batch_size: images per update.
-        seed: of the order of the images.
+        seed: seed of the order of the images.
 
     Raises:
         UserError: if a value is not valid.
@@ -78,9 +78,9 @@ class Gradient:
         """Yield the parameters at the start and after each round.
 
         Args:
-            images: to learn from.
-            crf: parameters to begin with.
-            done: the results of what was yielded so far.
+            images: images to learn from.
+            crf: initial parameters.
+            done: the results of the parameters yielded so far.
         """
         p = Parameters(**{name: value for name, value in crf.items() if name != "engine"})
         classes = len(images[0].scores)

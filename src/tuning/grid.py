@@ -11,7 +11,7 @@ from src.tuning.search import SEARCHED, Trial, Values, format_values
 
 log = logging.getLogger(__name__)
 
-MOST_REFINED = 20  # finer grids; each halves the step
+MAX_REFINE = 20  # largest number of finer grids; each halves the step
 
 
 class Grid:
@@ -26,8 +26,8 @@ class Grid:
     """
 
     def __init__(self, grid: Mapping[str, Sequence[float]], refine: int) -> None:
-        if type(refine) is not int or not 0 <= refine <= MOST_REFINED:
-            raise UserError(f"refine={refine}: must be a whole number from 0 to {MOST_REFINED}")
+        if type(refine) is not int or not 0 <= refine <= MAX_REFINE:
+            raise UserError(f"refine={refine}: must be a whole number from 0 to {MAX_REFINE}")
         if not isinstance(grid, Mapping) or not grid:
             raise UserError(f"grid={grid}: must be lists of numbers by parameter: 'grid.sxy=[50,100]'")
         for name, values in grid.items():

@@ -49,7 +49,7 @@ class Journal:
             self.entries[json.dumps(entry["key"])] = torch.tensor(entry["confusion"]), entry["seconds"]
 
     def get_or_count(self, key: Mapping[str, object], count: Callable[[], Confusion]) -> tuple[Confusion, float]:
-        """Return the result of ``count`` and the seconds it took, from the file if it has an entry with this key."""
+        """Return the result of ``count`` and its time in seconds, from the file if it has an entry with this key."""
         name = json.dumps(dict(key))
         if name not in self.entries:
             self.read()

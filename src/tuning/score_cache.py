@@ -30,7 +30,7 @@ class ScoreCache:
     Args:
         root: folder of all caches.
         ckpt: checkpoint of the network.
-        settings: everything else that the scores depend on.
+        settings: all other settings that the scores depend on.
         predictor: builds the network; called only if a score map is missing.
     """
 

@@ -53,8 +53,8 @@ class Trial:
         return float(ratios(self.confusion)["miou"])
 
 
-# A searcher yields configurations and their rounds. It gets a list of trials, to which each result is appended before
-# the next configuration is asked for.
+# A searcher yields configurations and their rounds. Its argument is a list of trials, to which each result is appended
+# before the next configuration is requested.
 Searcher = Callable[[Sequence[Trial]], Iterator[tuple[Values, int]]]
 
 
@@ -81,9 +81,9 @@ def split_images(count: int, most: int, held_back: float, seed: int) -> dict[str
 
     Args:
         count: number of images.
-        most: number of images to search on at most.
+        most: largest number of images to search on.
         held_back: share of all images to hold back.
-        seed: of the draw.
+        seed: seed of the draw.
     """
     order = np.random.default_rng(seed).permutation(count).tolist()
     kept = min(most, round(held_back * count), count - 1)

@@ -37,11 +37,11 @@ from src.tuning.search import (
 
 
 def tune(config: DictConfig, presets: Path | None = None) -> Trial:
-    """Search, compare the result on images that the search has not seen, and write it as a preset.
+    """Search, evaluate the result on images that the search has not seen, and write it as a preset.
 
     Args:
-        config: of the command.
-        presets: folder of the preset; None for the one where crf=NAME finds it.
+        config: configuration of the command.
+        presets: folder for the preset; None for the folder where crf=NAME finds it.
 
     Returns:
         The best configuration.
@@ -60,7 +60,9 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     searcher = instantiate(config.search)
     segmenter = load_segmenter(config.ckpt)
     if segmenter.model.crf is not None:
-        raise UserError(f"ckpt={config.ckpt}: was trained through a CRF, and is used with the numbers learned then")
+        raise UserError(
+            f"ckpt={config.ckpt}: was trained through a CRF and already has its parameters; choose another checkpoint"
+        )
     build_crf(base)  # logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
     cache = score_cache(config)
@@ -132,8 +134,8 @@ def build_crf(values: dict[str, Any]) -> DenseCRF:
 
 
 def initial_crf(config: DictConfig) -> dict[str, Any]:
-    """Return the parameters of the CRF that the search begins with."""
+    """Return the CRF parameters that the search starts from."""
     if not config.crf:
-        raise UserError("crf=none: choose the preset to begin with, such as crf=deeplab")
+        raise UserError("crf=none: choose the preset to start from, such as crf=deeplab")
     container: Any = OmegaConf.to_container(config.crf)
     return {name: value for name, value in container.items() if name != "_target_"}

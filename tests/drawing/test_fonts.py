@@ -38,7 +38,7 @@ def test_a_letter_without_a_font_is_reported_once(caplog: pytest.LogCaptureFixtu
     legend("猫", "背景")
     legend("猫 2")
     assert [record.getMessage() for record in caplog.records] == [
-        "no font here has 猫 (CJK): install one that has, such as Noto, or it is a box"
+        "no installed font has 猫 (CJK), which is drawn as a box: install one, such as Noto"
     ]
 
 

@@ -120,7 +120,7 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
         ("tune_crf", "held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
         ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
-        ("tune_crf", "crf=none", "crf=none: choose the preset to begin with"),
+        ("tune_crf", "crf=none", "crf=none: choose the preset to start from"),
         ("tune_crf", "name=deeplab", "was not written by a command and stays; choose another name"),
         ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
         ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),

@@ -77,12 +77,12 @@ class ResNet(Backbone):
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Load the weights of torchvision's ResNet, which has the same names."""
-        for name, own in self.state_dict().items():
+        for name, target in self.state_dict().items():
             if name in ("mean", "std") or name.endswith("num_batches_tracked"):
                 continue
             if name not in state:
                 raise UserError(f"has no tensor {name}; choose the backbone that the file was made for")
-            copy_weight(own, state[name], name)
+            copy_weight(target, state[name], name)
 
 
 class Bottleneck(nn.Module):

@@ -86,13 +86,13 @@ class FCHead(Head):
     def calibrate(self, maps: Sequence[Float[Tensor, "batch _ _ _"]]) -> None:
         """Scale the weights of fc6 and fc7 so that their outputs have a standard deviation of 1.
 
-        Random weights are made for inputs of this size; the maps of VGG without BatchNorm are ten times as large, and
-        training diverges. This is LSUV without its orthogonal start (Mishkin & Matas, ICLR 2016).
+        Random initialisation assumes inputs of this scale. The features of VGG without BatchNorm are ten times as
+        large, so training would diverge. This is LSUV without orthogonal initialisation (Mishkin & Matas, ICLR 2016).
 
         Args:
-            maps: the last feature map of some images.
+            maps: the last feature map of each of some images.
         """
-        inputs = [self.pool5a(one) for one in maps]
+        inputs = [self.pool5a(feature_map) for feature_map in maps]
         for layer in (self.fc6, self.fc7):
             scale = torch.cat([layer(x).flatten() for x in inputs]).std()
             if bool(scale > 0):  # false for NaN too

@@ -12,14 +12,14 @@ from src.models.heads.head import Head
 
 
 class MSc(Head):
-    """Another head, and a branch on each of the finer feature maps, whose scores are added to that head's.
+    """Another head plus a branch on each of the finer feature maps; the result is the sum of their scores.
 
-    The paper concatenates the features of the head and of the branches before one classifier. Adding the scores of
-    one classifier for each is the same; the released Caffe files do this.
+    The paper concatenates the features of the head and the branches before one classifier. Adding the scores of
+    separate classifiers is equivalent; the released Caffe files do this.
 
-    In training the branches have strides 8, 4, 2, 1, 1, so that all score maps have stride 8. At test their stride is
-    1, and all score maps are up-sampled to the image's size before they are added, as in the released files. At pixels
-    (8i, 8j) both give the same scores. On a head that gives scores at full resolution, training does as at test.
+    In training, the branches have strides 8, 4, 2, 1, 1, so that all score maps have stride 8. At test, their stride is
+    1, and all score maps are up-sampled to the image's size before they are added, as in the released files. Both give
+    the same scores at pixels (8i, 8j). On a head with scores at full resolution, training works as at test.
 
     Args:
         in_channels: channels of every feature map of the backbone; every map but the last gets a branch.

@@ -15,7 +15,7 @@ TAPS = {7: (0, 1, 2, 3, 4, 5, 6), 4: (0, 2, 4, 6), 3: (0, 3, 6)}  # by kernel si
 
 
 def find_fc_head(model: DeepLab) -> FCHead | None:
-    """Return the head that has fc6 and fc7, also if it is the trunk of another head; None if there is none."""
+    """Return the head that has fc6 and fc7, even if it is the trunk of another head; None if there is none."""
     return next((module for module in model.head.modules() if isinstance(module, FCHead)), None)
 
 
@@ -23,7 +23,7 @@ def load_fc(head: FCHead, fc6_weight: Tensor, fc6_bias: Tensor, fc7_weight: Tens
     """Load VGG's fc6 and fc7 into a head, decimated to its kernel and channels.
 
     Raises:
-        UserError: if they cannot be decimated to these.
+        UserError: if they cannot be decimated to this kernel and number of channels.
     """
     kernel, channels = head.fc6.kernel_size[0], head.fc6.out_channels
     if kernel not in TAPS or FC_CHANNELS % channels:

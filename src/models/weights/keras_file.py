@@ -1,13 +1,13 @@
-"""Read VGG's layers from Keras's HDF5 files, as Caffe's: names, order of axes and of fc6's inputs.
+"""Read VGG's layers from Keras's HDF5 files, converted to Caffe's names, axis order and order of fc6's inputs.
 
 Keras has written several layouts. In each, a layer is a group with two arrays, kernel and bias:
 
     block1_conv1/block1_conv1_W_1:0                 keras-applications, 2016
     block1_conv1/block1_conv1/kernel:0              Keras 2, in model_weights/ if the whole model was saved
-    layers/conv2d/vars/0, layers/conv2d_1/vars/0    Keras 3; a model of parts begins with their names: block1/layers/...
+    layers/conv2d/vars/0, layers/conv2d_1/vars/0    Keras 3; nested models add their names in front: block1/layers/...
 
-Keras 3 counts the layers of each class in the order in which the model holds them. Newer versions also keep the
-layer's own name, as an attribute of ``vars``.
+Keras 3 numbers the layers of each class in the order of the model. Newer versions also store the name of the layer, as
+an attribute of ``vars``.
 
 Source: keras-team/keras, keras/src/saving/saving_lib.py (_save_container_state) and legacy/saving/legacy_h5_format.py.
 """
@@ -36,8 +36,8 @@ class KerasLayer(NamedTuple):
     """A layer of a file; its arrays are not read yet.
 
     Attributes:
-        path: of its group in the file.
-        names: what its name may be, the best first.
+        path: path of the layer's group in the file.
+        names: candidates for the layer's name, the best first.
     """
 
     path: str
@@ -119,8 +119,8 @@ def to_layers(groups: dict[str, list[h5py.Dataset]]) -> Iterator[KerasLayer]:
         kernels = [item for item in groups[path] if item.ndim in (2, 4)]
         biases = [item for item in groups[path] if item.ndim == 1]
         if len(groups[path]) == 2 and kernels and biases:
-            own = kernels[0].parent.attrs.get("name", "")
-            yield KerasLayer(path, [str(own), *reversed(path.split("/"))], kernels[0], biases[0])
+            stored_name = kernels[0].parent.attrs.get("name", "")
+            yield KerasLayer(path, [str(stored_name), *reversed(path.split("/"))], kernels[0], biases[0])
 
 
 def caffe_name(name: str) -> str | None:

@@ -27,11 +27,11 @@ FETCHED = ("caffe", "imagenet", "imagenet_features")  # names of weights, see Ba
 
 
 def load_initial_weights(model: DeepLab, images: Iterable[Image], checkpoint: str | None = None) -> str:
-    """Load the weights that a training begins with: those of another run, or those that the backbone names.
+    """Load the initial weights of a training: those of another run, or those that the backbone names.
 
     Args:
-        images: some of the training set, to calibrate a head with random weights; read only if they are needed.
-        checkpoint: of the other run; None for the backbone's ``weights``.
+        images: some training images, to calibrate a head with random weights; read only if needed.
+        checkpoint: checkpoint of the other run; None for the backbone's ``weights``.
 
     Returns:
         A description of the weights.
@@ -43,12 +43,12 @@ def load_initial_weights(model: DeepLab, images: Iterable[Image], checkpoint: st
 
 
 def load_pretrained(model: DeepLab, images: Iterable[Image] = ()) -> str:
-    """Load the weights that the backbone's ``weights`` names: for the backbone, and for fc6 and fc7 if they have these.
+    """Load the weights that the backbone's ``weights`` names, including fc6 and fc7 if the file has them.
 
-    Where fc6 and fc7 stay random, and the network has no BatchNorm, they are calibrated.
+    If fc6 and fc7 stay random, and the network has no BatchNorm, they are calibrated.
 
     Args:
-        images: to calibrate with; none to leave random weights as they are.
+        images: images to calibrate with; without any, random weights are not scaled.
 
     Returns:
         A description of the weights.
@@ -79,10 +79,9 @@ def load_pretrained(model: DeepLab, images: Iterable[Image] = ()) -> str:
 
 
 def calibrate_head(model: DeepLab, images: Iterable[Image]) -> bool:
-    """Scale random fc6 and fc7 to the backbone's features, unless there is BatchNorm, which does so in each step.
+    """Scale random fc6 and fc7 to the backbone's features, and return whether anything was scaled.
 
-    Returns:
-        Whether anything was scaled.
+    A network with BatchNorm is not scaled, because BatchNorm does this in each step.
     """
     head = find_fc_head(model)
     if head is None or any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
@@ -147,7 +146,7 @@ def load_torchvision(model: DeepLab, path: Path) -> list[str]:
         return ["backbone"]
     fc6_weight, fc6_bias, fc7_weight, fc7_bias = (state[name] for name in names)
     if not bool(torch.isfinite(fc6_bias).all()):
-        return ["backbone"]  # in torchvision's file of features only, these layers are nan
+        return ["backbone"]  # torchvision's features-only file has NaN in these layers
     load_fc(head, fc6_weight, fc6_bias, fc7_weight, fc7_bias)
     return ["backbone", "fc6", "fc7"]
 
@@ -171,14 +170,14 @@ def load_trained(model: DeepLab, path: str) -> str:
     if isinstance(model.head, MSc) and not any(name.startswith("head.trunk.") for name in state):
         first_stage = {name: name.replace("head.", "head.trunk.", 1) for name in state if name.startswith("head.")}
         state = {first_stage.get(name, name): value for name, value in state.items()}
-    own = model.state_dict()
+    current = model.state_dict()
     wrong = [
-        *(f"{n} is missing" for n in own if n not in state and not n.startswith(ADDED)),
-        *(f"{n} is unknown" for n in state if n not in own),
+        *(f"{n} is missing" for n in current if n not in state and not n.startswith(ADDED)),
+        *(f"{n} is unknown" for n in state if n not in current),
         *(
-            f"{n} is {tuple(v.shape)}, not {tuple(own[n].shape)}"
+            f"{n} is {tuple(v.shape)}, not {tuple(current[n].shape)}"
             for n, v in state.items()
-            if n in own and v.shape != own[n].shape
+            if n in current and v.shape != current[n].shape
         ),
     ]
     if wrong:
@@ -186,12 +185,12 @@ def load_trained(model: DeepLab, path: str) -> str:
         raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
     rounding = 1e-3  # export once wrote mean and std in 16 bits
     if any(
-        not torch.allclose(state[f"backbone.{name}"].float(), own[f"backbone.{name}"], rounding)
+        not torch.allclose(state[f"backbone.{name}"].float(), current[f"backbone.{name}"], rounding)
         for name in ("mean", "std")
     ):
         raise UserError(
             f"{path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
         )
-    left = model.load_state_dict(state, strict=False).missing_keys
-    branches = [name for name in left if not name.startswith("crf.")]
+    missing = model.load_state_dict(state, strict=False).missing_keys
+    branches = [name for name in missing if not name.startswith("crf.")]
     return f"network from {path}" + (f", {len(branches)} tensors of the branches at random" if branches else "")

@@ -27,10 +27,10 @@ def find_vgg_convs(model: DeepLab) -> dict[str, nn.Conv2d]:
 
 
 def load_vgg_layers(model: DeepLab, layers: Layers) -> list[str]:
-    """Load all convolutions of VGG, and what the layers have of fc6, fc7, the classifier fc8 and the branches of MSc.
+    """Load all convolutions of VGG and, if present, fc6, fc7, the classifier fc8 and the branches of MSc.
 
-    fc6 and fc7 may have the head's shape, or VGG's, which are decimated. A classifier for another number of classes
-    is not loaded.
+    fc6 and fc7 may have the head's shape, or VGG's shape, from which they are decimated. A classifier for another
+    number of classes is not loaded.
 
     Returns:
         The names of what was loaded.
@@ -71,15 +71,15 @@ def load_vgg_layers(model: DeepLab, layers: Layers) -> list[str]:
 
 
 def load_branches(head: MSc, layers: Layers) -> list[str]:
-    """Load the layers of MSc's branches, which are told apart by their input channels (3, 64, 128, 256, 512).
+    """Load the layers of MSc's branches, identified by their input channels (3, 64, 128, 256, 512).
 
     Raises:
-        UserError: if not all branches are in the file.
+        UserError: if the file does not contain all branches.
     """
-    one = head.branches[0]
+    branch = head.branches[0]
     first = [name for name, (weight, *_) in layers.items() if weight.shape[2:] == (3, 3)]
-    hidden = [name for name, (weight, *_) in layers.items() if weight.shape == one.conv2.weight.shape]
-    scores = [name for name, (weight, *_) in layers.items() if weight.shape == one.score.weight.shape]
+    hidden = [name for name, (weight, *_) in layers.items() if weight.shape == branch.conv2.weight.shape]
+    scores = [name for name, (weight, *_) in layers.items() if weight.shape == branch.score.weight.shape]
     if not len(first) == len(hidden) == len(scores) == len(head.branches):
         raise UserError(f"the {len(head.branches)} branches of MSc cannot be found among {', '.join(layers)}")
     by_channels = {branch.conv1.in_channels: branch for branch in head.branches}

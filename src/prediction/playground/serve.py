@@ -80,7 +80,7 @@ def read_preset(config: DictConfig) -> dict[str, Any]:
         UserError: if there is no CRF.
     """
     if not config.crf:
-        raise UserError("crf=none: choose the preset to begin with, such as crf=deeplab")
+        raise UserError("crf=none: choose the preset to start from, such as crf=deeplab")
     container: Any = OmegaConf.to_container(config.crf, resolve=True)
     return {name: value for name, value in container.items() if name != "_target_"}
 

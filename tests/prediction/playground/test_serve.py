@@ -22,7 +22,7 @@ for package in ("starlette", "uvicorn"):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["crf=none"], "crf=none: choose the preset to begin with, such as crf=deeplab"),
+        (["crf=none"], "crf=none: choose the preset to start from, such as crf=deeplab"),
         (["crf.sxy=[40,60]"], r"crf.sxy=\[40, 60\]: must be one number"),
         (["examples=nowhere"], "examples=nowhere: no such file or folder"),
         (["host=nowhere.invalid"], "host=nowhere.invalid: no address of this machine"),
