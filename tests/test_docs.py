@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from src.cli.check_structure import check_structure
 from src.cli.check_values import check_values
-from src.errors import UserError
+from src.system.errors import UserError
 from tests.commands import run_command
 from tests.conftest import REPO
 from tests.models.networks import composed, decides_composition

@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.errors import name_settings
 from src.system.dotted_keys import walk
+from src.system.errors import name_settings
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference; the key inside it is the one to set
 

@@ -11,8 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.argument_keys import key_to_set
-from src.errors import UserError
 from src.system.dotted_keys import walk
+from src.system.errors import UserError
 
 # In these parts of a config, keys with these names are output paths. Data sets use the same names for input paths, and
 # check them themselves.

@@ -13,11 +13,11 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.check_structure import as_written, key_of
-from src.errors import UserError
 from src.runs.checkpoint_files import previous_path
 from src.runs.networks import network_names
 from src.system.addresses import is_address
 from src.system.dotted_keys import walk
+from src.system.errors import UserError
 
 Rule = tuple[Callable[[Any], bool], str]  # a predicate for valid values, and a description of them
 

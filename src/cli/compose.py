@@ -20,11 +20,11 @@ from src.cli.error_messages import explain, explain_start
 from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
-from src.errors import UserError
 from src.runs.checkpoint_files import find_checkpoint
 from src.runs.history import find_best_checkpoint
 from src.runs.networks import find_network
 from src.system.addresses import fetch_address, is_address
+from src.system.errors import UserError
 from src.system.files import expand_path
 
 PATHS = (

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.cli.check_folders import find_obstacle
 from src.cli.conf_folder import CONF, INSTALLED, writable_conf
-from src.errors import UserError
+from src.system.errors import UserError
 
 # Presets that start with one of these lines were written by a command, and commands may replace them.
 TUNED = "# Tuned by python -m src.tune_crf"

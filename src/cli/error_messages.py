@@ -20,9 +20,9 @@ from src.cli.argument_keys import name_keys
 from src.cli.check_structure import find_blocked_key, is_group, key_of
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
-from src.errors import UserError
 from src.system.command_name import as_typed
 from src.system.dotted_keys import walk
+from src.system.errors import UserError
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"

@@ -15,9 +15,9 @@ from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.check_structure import is_group, key_of, search_path
-from src.errors import UserError
 from src.runs.history import find_last_checkpoint
 from src.runs.provenance import read_overrides
+from src.system.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.cli.sweep import run_job
 from src.cli.sweep_results import summarise_multirun
-from src.errors import UserError, printable
 from src.runs.provenance import save_record
+from src.system.errors import UserError, printable
 from src.system.folder_lock import exclusive_folder, is_first_process
 from src.system.signals import find_stop, handle_stop_signals
 

@@ -21,8 +21,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from src.cli.resolvers import register_resolvers
-from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
+from src.system.errors import UserError
 from src.system.files import write_text
 from src.system.folder_lock import exclusive_folder, process_using
 from src.system.signals import find_stop, hold_back_signals, set_stop_handlers, stop

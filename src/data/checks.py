@@ -8,8 +8,8 @@ from itertools import combinations
 
 from src.data.dataset import DatasetError, SegmentationDataset, check_classes
 from src.data.survey import Survey
-from src.errors import printable
 from src.labels import VOID
+from src.system.errors import printable
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
-from src.errors import UserError
 from src.labels import MAX_CLASSES, LabelMap
+from src.system.errors import UserError
 
 Picture = UInt8[np.ndarray, "height width 3"]  # RGB
 

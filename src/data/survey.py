@@ -12,9 +12,9 @@ from jaxtyping import Int64
 
 from src.data.dataset import Sample, SegmentationDataset
 from src.data.parallel import over_cores
-from src.errors import printable
 from src.labels import VOID
 from src.system.command_name import as_typed
+from src.system.errors import printable
 
 MAX_SHOWN = 10  # number of faults that a message lists
 

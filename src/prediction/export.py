@@ -10,10 +10,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from src.errors import UserError
 from src.labels import MAX_CLASSES
 from src.prediction.formats import FORMATS, GRAPHS, Graph, build_graph
 from src.prediction.hub import export_folder
+from src.system.errors import UserError
 from src.system.files import replacing
 from src.training.restore import load_segmenter
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.data.find_files import IMAGE_ENDINGS, describe_files, files_below, is_image, is_junk
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.files import expand_path
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from src.data.dataset import Picture
 from src.drawing.pictures import indexed_image, overlay
-from src.errors import UserError
 from src.prediction.annotations import labelme_content
 from src.prediction.predictor import Prediction, Predictor
+from src.system.errors import UserError
 from src.system.files import replacing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz", "labelme": ".json"}  # by folder

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from src.data.dataset import Picture
 from src.data.decode import read_image
-from src.errors import UserError, printable
 from src.prediction.inputs import find_images, result_names
 from src.prediction.outputs import (
     CLASS_LIST,
@@ -34,6 +33,7 @@ from src.prediction.outputs import (
 from src.prediction.predictor import Prediction, Predictor
 from src.prediction.shards import Shard, find_shard
 from src.prediction.summaries import SUMMARIES, Summary
+from src.system.errors import UserError, printable
 from src.system.futures import OrderedFutures
 from src.system.processes import one_at_a_time
 from src.system.progress import tracked

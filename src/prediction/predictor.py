@@ -15,11 +15,11 @@ from torch import Tensor
 from src.crf import DenseCRF, RefinementPool
 from src.data.dataset import Picture
 from src.data.decode import read_image, to_rgb
-from src.errors import UserError
 from src.labels import LabelMap
 from src.models import Inference
 from src.models.folding import fold_batch_norm
 from src.models.geometry import predict_labels, score_stride, upsample_scores
+from src.system.errors import UserError
 from src.system.hardware import auto_precision, resolve_accelerator
 
 

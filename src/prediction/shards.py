@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from src.errors import UserError
+from src.system.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import IO, Any, Generic, TypeVar
 import numpy as np
 
 from src.data.decode import read_mask
-from src.errors import UserError
 from src.labels import LabelMap
 from src.prediction.annotations import coco_annotations, coco_categories
 from src.prediction.outputs import save
+from src.system.errors import UserError
 from src.system.progress import tracked
 
 Entry = TypeVar("Entry")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.data.dataset import Sample, SegmentationDataset
 from src.drawing.pictures import Picture, colourise, comparison_sheet, overlay
-from src.errors import printable
+from src.system.errors import printable
 
 ROWS = 8  # maximum number of samples on a sheet
 SIDE = 320  # longest side of a picture in pixels

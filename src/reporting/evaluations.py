@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from src.errors import UserError
 from src.reporting.runs import Run
+from src.system.errors import UserError
 from src.system.torch_file import read_state
 
 

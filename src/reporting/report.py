@@ -8,13 +8,13 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
-from src.errors import UserError
 from src.reporting.evaluations import add_checkpoint_config, attach_evaluations
 from src.reporting.examples import choose_examples
 from src.reporting.page import write_page
 from src.reporting.runs import find_folders, read_run
 from src.reporting.table import build_tables
 from src.reporting.text import write_markdown, write_report_csv
+from src.system.errors import UserError
 
 
 def report(config: DictConfig) -> Path:

@@ -8,11 +8,11 @@ from math import isnan, nan
 from statistics import fmean, stdev
 from typing import Any
 
-from src.errors import UserError
 from src.reporting.evaluations import evaluated_folder
 from src.reporting.paper import PAPER, PaperRow, head_name
 from src.reporting.runs import Curve, Run
 from src.runs.metric_names import CRF, NETWORK, Method, metric_name
+from src.system.errors import UserError
 
 LOCATION_KEYS = ("dataset.root", "dataset.cache", "dataset.on_error")  # they do not decide which data it is
 

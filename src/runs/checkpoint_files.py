@@ -7,9 +7,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from src.errors import UserError
 from src.runs.networks import find_network
 from src.system.addresses import HUB_FILE, fetch_address, is_address
+from src.system.errors import UserError
 from src.system.files import expand_path
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
+from src.system.errors import UserError
 from src.system.folder_lock import is_first_process
 
 log = logging.getLogger(__name__)

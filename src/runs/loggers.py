@@ -19,9 +19,9 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 from omegaconf import DictConfig
 
-from src.errors import UserError
 from src.runs.csv_logger import set_curve_aside
 from src.runs.provenance import shareable_config
+from src.system.errors import UserError
 from src.system.folder_lock import is_first_process
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from src.errors import printable
+from src.system.errors import printable
 from src.system.files import replacing, write_text
 
 

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-from src.errors import UserError
 from src.system.download import CHUNK, TIMEOUT, matches, megabytes, reason
+from src.system.errors import UserError
 from src.system.files import replacing
 from src.system.processes import one_at_a_time
 from src.system.progress import ProgressLines

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.files import replacing
 from src.system.progress import tracked
 

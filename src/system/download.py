@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.processes import one_at_a_time
 from src.system.progress import ProgressLines
 

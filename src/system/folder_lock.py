@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from src.errors import UserError
+from src.system.errors import UserError
 
 if sys.platform != "win32":
     import fcntl

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from src.errors import UserError
+from src.system.errors import UserError
 
 PARTS = "hyper_parameters"  # the metadata that holds the network's configuration, as JSON
 

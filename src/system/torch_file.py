@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.safetensors_file import read_safetensors
 
 

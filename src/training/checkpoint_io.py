@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
+from src.system.errors import UserError
 from src.system.files import replacing
 
 

@@ -13,8 +13,8 @@ from pickle import UnpicklingError
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from src.errors import UserError
 from src.runs.checkpoint_files import previous_path
+from src.system.errors import UserError
 from src.training.lightning_state import get_callbacks, get_loader_workers
 
 WORKER_ERRORS = (OSError, EOFError, UnpicklingError)  # raised when a data worker dies while it sends a batch

@@ -16,10 +16,10 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from src.data import SegmentationDataset
-from src.errors import UserError
 from src.runs.checkpoint_files import find_checkpoint
 from src.runs.moved_names import with_new_names
 from src.runs.networks import network_names
+from src.system.errors import UserError
 from src.system.torch_file import read_state
 from src.training.segmenter import Segmenter
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from src.drawing.tables import print_parameter_groups
-from src.errors import UserError
 from src.models import DeepLab, Inference
 from src.runs.metric_names import metric_name
+from src.system.errors import UserError
 from src.training.datamodule import Batch
 from src.training.memory_format import FORMATS, lay_out, saved_memory_format
 from src.training.trainer import count_steps

@@ -13,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from omegaconf import DictConfig
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.hardware import auto_precision, resolve_accelerator
 from src.training.checkpoint_io import SafeCheckpointIO
 from src.training.failures import WorkerNames

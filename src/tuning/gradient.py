@@ -19,8 +19,8 @@ from src.crf.engines.torch_engine import build_kernels
 from src.crf.inputs import upsample
 from src.crf.lattice.permutohedral import Lattice
 from src.crf.mean_field import mean_field
-from src.errors import UserError
 from src.models.geometry import score_stride
+from src.system.errors import UserError
 from src.system.progress import tracked
 from src.training.losses.overlap import overlap_sums, tversky_loss
 from src.tuning.search import ScoredImage, Trial, Values

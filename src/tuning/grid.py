@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.tuning.search import SEARCHED, Trial, Values, format_values
 
 log = logging.getLogger(__name__)

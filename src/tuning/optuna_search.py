@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.tuning.search import SEARCHED, Trial, Values, format_values
 from src.tuning.shared_study import SharedStudy, SharedTrial
 

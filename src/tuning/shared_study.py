@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.files import append_line
 
 

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.crf_presets import TUNED, preset_path, preset_text
 from src.crf import DenseCRF
 from src.data.checks import check_splits
-from src.errors import UserError
 from src.prediction.predictor import Predictor
+from src.system.errors import UserError
 from src.system.files import write_text
 from src.training.restore import build_dataset, load_segmenter
 from src.training.segmenter import Segmenter

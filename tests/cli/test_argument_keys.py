@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.argument_keys import argument_keys, key_to_set, name_keys
 from src.cli.error_messages import explain
-from src.errors import UserError
+from src.system.errors import UserError
 from src.training.fit import build_segmenter
 from src.training.segmenter import Segmenter
 from tests.models.networks import composed

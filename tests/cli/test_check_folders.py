@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.cli.compose import compose
-from src.errors import UserError
+from src.system.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.cli.check_values import check_values
-from src.errors import UserError
+from src.system.errors import UserError
 
 
 def check(**trainer: Any) -> None:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.check_structure import check_structure
 from src.cli.check_values import check_values
 from src.cli.resolvers import register_resolvers
-from src.errors import UserError
+from src.system.errors import UserError
 from tests.conftest import REPO
 from tests.torchvision import import_timm
 

@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 
 from src.cli.compose import compose
 from src.cli.crf_presets import SAVED, TUNED, preset_path, preset_text
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.files import write_text
 
 VALUES = {

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.compose import compose
 from src.cli.error_messages import explain, quote_value
-from src.errors import UserError
+from src.system.errors import UserError
 
 
 @pytest.mark.parametrize(

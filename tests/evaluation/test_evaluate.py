@@ -16,10 +16,10 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, rec
 
 from src.crf import DenseCRF
 from src.data import VOC12, CamVid, SegmentationDataset, Shapes
-from src.errors import UserError
 from src.evaluation.evaluate import evaluate
 from src.evaluation.images import CORRECTED, RIGHT, SPOILED, WRONG, ImageScores, error_map
 from src.runs.metric_names import NETWORK
+from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from src.cli.compose import compose
-from src.errors import UserError
+from src.system.errors import UserError
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.cli.test_conf import groups
 from tests.conftest import REPO

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from src.cli.compose import compose
-from src.errors import UserError
+from src.system.errors import UserError
 from tests.cli.test_conf import COMMANDS, groups
 from tests.commands import run_command
 from tests.conftest import REPO

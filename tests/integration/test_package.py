@@ -18,7 +18,7 @@ from setuptools import build_meta
 
 import src
 from src.cli.crf_presets import preset_path
-from src.errors import UserError
+from src.system.errors import UserError
 from tests.cli.test_conf import COMMANDS
 from tests.conftest import REPO
 

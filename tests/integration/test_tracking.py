@@ -18,10 +18,10 @@ from PIL import Image
 from scipy.ndimage import maximum_filter
 
 from src.cli.resolvers import slug
-from src.errors import UserError
 from src.runs import loggers
 from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.provenance import shareable_config
+from src.system.errors import UserError
 from src.training.callbacks import Rates, rates
 from tests.cli.test_conf import compose
 from tests.commands import run_command

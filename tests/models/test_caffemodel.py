@@ -9,10 +9,10 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hydra.utils import instantiate
 
-from src.errors import UserError
 from src.models import DeepLab
 from src.models.weights.caffemodel import read_caffemodel
 from src.models.weights.pretrained import load_pretrained
+from src.system.errors import UserError
 from tests.commands import run_command
 from tests.conftest import real_data
 from tests.models.networks import composed

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from src.errors import UserError
 from src.models import DeepLab
 from src.models.weights import decimation
 from src.models.weights.pretrained import load_pretrained
+from src.system.errors import UserError
 from tests.conftest import real_data
 from tests.models.networks import composed
 

@@ -9,13 +9,13 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from src.errors import UserError
 from src.models import VGG, DeepLab
 from src.models.backbones import vgg
 from src.models.backbones.backbone import WeightFile
 from src.models.weights import decimation
 from src.models.weights.decimation import decimate_fc6, decimate_fc7
 from src.models.weights.pretrained import fetch_weights, load_pretrained, load_trained
+from src.system.errors import UserError
 from tests.models.networks import composed
 from tests.server import Site, serving
 

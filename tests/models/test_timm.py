@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.errors import UserError
 from src.models import Timm
 from src.models.weights.pretrained import load_pretrained
+from src.system.errors import UserError
 from tests.models.networks import network
 from tests.torchvision import import_timm
 

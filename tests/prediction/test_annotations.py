@@ -15,10 +15,10 @@ from pycocotools.coco import COCO
 
 from src.data import CamVid, Shapes
 from src.data.convert.regions import fill
-from src.errors import UserError
 from src.labels import LabelMap
 from src.prediction.annotations import coco_annotations, labelme_content
 from src.prediction.outlines import find_parts
+from src.system.errors import UserError
 from tests.checkpoints import write_checkpoint
 from tests.data.convert.pictures import masks_of, write_image
 from tests.data.convert.pictures import run as convert

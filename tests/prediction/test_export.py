@@ -15,10 +15,10 @@ from PIL import Image
 
 from src.cli.compose import compose
 from src.data import CamVid, Shapes
-from src.errors import UserError
 from src.models.geometry import predict_labels, upsample_scores
 from src.prediction.export import export
 from src.prediction.formats import FORMATS
+from src.system.errors import UserError
 from src.training.restore import build_dataset, load_segmenter
 from src.training.segmenter import Segmenter
 from tests import checkpoints

@@ -11,11 +11,11 @@ from PIL import Image
 
 from src.cli.compose import compose
 from src.data import CamVid, Shapes
-from src.errors import UserError
 from src.prediction.export import export
 from src.prediction.formats import without_folders
 from src.prediction.predictor import Predictor
 from src.system import addresses
+from src.system.errors import UserError
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
 from tests.commands import run_command

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src.errors import UserError
 from src.prediction.inputs import find_images, result_names
+from src.system.errors import UserError
 
 
 def test_names_keep_folders_and_drop_endings_unless_two_collide() -> None:

@@ -10,11 +10,11 @@ from PIL import Image
 
 from src.crf import DenseCRF
 from src.data import Shapes
-from src.errors import UserError
 from src.evaluation.evaluate import evaluate
 from src.models.geometry import upsample_scores
 from src.predict import Predictor
 from src.prediction.predict import predict
+from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 from src.tuning.tune import tune
 from tests.checkpoints import CRF, SHAPES, segmenter, write_checkpoint

@@ -15,11 +15,11 @@ from PIL import Image
 
 from src.crf import DenseCRF
 from src.data import Shapes
-from src.errors import UserError
 from src.models import Inference
 from src.predict import Predictor
 from src.prediction.outputs import WriteError
 from src.prediction.predict import predict
+from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 from tests.checkpoints import write_checkpoint
 from tests.commands import run_command

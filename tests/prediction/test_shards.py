@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src.errors import UserError
 from src.prediction.shards import Shard, find_shard
+from src.system.errors import UserError
 from tests.checkpoints import write_checkpoint
 from tests.commands import Command, run_command
 from tests.faults.accidents import SignalInCall

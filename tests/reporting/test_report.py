@@ -12,9 +12,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from src.errors import UserError
 from src.reporting.report import report
 from src.reporting.runs import Run
+from src.system.errors import UserError
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.models.networks import composed
 

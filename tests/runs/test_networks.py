@@ -8,11 +8,11 @@ from hydra.utils import instantiate
 
 from src.cli.compose import compose
 from src.data import CamVid
-from src.errors import UserError
 from src.models.weights.pretrained import load_trained
 from src.predict import Predictor
 from src.runs import networks
 from src.runs.networks import find_network, network_names
+from src.system.errors import UserError
 from tests.models.networks import composed
 
 

@@ -11,9 +11,9 @@ import fsspec
 import pytest
 import torch
 
-from src.errors import UserError
 from src.system import addresses
 from src.system.addresses import fetch_address, hide_secrets, is_address
+from src.system.errors import UserError
 from src.system.torch_home import hub_folder
 from tests.server import Site, serving
 

@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from src.errors import UserError
 from src.system.archives import extract
+from src.system.errors import UserError
 
 FILES = {"top/in/a.txt": b"one", "top/in/deep/b.txt": b"second", "top/other.txt": b"not asked for"}
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from src.errors import UserError
 from src.system import download
 from src.system.download import fetch
+from src.system.errors import UserError
 from src.system.processes import one_at_a_time
 from tests.server import serving
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from src.cli.compose import compose
-from src.errors import UserError
 from src.runs.checkpoint_files import newest_intact, previous_path
 from src.runs.history import find_best_checkpoint, find_last_checkpoint, record_run
+from src.system.errors import UserError
 from src.training.checkpoint_io import SafeCheckpointIO
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.errors import UserError
 from src.evaluation.evaluate import evaluate
 from src.models.weights.pretrained import load_trained
 from src.prediction.export import export
@@ -19,6 +18,7 @@ from src.prediction.predict import predict
 from src.reporting.examples import predict_candidates
 from src.reporting.runs import Run
 from src.reporting.table import Row
+from src.system.errors import UserError
 from src.training.callbacks import RunCheckpoint
 from src.training.restore import find_untrusted, is_own_class, load_segmenter
 from src.tuning.tune import tune

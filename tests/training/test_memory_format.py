@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from src.data import Shapes
-from src.errors import UserError
 from src.models import VGG, DeepLab, FCHead
+from src.system.errors import UserError
 from src.training import memory_format
 from src.training.fit import build_segmenter
 from src.training.losses import CrossEntropy, SegmentationLoss

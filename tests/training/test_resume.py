@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 
 from src.data import Shapes, train_transform
-from src.errors import UserError
+from src.system.errors import UserError
 from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
 from src.training.datamodule import SegmentationDataModule
 from src.training.resume.same_run import check_same_run

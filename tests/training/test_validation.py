@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from src.crf import DenseCRF
-from src.errors import UserError
 from src.runs.metric_names import CRF, NETWORK, is_crf_metric, metric_name
+from src.system.errors import UserError
 from src.training.callbacks import CRFRefinement, PredictionPictures, ServerArchive
 from src.training.validation import LabelledImage, Validation, collect_metrics
 from tests.training.callbacks.test_crf import PARAMETERS, datamodule, segmenter, validate

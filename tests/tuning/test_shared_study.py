@@ -8,7 +8,7 @@ import optuna
 import pytest
 from hydra.errors import InstantiationException
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.tuning.optuna_search import STARTUP
 from src.tuning.search import Searcher, Trial, search
 from tests.checkpoints import SHAPES, write_checkpoint

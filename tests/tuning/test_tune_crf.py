@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from src.data import Shapes
-from src.errors import UserError
+from src.system.errors import UserError
 from src.tuning.journal import Journal
 from src.tuning.search import Searcher, Trial, search, split_images
 from src.tuning.tune import tune

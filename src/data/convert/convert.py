@@ -24,7 +24,7 @@ from src.data.dataset import DatasetError, check_classes
 from src.data.find_files import IMAGE_ENDINGS, normalised
 from src.data.parallel import over_cores
 from src.drawing.pictures import indexed_image
-from src.errors import printable
+from src.system.errors import printable
 from src.system.files import write_text
 
 log = logging.getLogger(__name__)

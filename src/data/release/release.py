@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from src.errors import UserError
 from src.system.archives import extract
 from src.system.download import fetch
+from src.system.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.files import expand_path
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.errors import UserError
 from src.models.backbones.backbone import Backbone, WeightFile, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
+from src.system.errors import UserError
 
 EXPANSION = 4  # a block's output has four times the channels of its inner convolutions
 IMAGENET = {(3, 4, 6, 3): "resnet50-0676ba61.pth", (3, 4, 23, 3): "resnet101-63fe2227.pth"}

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from src.errors import UserError
 from src.models.backbones.backbone import Backbone
 from src.models.geometry import STRIDE, pad_to_grid, score_side
+from src.system.errors import UserError
 
 PROBE = 65  # side in pixels of the image that a new backbone is tried on
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.errors import UserError
 from src.models.backbones.backbone import Backbone, WeightFile, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
+from src.system.errors import UserError
 
 # Simonyan & Zisserman 2015, table 1: numbers of 3x3 convolutions in each of the five stages.
 VGG11, VGG13, VGG16, VGG19 = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)

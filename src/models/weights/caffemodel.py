@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from src.errors import UserError
+from src.system.errors import UserError
 
 Blob = Float32[np.ndarray, "..."]
 

@@ -5,10 +5,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from src.errors import UserError
 from src.models.backbones.backbone import copy_weight
 from src.models.deeplab import DeepLab
 from src.models.heads.fully_connected import FCHead
+from src.system.errors import UserError
 
 FC_INPUT, FC_CHANNELS = (512, 7, 7), 4096  # input shape and outputs of VGG's fc6
 TAPS = {7: (0, 1, 2, 3, 4, 5, 6), 4: (0, 2, 4, 6), 3: (0, 3, 6)}  # by kernel size: the rows and columns of fc6 to keep

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.errors import UserError
 from src.models.weights.decimation import FC_CHANNELS, FC_INPUT
+from src.system.errors import UserError
 
 if TYPE_CHECKING:
     import h5py

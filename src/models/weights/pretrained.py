@@ -7,7 +7,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from src.errors import UserError
 from src.models.backbones.backbone import Backbone
 from src.models.backbones.timm_backbone import Timm
 from src.models.backbones.vgg import VGG
@@ -18,6 +17,7 @@ from src.models.weights.decimation import find_fc_head, load_fc
 from src.models.weights.keras_file import read_keras
 from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
 from src.system.download import fetch
+from src.system.errors import UserError
 from src.system.torch_file import read_state
 
 Image = UInt8[Tensor, "3 _ _"]  # RGB

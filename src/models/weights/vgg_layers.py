@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from src.errors import UserError
 from src.models.backbones.backbone import copy_weight
 from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
 from src.models.heads.msc import MSc
 from src.models.weights.decimation import find_fc_head, load_fc
+from src.system.errors import UserError
 
 Layers = Mapping[str, Sequence[Tensor]]  # [weight, bias] by Caffe's names, in Caffe's layout
 

@@ -22,12 +22,12 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 from src.drawing.html import css_colour, render
-from src.errors import UserError, printable
 from src.prediction.playground.examples import Examples
 from src.prediction.playground.presets import save_preset
 from src.prediction.playground.scenes import Scene, Scenes
 from src.prediction.playground.sliders import Slider, read_values
 from src.prediction.playground.workbench import Workbench
+from src.system.errors import UserError, printable
 
 log = logging.getLogger(__name__)
 

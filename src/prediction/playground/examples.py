@@ -8,9 +8,9 @@ from pathlib import Path
 from src.data import Shapes
 from src.data.dataset import Picture
 from src.data.decode import read_image
-from src.errors import UserError, name_settings
 from src.prediction.inputs import find_images
 from src.prediction.playground.scenes import shrink
+from src.system.errors import UserError, name_settings
 
 GENERATED, SIZE, MOST = 4, 321, 12
 

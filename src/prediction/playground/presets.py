@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from src.cli.crf_presets import SAVED, preset_path, preset_text
-from src.errors import UserError
+from src.system.errors import UserError
 from src.system.files import write_text
 
 

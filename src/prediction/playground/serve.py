@@ -12,8 +12,8 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.errors import UserError
 from src.runs.networks import find_network
+from src.system.errors import UserError
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 SECONDS_TO_END = 3  # that requests get after Ctrl-C

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from src.errors import UserError
+from src.system.errors import UserError
 
 
 @dataclass(frozen=True)

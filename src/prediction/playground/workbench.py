@@ -22,11 +22,11 @@ from src.data.dataset import Picture
 from src.data.decode import read_image
 from src.drawing.html import data_uri
 from src.drawing.pictures import indexed_image
-from src.errors import UserError
 from src.labels import LabelMap
 from src.prediction.playground.pixel import kernel_from
 from src.prediction.playground.scenes import Scene, shrink
 from src.prediction.predictor import Predictor
+from src.system.errors import UserError
 
 Values = Mapping[str, Any]  # arguments of DenseCRF
 

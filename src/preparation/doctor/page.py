@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from src import __version__
-from src.errors import printable
 from src.preparation.doctor import folders, machine, versions
 from src.preparation.doctor.finding import Finding, hide_private, reason
 from src.preparation.doctor.probes import Probe
+from src.system.errors import printable
 
 MARK = "!"  # begins the lines that need a remedy
 WIDTH = 118

@@ -11,9 +11,9 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
-from src.errors import UserError
 from src.models.geometry import score_stride
 from src.runs.metric_names import is_crf_metric
+from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.training.datamodule import Batch
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from src.errors import UserError
 from src.runs.metric_names import METHODS, NETWORK, is_crf_metric, metric_name, validation_metrics
+from src.system.errors import UserError
 
 
 def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from src.errors import UserError
+from src.system.errors import UserError
 from src.training.lightning_state import has_begun_to_fetch, restart_loader
 from src.training.segmenter import Segmenter
 

@@ -13,7 +13,7 @@ from PIL import Image
 from src.data import ADE20K, VOC12, CamVid, Cityscapes
 from src.data.release.release import Archive, Release, git_tree
 from src.data.release.sbd import MergeSBD
-from src.errors import UserError
+from src.system.errors import UserError
 from tests.server import serving
 
 SIZE = (12, 9)

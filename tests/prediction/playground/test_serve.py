@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from src.errors import UserError
 from src.prediction.playground import serve
+from src.system.errors import UserError
 from tests.checkpoints import write_checkpoint
 from tests.commands import Command
 from tests.models.networks import composed

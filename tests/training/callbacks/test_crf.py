@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from src.crf import DenseCRF
 from src.data import Shapes
-from src.errors import UserError
 from src.metrics import SegmentationMetrics
+from src.system.errors import UserError
 from src.training.callbacks import CRFRefinement
 from src.training.datamodule import SegmentationDataModule
 from src.training.segmenter import Segmenter
