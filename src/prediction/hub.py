@@ -19,11 +19,11 @@ from omegaconf import DictConfig
 
 from src import __version__
 from src.drawing.html import css_colour
+from src.models.weights.safetensors_file import write_safetensors
 from src.prediction.formats import without_training
 from src.runs.metric_names import METHODS, metric_name
 from src.system.addresses import HUB_FILE, summary
 from src.system.errors import UserError
-from src.system.safetensors_file import write_safetensors
 from src.training.restore import load_segmenter
 from src.training.segmenter import Segmenter
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from src.models.weights.torch_file import read_state
 from src.reporting.runs import Run
 from src.system.errors import UserError
-from src.system.torch_file import read_state
 
 
 def attach_evaluations(runs: Sequence[Run], more: Sequence[Run]) -> tuple[list[Run], list[Run]]:

@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.drawing.tables import print_results
 from src.models.weights.pretrained import load_initial_weights
+from src.models.weights.torch_file import read_state
 from src.runs.checkpoint_files import newest_intact
 from src.runs.history import record_run
 from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.metric_files import write_json
 from src.runs.metric_names import CRF, metric_name
 from src.system.errors import UserError
-from src.system.torch_file import read_state
 from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.callbacks.monitors import check_monitors
 from src.training.datamodule import SegmentationDataModule

@@ -16,11 +16,11 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from src.data import SegmentationDataset
+from src.models.weights.torch_file import read_state
 from src.runs.checkpoint_files import find_checkpoint
 from src.runs.moved_names import with_new_names
 from src.runs.networks import network_names
 from src.system.errors import UserError
-from src.system.torch_file import read_state
 from src.training.segmenter import Segmenter
 
 # MODULE.CLASS, where the module defines networks, losses or data sets, or is a package that exports them

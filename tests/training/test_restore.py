@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from src.models.weights.torch_file import read_state
 from src.system.errors import UserError
-from src.system.torch_file import read_state
 from src.training.restore import load_segmenter
 from tests.checkpoints import SHAPES, write_checkpoint
 

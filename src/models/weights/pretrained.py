@@ -15,10 +15,10 @@ from src.models.heads.msc import MSc
 from src.models.weights.caffemodel import read_caffemodel
 from src.models.weights.decimation import find_fc_head, load_fc
 from src.models.weights.keras_file import read_keras
+from src.models.weights.torch_file import read_state
 from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
 from src.system.download import fetch
 from src.system.errors import UserError
-from src.system.torch_file import read_state
 
 Image = UInt8[Tensor, "3 _ _"]  # RGB
 

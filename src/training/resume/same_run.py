@@ -10,10 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.models.weights.torch_file import read_state
 from src.runs.moved_names import with_new_names
 from src.system.dotted_keys import flattened
 from src.system.errors import UserError
-from src.system.torch_file import read_state
 from src.training.memory_format import saved_memory_format
 from src.training.segmenter import Segmenter
 

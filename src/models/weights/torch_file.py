@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from src.models.weights.safetensors_file import read_safetensors
 from src.system.errors import UserError
-from src.system.safetensors_file import read_safetensors
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
