@@ -82,7 +82,8 @@ def train(config: DictConfig) -> dict[str, float]:
         load_best_weights(trainer, segmenter, Path(config.paths.output_dir))
         metrics = dict(trainer.validate(segmenter, datamodule=datamodule, verbose=False)[0])
     if trainer.is_global_zero:
-        write_results(Path(config.paths.output_dir), metrics, segmenter)
+        folder = Path(config.paths.output_dir)
+        write_results(folder, metrics, segmenter)
     return metrics
 
 
