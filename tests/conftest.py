@@ -1,4 +1,4 @@
-"""Fixtures for real data, and the import hook that checks shapes in models, crf, metrics and losses."""
+"""Fixtures for real data, and the import hook that checks shapes in models, metrics and losses."""
 
 import copy
 import functools

@@ -29,8 +29,8 @@ from src.training.datamodule import SegmentationDataModule
 from src.training.failures import explain_failures, explain_lack_of_memory
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
-from src.training.resume.find_checkpoint import checkpoint_to_resume
 from src.training.resume.same_run import check_same_run
+from src.training.resume.starting_point import checkpoint_to_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps
 

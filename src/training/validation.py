@@ -67,6 +67,9 @@ class Validation:
         self.refinement: Refinement | None = None
         self.trimap = 0
         self.metrics: dict[Method, Metric | MetricCollection] = {}
+        self.images = 0
+        self.computed: Results | None = None
+        self.agree: Callable[[bool], bool] = bool
         self.waiting = OrderedFutures(self.count_refined)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Validation:
@@ -82,7 +85,7 @@ class Validation:
         """
         self.agree = agree
         self.images = 0
-        self.computed: Results | None = None
+        self.computed = None
         self.waiting.clear()
         methods = (NETWORK, CRF) if self.refinement is not None else (NETWORK,)
         self.metrics = {method: self.new_metrics().to(device) for method in methods}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from src.models.dropout import Dropout
 from src.models.geometry import STRIDE, resize_aligned
-from src.models.heads.head import Head
+from src.models.heads.head import Head, scale_channels
 
 
 class FullResolutionHead(Head):
@@ -44,9 +44,7 @@ class FullResolutionHead(Head):
         for name, value in {"layers": layers, "rate": rate}.items():
             if value < 1:
                 raise ValueError(f"{name}={value}: must be positive")
-        if round(channels * width) < 1:
-            raise ValueError(f"channels={channels} with width={width}: leaves the head without channels")
-        channels = round(channels * width)
+        channels = scale_channels(channels, width)
         self.layers = nn.Sequential()
         before = in_channels[-1]
         for index in range(layers):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from src.models.dropout import Dropout
 from src.models.geometry import STRIDE
-from src.models.heads.head import Head
+from src.models.heads.head import Head, scale_channels
 
 
 class FCHead(Head):
@@ -50,9 +50,7 @@ class FCHead(Head):
                 raise ValueError(f"{name}={value}: must be positive")
         if rate * (kernel - 1) % 2:
             raise ValueError(f"rate={rate} with kernel={kernel}: rate * (kernel - 1) must be even")
-        if round(channels * width) < 1:
-            raise ValueError(f"channels={channels} with width={width}: leaves fc6 without channels")
-        channels = round(channels * width)
+        channels = scale_channels(channels, width)
         self.pool5a = nn.AvgPool2d(3, stride=1, padding=1) if average_pool else nn.Identity()
         padding = rate * (kernel - 1) // 2
         self.fc6 = nn.Conv2d(in_channels[-1], channels, kernel, padding=padding, dilation=rate)

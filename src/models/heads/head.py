@@ -27,3 +27,14 @@ class Head(nn.Module, ABC):
         Args:
             features: the backbone's feature maps, finest first; the first is the normalised image.
         """
+
+
+def scale_channels(channels: int, width: float) -> int:
+    """Return the channels of a network that is ``width`` times as wide.
+
+    Raises:
+        ValueError: if none are left.
+    """
+    if round(channels * width) < 1:
+        raise ValueError(f"channels={channels} with width={width}: leaves the head without channels")
+    return round(channels * width)

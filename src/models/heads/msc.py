@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from src.models.dropout import Dropout
 from src.models.geometry import grid_stride, resize_aligned
-from src.models.heads.head import Head
+from src.models.heads.head import Head, scale_channels
 
 
 class MSc(Head):
@@ -53,9 +53,7 @@ class MSc(Head):
                 f"std={list(std)}: must have {len(in_channels) - 1} numbers, "
                 "one for each map of the backbone but the last"
             )
-        if round(channels * width) < 1:
-            raise ValueError(f"channels={channels} with width={width}: leaves the branches without channels")
-        channels = round(channels * width)
+        channels = scale_channels(channels, width)
         self.trunk = trunk(in_channels, num_classes)
         self.scales = nn.ModuleList(
             Branch(before, channels, num_classes, min(1.0, width) * dropout, deviation)
