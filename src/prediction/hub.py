@@ -7,7 +7,9 @@ import logging
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ from src.system.errors import UserError
 from src.training.restore import load_segmenter
 from src.training.segmenter import Segmenter
 
-CONFIG, CARD = "config.json", "README.md"
+CONFIG, CARD, PICTURES = "config.json", "README.md", "pictures.png"
+FILES = (HUB_FILE, CONFIG, CARD, PICTURES)  # what is written, and replaced with overwrite=true
 NEEDS = ("safetensors", "huggingface_hub")
 PLACES = ("dataset.root", "dataset.cache", "paths.", "ckpt", "init_from", "backbone.weights", "name", "logger.")
 METRICS = {"miou": "mean IoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy"}  # on the card
@@ -47,8 +50,8 @@ def check_hub_options(config: DictConfig) -> None:
         raise UserError(f"output={config.output}: is a file; format=hub writes a folder")
     if folder.exists() and any(folder.iterdir()) and not (config.overwrite and (folder / HUB_FILE).is_file()):
         raise UserError(
-            f"output={config.output}: holds files already; name another folder, or set overwrite=true to replace a "
-            f"folder that holds {HUB_FILE}"
+            f"output={config.output}: holds files already; name another folder, or, if it holds {HUB_FILE}, "
+            f"set overwrite=true to replace {', '.join(FILES)} there"
         )
     missing = [name for name in NEEDS[: 2 if config.push else 1] if find_spec(name) is None]
     if missing:
@@ -74,23 +77,35 @@ def export_folder(config: DictConfig) -> Path:
     check_hub_options(config)
     segmenter = load_segmenter(config.ckpt)
     folder = Path(config.output or Path(config.paths.output_dir, "hub"))
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with new_files(folder) as part:
         write_folder(segmenter, Path(config.ckpt), part, str(config.push or "OWNER/NAME"), config.license)
         check_folder(part, segmenter)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder}/  {size / 1e6:.1f} MB\n  {'  '.join(sorted(path.name for path in folder.iterdir()))}")
+    written = [folder / name for name in FILES if (folder / name).is_file()]
+    size = sum(path.stat().st_size for path in written)
+    print(f"{folder}/  {size / 1e6:.1f} MB\n  {'  '.join(path.name for path in written)}")
     print(f"  checked: loads with the same weights; use it with ckpt={folder}")
     if config.push:
         print(push(folder, config.push))
     return folder
+
+
+@contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder for ``FILES``; after the block, move them into a folder, which keeps its other files."""
+    existed = folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
+    try:
+        yield part
+        for name in FILES:
+            if (part / name).exists():
+                (part / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # of an earlier network
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if not existed and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repository: str, license: str | None) -> None:
@@ -113,7 +128,7 @@ def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repositor
     overrides = read_json(run / "environment.json").get("command", [])[1:]
     picture = run / "pictures" / "best.png"
     if is_best and picture.is_file():
-        shutil.copy(picture, folder / "pictures.png")
+        shutil.copy(picture, folder / PICTURES)
     notes = checkpoint.with_suffix(".md")
     public = [o for o in map(str, overrides) if not o.lstrip("+~").startswith(PLACES) and "/" not in o]
     card = model_card(
@@ -123,7 +138,7 @@ def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repositor
         license,
         overrides=shlex.join(public),
         notes=re.sub(r"^#", "##", notes.read_text(), flags=re.MULTILINE).strip() if notes.is_file() else "",
-        has_pictures=(folder / "pictures.png").exists(),
+        has_pictures=(folder / PICTURES).exists(),
     )
     (folder / CARD).write_text(card)
 
@@ -240,7 +255,8 @@ def push(folder: Path, repository: str) -> str:
     api = HfApi(library_name="deeplab-v1", library_version=__version__)
     try:
         address = api.create_repo(repository, private=True, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"deeplab-v1 {__version__}")
+        message = f"deeplab-v1 {__version__}"
+        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=list(FILES), commit_message=message)
     except Exception as error:  # of the hub, of the connection, or of its libraries
         why = summary(error).rstrip(".")
         raise UserError(

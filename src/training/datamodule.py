@@ -118,10 +118,11 @@ class SegmentationDataModule(ValidationDataModule):
         num_workers: int | str = "auto",
         seed: int = 0,
     ) -> None:
+        train_set = dataset(split="train")
         super().__init__(dataset(split="val"), num_workers)
         if batch_size < 1 or batch_size != int(batch_size):
             raise ValueError(f"batch_size={batch_size}: must be a whole number, 1 or more")
-        self.train_set = dataset(split="train")
+        self.train_set = train_set
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed

@@ -18,7 +18,7 @@ import src.prediction.predict
 import src.preparation.describe
 import src.tuning.tune  # noqa: F401
 from src.data import Shapes
-from src.prediction.export import compare
+from src.prediction.export import compare_scores
 from src.prediction.formats import FORMATS, image_to_scores
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint
 from tests.commands import Command, run_command
@@ -144,7 +144,9 @@ def score_difference(path: Path, format: str, device: str, queue: Any) -> None:
         exported.to(device)
         with torch.no_grad():
             queue.put(
-                compare(lambda image: network(image.to(device)), lambda image: exported(image.to(device)), "uint8")
+                compare_scores(
+                    lambda image: network(image.to(device)), lambda image: exported(image.to(device)), "uint8"
+                )
             )
     except Exception as error:
         queue.put(f"{type(error).__name__}: {error}"[:300])

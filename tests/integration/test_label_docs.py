@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPO
-from tests.data.convert import test_coco, test_cvat, test_labelme, test_mask_files, test_yolo
+from tests.data.convert import test_coco, test_cvat, test_labelme, test_mask_readers, test_yolo
 from tests.data.convert.pictures import write_image
 from tests.integration.test_importing import prepare
 
@@ -59,7 +59,7 @@ def write_yolo(folder: Path) -> None:
 def write_pairs(folder: Path) -> None:
     for name in ("a", "b"):
         write_image(folder / f"pairs/{name}.jpg", 40, 30)
-        test_mask_files.write_mask(folder / f"pairs/{name}_mask.png", test_mask_files.LABEL)
+        test_mask_readers.write_mask(folder / f"pairs/{name}_mask.png", test_mask_readers.LABEL)
 
 
 SECTIONS: dict[str, Callable[[Path], None]] = {

@@ -15,6 +15,7 @@ from src.prediction.export import export
 from src.prediction.formats import without_folders
 from src.prediction.predictor import Predictor
 from src.system import addresses
+from src.system.addresses import HUB_FILE
 from src.system.errors import UserError
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
@@ -111,8 +112,41 @@ def test_a_folder_is_replaced_only_with_overwrite_and_if_it_is_ours(run: Path, t
     to_hub(ckpt, folder)
     with pytest.raises(UserError, match="holds files already"):
         to_hub(ckpt, folder)
+    (folder / ".git").mkdir()  # a clone of a repository of the hub, with notes in it
+    (folder / ".git" / "HEAD").write_text("ref")
+    (folder / "notes.txt").write_text("notes")
+    names = {path.name for path in folder.iterdir()}
+    (folder / "README.md").write_text("old")
     to_hub(ckpt, folder, "overwrite=true")
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "README.md").read_text() != "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "run"]  # nothing temporary
+
+
+def test_the_working_folder_and_those_around_it_can_be_written_to(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "net" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "net" / HUB_FILE).write_text("old")
+    monkeypatch.chdir(inner)
+    to_hub(run / "checkpoints" / "best.ckpt", Path("."))
+    to_hub(run / "checkpoints" / "best.ckpt", Path(".."), "overwrite=true")
+    assert inner.is_dir()
+    assert (inner / HUB_FILE).read_bytes() == (tmp_path / "net" / HUB_FILE).read_bytes()
+
+
+def test_a_failure_leaves_the_folder_as_it_was(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.prediction.hub.check_folder", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        to_hub(run / "checkpoints" / "best.ckpt", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / HUB_FILE).write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        to_hub(run / "checkpoints" / "best.ckpt", tmp_path / "old", "overwrite=true")
+    assert [path.name for path in (tmp_path / "old").iterdir()] == [HUB_FILE]
+    assert (tmp_path / "old" / HUB_FILE).read_text() == "old"
 
 
 @pytest.mark.parametrize(

@@ -321,5 +321,5 @@ def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused(tmp_path: Path, 
     first = built()
     network = {"hyper_parameters": dict(first.hparams), "state_dict": first.state_dict()}
     torch.save({**NO_PROGRESS, **network, key: value}, file)
-    with pytest.raises(UserError, match=f"can be resumed; it has no {key}; .* init_from="):
+    with pytest.raises(UserError, match=f"to resume from \\(it has no {key}\\); .* init_from="):
         check_same_run(str(file), built(), OmegaConf.create())

@@ -196,7 +196,9 @@ class App:
         """Save the sliders' values as a preset; with status 409 if it exists already, and is not to be replaced."""
         content = await read_json(request)
         values = {**self.workbench.preset, **read_values(self.sliders, content.get("values"))}
-        name, replace = str(content.get("preset", "")), content.get("replace") is True
+        name, replace = content.get("preset"), content.get("replace") is True
+        if not isinstance(name, str):
+            raise UserError("preset: must be a name")
         self.workbench.build_crf(values)  # checks them
         try:
             path = await run_in_threadpool(save_preset, name, self.presets, values, self.ckpt, replace)

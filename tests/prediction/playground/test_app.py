@@ -282,6 +282,8 @@ def test_a_preset_is_saved_once_and_composes(served: Served, monkeypatch: pytest
         instantiate(compose("predict", "crf=mine", output_dir=served.presets.parents[1] / "run").crf).parameters.w1 == 8
     )
 
+    for name in (None, 3, True, ["mine"]):
+        assert save(name, 1).status_code == 400  # type: ignore[arg-type]
     content = {"preset": "broken", "values": {**VALUES, "iterations": 2.5}}
     assert requests.post(f"{served.url}/presets", json=content, timeout=60).status_code == 400
     (served.presets / "hers.yaml").write_text("# by hand\n")
