@@ -19,7 +19,12 @@ def main() -> None:
         print(f"deeplab {__version__}")
     elif name in (names := commands()):
         sys.argv[1:] = overrides
-        sys.path.insert(0, os.getcwd())  # as python -m does: a _target_ may be in the working directory
+        try:
+            folder = os.getcwd()
+        except FileNotFoundError:
+            print("error: the working folder was deleted; cd to another folder", file=sys.stderr)
+            sys.exit(2)
+        sys.path.insert(0, folder)  # as python -m does: a _target_ may be in the working directory
         runpy.run_module(f"src.{name}", run_name="__main__", alter_sys=True)
     else:
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

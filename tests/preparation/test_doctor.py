@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src.cli.deeplab import main as run_deeplab
 from src.preparation.doctor import probes
-from src.preparation.doctor.finding import Finding, hide_private
+from src.preparation.doctor.finding import Finding, hide_private, reason
+from src.preparation.doctor.folders import examine as examine_folders
 from src.preparation.doctor.folders import examine_folder
 from src.preparation.doctor.machine import examine_engine, examine_gpu, examine_memory
 from src.preparation.doctor.page import KEYS, layout, main
 from src.preparation.doctor.probes import Probe
-from src.preparation.doctor.versions import NEEDED, examine_wandb, find_misfits
+from src.preparation.doctor.versions import NEEDED, examine_wandb, find_broken, find_misfits
 from tests.conftest import REPO
 
 NO_NETWORK = "import os, socket\nsocket.socket.connect = socket.getaddrinfo = lambda *_: os._exit(9)\n"
@@ -100,7 +102,7 @@ def test_a_probe_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(module(tmp_path, "torch", "import signal; signal.pause()")))
     monkeypatch.setattr(probes, "SECONDS", 0.3)
     probe = Probe("torch")
-    assert probe.result() == ({}, "no answer within 0.3 seconds")
+    assert probe.result() == ({"file": str(tmp_path / "torch.py")}, "no answer within 0.3 seconds")
     assert probe.process.returncode == -9
 
 
@@ -278,3 +280,43 @@ def test_every_needed_package_is_listed_and_nothing_else_is_imported() -> None:
                     or name in ("src", "src.system.errors", "src.system.torch_home")
                     or "doctor" in str(name)
                 ), name
+
+
+def test_a_file_that_hides_torch_is_named(tmp_path: Path) -> None:
+    lines = doctor(path=module(tmp_path, "torch", "raise ImportError('mine')"))
+    (line,) = (line for line in marked(lines) if line.startswith("! torch "))
+    assert "/torch.py is imported in its place: rename it, or take its folder off PYTHONPATH" in line
+    assert "install" not in line
+
+
+def test_a_variable_that_torch_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_LOGS", "wrong")
+    sentence = "Invalid log settings: wrong, must be a list of\nnames."
+    fault = reason(ValueError(f"\n{sentence}\nSettings: {'all, ' * 100}"))
+    assert fault == f"ValueError: {' '.join(sentence.split())}"
+    (finding,) = find_broken(Answer(fault), Answer(), {"torch": "2"})
+    assert finding.remedy == "correct or unset TORCH_LOGS"
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    module(tmp_path, "torch", "raise ImportError")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "src.doctor"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{REPO}"},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=100,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: standard output: No space left on device\n")
+
+
+def test_a_working_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    found = [("working folder", "was deleted, so no folder is examined", "cd to another folder")]
+    assert examine_folders("logs", "data") == found
+    monkeypatch.setattr(sys, "argv", ["deeplab", "describe"])
+    with pytest.raises(SystemExit, match="2"):
+        run_deeplab()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
+
+LONGEST = 300  # characters of an error
 
 
 class Finding(NamedTuple):
@@ -46,9 +49,12 @@ def user_names() -> set[str]:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """Return an error in one line; of a long message, whole sentences if possible."""
+    text = " ".join(str(error).split())
+    if len(text) > LONGEST:
+        end = text.rfind(". ", 0, LONGEST)
+        text = text[: end + 1] if end > 0 else shorten(text, LONGEST, placeholder=" ...")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def in_bytes(size: float) -> str:

@@ -21,8 +21,12 @@ def examine(log_dir: str, data_dir: str) -> list[Finding]:
         log_dir: ``paths.log_dir``, the folder of the runs.
         data_dir: ``paths.data_dir``, the folder of the data sets.
     """
+    try:
+        working = Finding("working folder", os.getcwd())
+    except FileNotFoundError:
+        return [Finding("working folder", "was deleted, so no folder is examined", "cd to another folder")]
     return [
-        Finding("working folder", os.path.abspath(".")),
+        working,
         examine_folder("logs", log_dir, "set paths.log_dir=FOLDER"),
         examine_folder("data", data_dir, "set paths.data_dir=FOLDER, or DEEPLAB_DATA", read_only=True),
         examine_folder("PyTorch's cache", str(hub_folder()), "set TORCH_HOME=FOLDER"),

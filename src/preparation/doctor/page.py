@@ -36,9 +36,18 @@ def main() -> None:
         print(make_page({**KEYS, **chosen}).encode("ascii", "backslashreplace").decode())
         sys.stdout.flush()
     except BrokenPipeError:  # of a reader that has seen enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
+    except OSError as error:
+        drop_output()
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def drop_output() -> None:
+    """Let the flush at the exit not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_help() -> str:

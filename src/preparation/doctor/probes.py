@@ -75,8 +75,18 @@ def tell(**facts: Any) -> None:
     print(json.dumps(facts), flush=True)
 
 
+def place_of(package: str) -> str:
+    """Return the file or folder that a package is imported from; "" if unknown."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return ""
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), "") if spec else ""
+
+
 def probe_torch() -> None:
     """Report what PyTorch says about itself, the processor and the GPUs."""
+    tell(file=place_of("torch"))
     try:
         import torch
 
@@ -124,14 +134,15 @@ def probe_libraries() -> None:
     from src.preparation.doctor.finding import reason
 
     broken: dict[str, str] = {}
+    files: dict[str, str] = {}
     for name in LIBRARIES:
         tell(loading=name)
         try:
             if find_spec(name) is not None:
                 import_module(name)
         except Exception as error:
-            broken[name] = reason(error)
-    tell(broken=broken, loading="")
+            broken[name], files[name] = reason(error), place_of(name)
+    tell(broken=broken, files=files, loading="")
 
 
 PROBES = {"torch": probe_torch, "engine": probe_engine, "libraries": probe_libraries}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from urllib.parse import urlparse
 
 from src import __version__
@@ -97,14 +98,32 @@ def find_misfits(installed: dict[str, str]) -> Iterator[Finding]:
 
 def find_broken(torch: Probe, libraries: Probe, installed: dict[str, str]) -> Iterator[Finding]:
     """Yield each package that is installed but cannot be imported."""
-    _, fault = torch.result()
+    facts, fault = torch.result()
     if fault and installed["torch"]:
-        yield Finding("torch", f"cannot be used ({fault})", "install it again as https://pytorch.org/get-started says")
+        remedy = import_remedy(facts.get("file", "")) or variable_remedy(fault)
+        remedy = remedy or "install it again as https://pytorch.org/get-started says"
+        yield Finding("torch", f"cannot be used ({fault})", remedy)
     facts, fault = libraries.result()
     if fault:
         yield Finding(facts.get("loading") or "libraries", f"cannot be imported ({fault})", "install it again")
     for name, error in facts.get("broken", {}).items():
-        yield Finding(name, f"cannot be imported ({error})", "install it again, or what the message names")
+        remedy = import_remedy(facts.get("files", {}).get(name, "")) or "install it again, or what the message names"
+        yield Finding(name, f"cannot be imported ({error})", remedy)
+
+
+def import_remedy(file: str) -> str:
+    """Return what to do if a package is imported from a file where no package is installed; "" if it is not."""
+    if not file or {"site-packages", "dist-packages"} & set(Path(file).parts):
+        return ""
+    return f"{file} is imported in its place: rename it, or take its folder off PYTHONPATH"
+
+
+def variable_remedy(fault: str) -> str:
+    """Return what to do if PyTorch refuses the value of an environment variable; "" if it does not."""
+    chosen = [name for name in sorted(os.environ) if name.startswith(("TORCH", "PYTORCH")) and name != "TORCH_HOME"]
+    refused = [name for name in chosen if name in fault or (os.environ[name] and os.environ[name] in fault)]
+    names = refused or chosen
+    return f"correct or unset {' or '.join(names)}" if names and fault.startswith("ValueError") else ""
 
 
 def examine_wandb() -> list[Finding]:
