@@ -26,7 +26,7 @@ class Inference:
         step: pixels from one window to the next; None for two thirds of the window.
 
     Raises:
-        ValueError: if a scale, the window or the step is not positive, or the windows would leave gaps.
+        ValueError: if a scale, the window or the step is no positive number, or the windows would leave gaps.
     """
 
     def __init__(
@@ -39,7 +39,10 @@ class Inference:
         for name, pixels in (("window", window), ("step", step)):
             if pixels is not None and (isinstance(pixels, bool) or not isinstance(pixels, int)):
                 raise ValueError(f"{name}={pixels}: must be a whole number of pixels, or None (null)")
-        if not scales or min(scales) <= 0:
+        is_list = isinstance(scales, Sequence) and not isinstance(scales, str)
+        if not is_list or not all(map(is_number, scales)):
+            raise ValueError(f"scales={list(scales) if is_list else scales}: must be numbers, such as [0.75,1,1.25]")
+        if not scales or not all(0 < scale < float("inf") for scale in scales):
             raise ValueError(f"scales={list(scales)}: must be positive factors, such as [0.75,1,1.25]")
         if window is not None and window < 1:
             raise ValueError(f"window={window}: must be positive, or None (null) for whole images")
@@ -100,6 +103,11 @@ class Inference:
         last = max(0, side - self.window)
         starts = [*range(0, last, self.step), last]
         return [slice(start, min(side, start + self.window)) for start in starts]
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number; a bool does not count."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def predict_probabilities(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,7 +149,9 @@ class App:
 
     async def open_file(self, request: Request) -> Response:
         """Open the image file that the request holds, and return its scene."""
-        content = await read_body(request, self.image_bytes)
+        megabytes = f"{self.image_bytes / 2**20:g} MB"
+        message = f"more than {megabytes}; megabytes=NUMBER of the command sets the limit"
+        content = await read_body(request, self.image_bytes, message)
         return await run_in_threadpool(self.open_bytes, content)
 
     def open_bytes(self, content: bytes) -> Response:
@@ -215,13 +218,13 @@ def host_name(host: str) -> str | None:
         return None
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, too_large_message: str) -> bytes:
     """Return the body of a request.
 
     Raises:
         HTTPException: if it is larger than ``limit`` bytes, or ends early.
     """
-    too_large = HTTPException(413, f"more than {limit / 2**20:g} MB; megabytes=NUMBER of the command sets the limit")
+    too_large = HTTPException(413, too_large_message)
     if int(request.headers.get("content-length") or 0) > limit:
         raise too_large
     content = bytearray()
@@ -241,7 +244,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     Raises:
         HTTPException: if it holds none.
     """
-    body = await read_body(request, REQUEST_BYTES)
+    body = await read_body(request, REQUEST_BYTES, f"the request is larger than {REQUEST_BYTES >> 10} KiB")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -262,10 +265,11 @@ def read_pixel(scene: Scene, given: Any) -> tuple[int, int] | None:
     is_pair = isinstance(given, list) and [type(entry) for entry in given] == [int, int]
     if not is_pair or not all(0 <= entry < side for entry, side in zip(given, scene.size, strict=True)):
         height, width = scene.size
-        raise HTTPException(400, f"pixel={given}: must be [row, column] in an image of {height} rows, {width} columns")
+        shown = f"{str(given)[:60]}..." if len(str(given)) > 60 else given
+        raise HTTPException(400, f"pixel={shown}: must be [row, column] in an image of {height} rows, {width} columns")
     return given[0], given[1]
 
 
 def refusal(status: int, message: str) -> Response:
-    """Return why a request is refused, in one line."""
-    return JSONResponse({"error": printable(message)}, status)
+    """Return why a request is refused, in one line; words of more than 200 characters, as values may be, are cut."""
+    return JSONResponse({"error": re.sub(r"(\S{60})\S{140,}", r"\1...", printable(message))}, status)

@@ -63,7 +63,8 @@ def read_values(sliders: Sequence[Slider], given: Any) -> dict[str, int | float]
     for slider in sliders:
         value: Any = given.get(slider.name) if isinstance(given, dict) else None
         if not is_number(value) or not slider.low <= value <= slider.high:
-            raise UserError(f"{slider.name}={value}: must be a number from {slider.low:g} to {slider.high:g}")
+            shown = f"{str(value)[:60]}..." if len(str(value)) > 60 else value
+            raise UserError(f"{slider.name}={shown}: must be a number from {slider.low:g} to {slider.high:g}")
         values[slider.name] = int(value) if value == int(value) else float(value)
     return values
 

@@ -23,6 +23,7 @@ from src.cli.compose import compose
 from src.crf import DenseCRF
 from src.data import Shapes
 from src.predict import Predictor
+from src.prediction.playground.app import REQUEST_BYTES
 from src.prediction.playground.scenes import Scene, Scenes
 from tests.prediction.playground.conftest import IMAGE_BYTES, PRESET, VALUES, Served
 
@@ -146,6 +147,17 @@ def test_large_files_are_refused(served: Served, is_chunked: bool) -> None:
     assert "megabytes=NUMBER" in answer.json()["error"]
 
 
+def test_large_requests_do_not_name_the_limit_of_files(served: Served) -> None:
+    answer = requests.post(f"{served.url}/presets", data=bytes(REQUEST_BYTES + 1), timeout=60)
+    assert (answer.status_code, answer.json()["error"]) == (413, "the request is larger than 64 KiB")
+
+
+def test_long_names_are_not_repeated(served: Served) -> None:
+    answer = requests.post(f"{served.url}/presets", json={"preset": "/" * 300, "values": VALUES}, timeout=60)
+    assert answer.status_code == 400
+    assert len(answer.json()["error"]) < 200
+
+
 def test_a_client_that_hangs_up_leaves_no_traceback(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     address = urlsplit(served.url)
     with socket.create_connection((address.hostname, address.port)) as client:
@@ -167,6 +179,8 @@ def test_a_client_that_hangs_up_leaves_no_traceback(served: Served, caplog: pyte
         ({"values": {**VALUES, "iterations": 2.5}}, "iterations=2.5: give a whole number"),
         ({"pixel": [61, 0]}, "pixel=[61, 0]: must be [row, column] in an image of 61 rows, 77 columns"),
         ({"pixel": [0, -1]}, "pixel=[0, -1]: must be"),
+        ({"pixel": [9] * 300}, f"pixel={str([9] * 300)[:60]}...: must be"),
+        ({"values": {**VALUES, "sxy": 10**400}}, f"sxy=1{'0' * 59}...: must be a number from 1 to 200"),
         ({"pixel": [True, 0]}, "pixel=[True, 0]: must be"),
         ({"pixel": "00"}, "pixel=00: must be"),
     ],
