@@ -18,6 +18,7 @@ class Site:
         status: by path, a status other than 200.
         types: by path, a Content-Type.
         etags: by path, an ETag.
+        redirects: by path, where a request is sent on to.
         endless: paths whose content is repeated without end, and without Content-Length.
         asked: (path, Range header) of every request.
     """
@@ -29,6 +30,7 @@ class Site:
     status: dict[str, int] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
     endless: set[str] = field(default_factory=set)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -43,6 +45,12 @@ def serving() -> Iterator[Site]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             site.asked.append((self.path, wanted))
+            if self.path in site.redirects:
+                self.send_response(302)
+                self.send_header("Location", site.redirects[self.path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if self.path in site.status or self.path not in site.files:
                 self.send_error(site.status.get(self.path, 404))
                 return

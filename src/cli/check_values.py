@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.check_structure import as_written, key_of
-from src.runs.checkpoint_files import previous_path
+from src.runs.checkpoint_files import previous_path, why_no_file
 from src.runs.networks import network_names
 from src.system.addresses import is_address
 from src.system.dotted_keys import walk
@@ -262,8 +262,8 @@ def check_checkpoints(content: dict[str, Any]) -> None:
         and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file())
     ):
         raise UserError(
-            f"ckpt={ckpt}: no such file; give the best.ckpt or last.ckpt of a run, last for the newest, an address, "
-            f"or a network that comes with the package: {', '.join(network_names())}"
+            f"ckpt={ckpt}: {why_no_file(ckpt)}; give the best.ckpt or last.ckpt of a run, last for the newest, "
+            f"an address, or a network that comes with the package: {', '.join(network_names())}"
         )
     if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
-        raise UserError(f"init_from={init_from}: no such file; give the checkpoint of a trained network")
+        raise UserError(f"init_from={init_from}: {why_no_file(init_from)}; give the checkpoint of a trained network")

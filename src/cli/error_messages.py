@@ -20,6 +20,7 @@ from src.cli.argument_keys import name_keys
 from src.cli.check_structure import find_blocked_key, is_group, key_of
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
+from src.system.addresses import hide_secrets
 from src.system.command_name import as_typed
 from src.system.dotted_keys import walk
 from src.system.errors import UserError
@@ -29,7 +30,7 @@ TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"
 
 
 def explain(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None = None) -> str:
-    """Return a one-line description of an error from Hydra, OmegaConf or user input.
+    """Return a one-line description of an error from Hydra, OmegaConf or user input, without secrets of addresses.
 
     Args:
         error: the error.
@@ -37,6 +38,11 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         overrides: the overrides on the command line.
         config: config of the job that failed; None if it failed before the config was composed.
     """
+    return hide_secrets(explain_by_type(error, name, overrides, config))
+
+
+def explain_by_type(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None) -> str:
+    """Return the description that fits the type of an error; the arguments are those of ``explain``."""
     if not str(error).strip():
         return reason_of(error)
     if isinstance(error, InstantiationException):
@@ -55,7 +61,8 @@ def explain_syntax(error: OverrideParseException) -> str:
     if "=" not in error.override:
         return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
     reason = one_line(str(error).split("See https")[0])
-    quoted = quote_value(error.override)
+    is_public = hide_secrets(error.override) == error.override
+    quoted = quote_value(error.override) if is_public else "'KEY=\"VALUE\"'"
     return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: {quoted}"
 
 

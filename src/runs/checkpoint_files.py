@@ -31,6 +31,11 @@ def find_checkpoint(given: str | Path) -> Path:
     return path / HUB_FILE if (path / HUB_FILE).is_file() else path
 
 
+def why_no_file(path: str | Path) -> str:
+    """Return why a path is not that of a checkpoint: a folder without one, or nothing."""
+    return f"a folder that holds no {HUB_FILE}" if Path(path).is_dir() else "no such file"
+
+
 def previous_path(path: Path) -> Path:
     """Return the path of the previous version of a checkpoint."""
     return Path(f"{path}.previous")

@@ -10,7 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from textwrap import shorten
 from typing import Any, NamedTuple
@@ -27,7 +27,12 @@ log = logging.getLogger(__name__)
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://.+?)(?:[@#]sha256[:=]([0-9a-f]*))?", re.IGNORECASE)
 DIGITS = 16  # of a checksum, at least
 LARGEST = 8 << 30  # bytes; no checkpoint of a network of this project comes near
+USER = (  # user name and password: up to the last @ before the path; if they hold a colon, up to the last @ of all
+    r"[^\s/?#@:]*:(?!\d*(?:[/?#]|$))(?:(?!,[\w.+~]+=|://)\S)*@(?!sha256[:=])|[^\s/?#]*@(?!sha256[:=])"
+)
+SECRETS = re.compile(rf"(\w://)(?:{USER})?([^?\s,'\"\]]*)(?:\?[^\s'\"\]]*?(?=:?(?:[\s'\"\]]|$)))?", re.IGNORECASE)
 BEGINNINGS = (b"PK\x03\x04", b"\x80\x02")  # of what torch.save writes, today and before PyTorch 1.6
+RECORD = "record.json"  # what is known about a copy, beside it
 HUB_FILE = "model.safetensors"  # of a folder of export format=hub
 IDENTITY = ("ETag", "etag", "sha256", "blob_id", "version_id", "LastModified", "last_modified", "mtime", "created")
 
@@ -61,7 +66,7 @@ def is_address(value: Any) -> bool:
 
 def hide_secrets(text: str) -> str:
     """Return a text in which addresses have neither user name nor password, and no query, which may hold a token."""
-    return re.sub(r"(\w://)(?:[^/@\s]+@)?([^?\s,'\"\]]*)(?:\?[^\s,'\"\]]*)?", r"\1\2", text)
+    return SECRETS.sub(r"\1\2", text)
 
 
 def fetch_address(address: str) -> Path:
@@ -85,7 +90,7 @@ def fetch_address(address: str) -> Path:
     if re.fullmatch(r"hf://[^/]+/[^/]+", url):
         url = f"{url}/{HUB_FILE}"
     folder = hub_folder() / "deeplab-v1" / "checkpoints"
-    name = re.sub(r"[^\w.-]", "_", PurePosixPath(url.partition("?")[0]).name)[-60:] or "checkpoint"
+    name = re.sub(r"[^\w.-]", "_", PurePosixPath(hide_secrets(url)).name)[-60:] or "checkpoint"
     path = folder / hashlib.sha256(url.encode()).hexdigest()[:16] / name
     try:
         if checksum and path.exists() and matches(path, checksum):
@@ -105,7 +110,7 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
     Raises:
         AddressError: if the address does not give a file, or another than that of the checksum.
     """
-    record = path.with_name("record.json")
+    record = path.with_name(RECORD)
     known = read_record(record) if path.exists() else {}
     try:
         with open_address(url) as source:
@@ -124,7 +129,7 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
         log.warning("%s: %s; the copy of %s is used", shown, error, day)
         return path
     with replacing(record) as part:
-        part.write_text(json.dumps({"identity": source.identity, "sha256": digest}) + "\n")
+        part.write_text(json.dumps({"address": shown, "identity": source.identity, "sha256": digest}) + "\n")
     log.info("%s: sha256:%s", path, digest)
     return path
 
@@ -136,6 +141,19 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def address_of(path: Path) -> str | None:
+    """Return the address that a file was fetched from, without secrets; None for any other file."""
+    address = read_record(path.with_name(RECORD)).get("address") if hub_folder() in path.parents else None
+    return address if isinstance(address, str) else None
+
+
+def drop_copy(path: Path) -> None:
+    """Delete the copy of a file at an address, so that the next command fetches it again."""
+    with suppress(OSError):
+        path.unlink()
+        path.with_name(RECORD).unlink()
 
 
 def save(source: Source, path: Path) -> str:
@@ -207,7 +225,7 @@ def open_web(url: str) -> Iterator[Source]:
         response = requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
     except (requests.ConnectionError, requests.Timeout) as error:
         raise Unreachable(reason(error)) from error
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # ValueError: of an address that urllib cannot parse
         raise AddressError(reason(error)) from error
     with response:
         if not response.ok:
@@ -280,4 +298,4 @@ def is_lost_connection(error: BaseException | None) -> bool:
 
 def summary(error: Exception) -> str:
     """Return an error in one line of at most 200 characters."""
-    return shorten(" ".join(str(error).split()) or type(error).__name__, 200, placeholder=" ...")
+    return shorten(hide_secrets(" ".join(str(error).split())) or type(error).__name__, 200, placeholder=" ...")

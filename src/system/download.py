@@ -166,6 +166,14 @@ def reason(error: Exception) -> str:
         return (
             "no connection" if "NewConnectionError" in repr(error) or "Resolution" in repr(error) else "connection lost"
         )
+    if isinstance(error, requests.TooManyRedirects):
+        return "redirects without end"
+    if isinstance(error, requests.exceptions.InvalidSchema):
+        return "redirects to another protocol; only http and https are followed"
+    if isinstance(error, requests.exceptions.InvalidProxyURL):
+        return "the address of the proxy is not valid; correct HTTP_PROXY and HTTPS_PROXY"
+    if isinstance(error, ValueError):  # InvalidURL, or of urllib; the message may hold the password
+        return "not a valid address; in a password, write %2F for /, %40 for @, %3A for :"
     return " ".join(str(error).split())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.compose import compose
@@ -47,3 +47,20 @@ def test_a_group_that_belongs_to_other_commands_is_no_key(tmp_path: Path, others
         compose("describe", *others, "crf=none", output_dir=tmp_path)
     with pytest.raises(UserError, match=r"^crf: no such key"):
         compose("describe", "~crf", output_dir=tmp_path)
+
+
+def test_the_token_of_an_unquoted_address_is_not_repeated() -> None:
+    override = "ckpt=http://ann:secret@host/net.ckpt?token=secret"
+    with pytest.raises(OverrideParseException) as error:
+        OverridesParser.create().parse_overrides([override])
+    line = explain(error.value, "predict", [override])
+    assert line.startswith("ckpt=http://host/net.ckpt: not KEY=VALUE as Hydra reads it")
+    assert line.endswith("""quote odd values: 'KEY="VALUE"'""")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("key", ["ckpt", "init_from"])
+def test_a_folder_without_a_network_is_no_missing_file(key: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=rf"^{key}=.*empty: a folder that holds no model\.safetensors; give"):
+        compose("train" if key == "init_from" else "predict", f"{key}={tmp_path}/empty", output_dir=tmp_path)

@@ -163,7 +163,7 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ("describe", "~model.backbone._target_", "model.backbone is ${backbone}; set backbone._target_"),
         ("train", "~dataset", "dataset.size: no such key with ~dataset."),
         ("tune_crf", "~search", "refine: no such key with ~search."),
-        ("export", "ckpt=.", "ckpt=.: no such file"),
+        ("export", "ckpt=.", "ckpt=.: a folder that holds no model.safetensors; give"),
     ],
 )
 @pytest.mark.usefixtures("defaults_composed_once")
@@ -181,6 +181,9 @@ def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_fi
         ("train", "trainer=slurm", "trainer.sync_batchnorm=true: torch supports it on GPUs only"),
         ("predict", "crf.iterations=1e12", "crf.iterations=1000000000000.0: give a whole number from 0 to 10000"),
         ("predict", "inference.window=1.5", "inference.window=1.5: must be a whole number of pixels, or None (null)"),
+        ("predict", "inference.scales=x", "inference.scales=x: must be numbers, such as [0.75,1,1.25]"),
+        ("predict", "inference.scales=[1,x]", "inference.scales=[1, 'x']: must be numbers, such as [0.75,1,1.25]"),
+        ("predict", "inference.scales=null", "inference.scales=null: must be numbers, such as [0.75,1,1.25]"),
         ("tune_crf", "dataset=[[1]]", "dataset=[[1]]: a group takes the name of one of its choices"),
         ("tune_crf", "search.refine=1000", "search.refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "refine=1000", "error: refine=1000: must be a whole number from 0 to 20"),

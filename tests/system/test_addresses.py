@@ -1,6 +1,7 @@
 """Checkpoints are fetched whole or not at all, once, and anew when they change."""
 
 import hashlib
+import io
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ import fsspec
 import pytest
 import torch
 
+from src.models.weights.torch_file import read_state
 from src.system import addresses
 from src.system.addresses import fetch_address, hide_secrets, is_address
 from src.system.errors import UserError
@@ -115,6 +117,40 @@ def test_statuses(status: int, said: str, site: Site, folder: Path) -> None:
     assert files(folder) == []
 
 
+@pytest.mark.parametrize(
+    ("target", "said", "requests"),
+    [
+        ("/net.ckpt", "redirects without end", 31),
+        ("file:///etc/hosts", "redirects to another protocol; only http and https are followed", 1),
+    ],
+)
+def test_redirects_that_lead_nowhere(target: str, said: str, requests: int, site: Site) -> None:
+    site.redirects["/net.ckpt"] = target
+    with pytest.raises(UserError, match=f"^{site.url}/net.ckpt: {said}$"):
+        fetch_address(f"{site.url}/net.ckpt")
+    assert len(site.asked) == requests  # the first, and the 30 that requests follows
+
+
+def test_a_password_that_breaks_the_address_is_not_shown(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"^http://host/x: not a valid address; in a password, write %2F for /"):
+        fetch_address("http://user:sec/ret@host/x")
+    assert not [path for path in folder.rglob("*") if "ret" in path.name]
+
+
+def test_a_file_that_is_no_checkpoint_is_named_by_its_address_and_dropped(site: Site, folder: Path) -> None:
+    site.files["/net.ckpt"], site.etags["/net.ckpt"] = CONTENT, '"one"'  # begins as a checkpoint, and is none
+    path = fetch_address(f"{site.url}/net.ckpt")
+    with pytest.raises(UserError, match=f"^{site.url}/net.ckpt: the server's file is damaged, or not a check") as error:
+        read_state(path)
+    assert str(folder) not in str(error.value)
+    assert "copy it again" not in str(error.value)
+    assert files(folder) == []
+    buffer = io.BytesIO()
+    torch.save({"a": torch.ones(1)}, buffer)
+    site.files["/net.ckpt"] = buffer.getvalue()  # repaired, under the same ETag
+    assert read_state(fetch_address(f"{site.url}/net.ckpt"))["a"] == 1
+
+
 def test_a_lost_connection_leaves_nothing_half(site: Site, folder: Path) -> None:
     site.breaks["/net.ckpt"] = [100_000]
     with pytest.raises(UserError, match="connection lost; run this again"):
@@ -204,6 +240,12 @@ def test_paths_are_no_addresses() -> None:
         ("'ckpt=\"https://host/net.ckpt?X-Sig=secret&b=1\"',seed=3", "'ckpt=\"https://host/net.ckpt\"',seed=3"),
         ("ckpt=hf://owner/name@main/net.ckpt", "ckpt=hf://owner/name@main/net.ckpt"),
         ("dataset.root=/a@b/c?d", "dataset.root=/a@b/c?d"),
+        ("ckpt=http://user:sEc@ReT@host/x", "ckpt=http://host/x"),
+        ("ckpt=http://user:se/c?r#e,t@host/x", "ckpt=http://host/x"),
+        ("ckpt=http://a:b@host/x,init_from=http://c:d@other/y", "ckpt=http://host/x,init_from=http://other/y"),
+        ("http://host/x?a=1,token=secret", "http://host/x"),
+        ("http://host:8000/a@b/x@sha256:abc", "http://host:8000/a@b/x@sha256:abc"),
+        ("https://ann:secret@host/x@sha256:abc", "https://host/x@sha256:abc"),
     ],
 )
 def test_passwords_and_tokens_are_not_shown(text: str, shown: str) -> None:

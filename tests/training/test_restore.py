@@ -1,5 +1,6 @@
 """Loading checkpoints: which are refused, and that no code in one is run."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,23 @@ def test_nobody_is_told_to_run_the_code_of_a_file(content: Any, reason: str, tmp
     with pytest.raises(UserError, match=rf"cannot be read as weights \({reason}") as caught:
         read_state(path)
     assert "weights_only" not in str(caught.value)
+
+
+def test_a_zip_archive_and_a_cut_file_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "net.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes/a.txt", "no tensor")
+    with pytest.raises(UserError, match=r"\(a zip archive, but not one of torch\.save\)$"):
+        read_state(path)
+    torch.save({"a": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"\(the end of the file is missing; copy it again\)$"):
+        read_state(path)
+
+
+def test_a_folder_without_a_network_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"^{tmp_path}: a folder that holds no model\.safetensors, and no network"):
+        load_segmenter(tmp_path)
 
 
 def test_a_torn_file_and_other_weights_are_named(tmp_path: Path) -> None:
