@@ -19,7 +19,7 @@ import src.preparation.describe
 import src.tuning.tune  # noqa: F401
 from src.data import Shapes
 from src.prediction.export import compare_scores
-from src.prediction.formats import FORMATS, image_to_scores
+from src.prediction.formats import FORMATS, build_graph
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint
 from tests.commands import Command, run_command
 from tests.gpu.figures import Figure, Setting, check, missing
@@ -139,7 +139,7 @@ def score_difference(path: Path, format: str, device: str, queue: Any) -> None:
     try:
         torch.set_num_threads(1)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        network = image_to_scores(segmenter(dataset=SHAPES)).to(device)
+        network = build_graph(segmenter(dataset=SHAPES)).to(device)
         exported: Any = FORMATS[format].load(path)
         exported.to(device)
         with torch.no_grad():
