@@ -30,12 +30,13 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     """
     try:
         from safetensors import SafetensorError, safe_open
+        from safetensors.torch import load_file
     except ImportError as error:
         raise UserError(f'{path}: needs safetensors: pip install "deeplab-v1[hub]"') from error
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             texts = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        state = load_file(path)
         parts = json.loads(texts[PARTS]) if PARTS in texts else None
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as safetensors ({error})") from error

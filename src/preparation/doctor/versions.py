@@ -24,7 +24,8 @@ NEEDED = (
 )  # fmt: skip
 OPTIONAL = (
     "onnx", "onnxruntime", "onnxscript", "optuna", "hydra-optuna-sweeper", "hydra-submitit-launcher", "mlflow-skinny",
-    "pydensecrf2", "timm", "torchvision", "triton", "huggingface_hub", "safetensors", "gradio",
+    "pydensecrf2", "timm", "torchvision", "triton", "huggingface_hub", "safetensors", "starlette",
+    "uvicorn",
 )  # fmt: skip
 
 
