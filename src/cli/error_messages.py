@@ -20,7 +20,7 @@ from src.cli.argument_keys import name_keys
 from src.cli.check_structure import find_blocked_key, is_group, key_of
 from src.cli.conf_folder import CONF
 from src.cli.help_page import choices, groups
-from src.system.addresses import hide_secrets
+from src.system.address_secrets import hide_secrets
 from src.system.command_name import as_typed
 from src.system.dotted_keys import walk
 from src.system.errors import UserError

@@ -5,7 +5,7 @@ import re
 
 from omegaconf import OmegaConf
 
-from src.system.addresses import hide_secrets
+from src.system.address_secrets import hide_secrets
 from src.system.files import expand_path
 
 

@@ -24,7 +24,8 @@ from src.drawing.html import css_colour
 from src.models.weights.safetensors_file import write_safetensors
 from src.prediction.formats import without_training
 from src.runs.metric_names import METHODS, metric_name
-from src.system.addresses import HUB_FILE, summary
+from src.system.address_secrets import summary
+from src.system.addresses import HUB_FILE
 from src.system.errors import UserError
 from src.training.restore import load_segmenter
 from src.training.segmenter import Segmenter

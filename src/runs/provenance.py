@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-from src.system.addresses import hide_secrets
+from src.system.address_secrets import hide_secrets
 from src.system.files import write_text
 from src.system.folder_lock import is_first_process
 

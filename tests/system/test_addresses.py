@@ -14,7 +14,8 @@ import torch
 
 from src.models.weights.torch_file import read_state
 from src.system import addresses
-from src.system.addresses import fetch_address, hide_secrets, is_address
+from src.system.address_secrets import hide_secrets
+from src.system.addresses import fetch_address, is_address
 from src.system.errors import UserError
 from src.system.torch_home import hub_folder
 from tests.server import Site, serving
