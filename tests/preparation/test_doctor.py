@@ -169,6 +169,10 @@ def test_nothing_secret_is_told(tmp_path: Path) -> None:
     assert "HTTPS_PROXY       is set (not shown)" in page
 
 
+def test_a_password_may_hold_an_at_sign() -> None:
+    assert hide_private("proxy http://jane:pw@rd@proxy:3128/x") == "proxy http://***@proxy:3128/x"
+
+
 def test_user_names_that_are_common_words_stay_in_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "data")
     monkeypatch.setenv("HOME", "/")

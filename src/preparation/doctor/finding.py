@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
 def hide_private(text: str) -> str:
     """Return a text with ~ for the home folder, USER for the user's name in paths, *** for passwords in addresses."""
-    text = re.sub(r"(:/{1,2})[^/@\s]+@", r"\1***@", text)
+    text = re.sub(r"(:/{1,2})[^/\s]+@", r"\1***@", text)
     home = os.path.expanduser("~")
     if len(Path(home).parts) > 2:  # not "/", nor "/root"
         text = re.sub(rf"(?<![\w.~-]){re.escape(home)}(?![\w.-])", "~", text)
