@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -46,20 +47,12 @@ class CRFLayer(nn.Module):
         super().__init__()
         if stride not in (1, 2, 4, 8):
             raise ValueError(f"stride={stride}: must be 1, 2, 4 or 8")
-        p = Parameters(w1, sxy, srgb, w2, sg, iterations, 0.0, bias, compatibility)
+        learned: dict[str, Any] = {"w1": w1, "w2": w2, "bias": bias, "compatibility": compatibility}
+        p = Parameters(sxy=sxy, srgb=srgb, sg=sg, iterations=iterations, **learned)
         self.stride = stride
         self.widths = {"sxy": (p.sy, p.sx), "srgb": p.srgb, "sg": p.sg}
-        self.mean_field = DenseCRFModule(
-            num_classes,
-            p.w1,
-            (p.sy / stride, p.sx / stride),
-            p.srgb,
-            p.w2,
-            p.sg / stride,
-            iterations,
-            bias,
-            compatibility,
-        )
+        narrower: dict[str, Any] = {"sxy": (p.sy / stride, p.sx / stride), "srgb": p.srgb, "sg": p.sg / stride}
+        self.mean_field = DenseCRFModule(num_classes, iterations=iterations, **narrower, **learned)
 
     def forward(
         self,

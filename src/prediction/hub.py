@@ -24,9 +24,11 @@ from src.drawing.html import css_colour
 from src.models.weights.safetensors_file import write_safetensors
 from src.prediction.formats import without_training
 from src.runs.metric_names import METHODS, metric_name
+from src.runs.provenance import read_overrides
 from src.system.address_secrets import summary
 from src.system.addresses import HUB_FILE
 from src.system.errors import UserError
+from src.system.files import read_json
 from src.training.restore import load_segmenter
 from src.training.segmenter import Segmenter
 
@@ -126,12 +128,11 @@ def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repositor
     run = checkpoint.parent.parent
     is_best = checkpoint.name == "best.ckpt"
     metrics = read_json(run / "metrics.json") if is_best else {}
-    overrides = read_json(run / "environment.json").get("command", [])[1:]
     picture = run / "pictures" / "best.png"
     if is_best and picture.is_file():
         shutil.copy(picture, folder / PICTURES)
     notes = checkpoint.with_suffix(".md")
-    public = [o for o in map(str, overrides) if not o.lstrip("+~").startswith(PLACES) and "/" not in o]
+    public = [o for o in read_overrides(checkpoint) if not o.lstrip("+~").startswith(PLACES) and "/" not in o]
     card = model_card(
         segmenter,
         repository,
@@ -232,15 +233,6 @@ def to_yaml(value: Mapping[str, Any]) -> str:
 def in_table(text: str) -> str:
     """Return a text that stays in its cell of a Markdown table."""
     return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", " ".join(text.split()))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a file of a run; nothing if the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def push(folder: Path, repository: str) -> str:

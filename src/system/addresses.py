@@ -16,7 +16,7 @@ from src.system.address_secrets import hide_secrets
 from src.system.address_sources import AddressError, Source, Unreachable, open_address
 from src.system.download import matches, megabytes
 from src.system.errors import UserError
-from src.system.files import replacing
+from src.system.files import read_json, replacing
 from src.system.processes import one_at_a_time
 from src.system.progress import ProgressLines
 from src.system.torch_home import hub_folder
@@ -78,7 +78,7 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
         AddressError: if the address does not give a file, or another than that of the checksum.
     """
     record = path.with_name(RECORD)
-    known = read_record(record) if path.exists() else {}
+    known = read_json(record) if path.exists() else {}
     try:
         with open_address(url) as source:
             if known and source.identity is not None and source.identity == known.get("identity") and not checksum:
@@ -101,18 +101,9 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
     return path
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return what is known about a copy; nothing if the file is missing or damaged."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def address_of(path: Path) -> str | None:
     """Return the address that a file was fetched from, without secrets; None for any other file."""
-    address = read_record(path.with_name(RECORD)).get("address") if hub_folder() in path.parents else None
+    address = read_json(path.with_name(RECORD)).get("address") if hub_folder() in path.parents else None
     return address if isinstance(address, str) else None
 
 

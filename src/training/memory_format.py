@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from src.system.files import write_text
+from src.system.files import read_json, write_text
 from src.system.hardware import processor_name
 
 log = logging.getLogger(__name__)
@@ -102,9 +102,4 @@ def lay_out(model: nn.Module, name: str) -> None:
 
 def read_ratios(file: Path) -> dict[str, float]:
     """Return the ratios of earlier trials; none from a file that is missing or damaged."""
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    ratios = content if isinstance(content, dict) else {}
-    return {key: ratio for key, ratio in ratios.items() if isinstance(ratio, float) and 0 < ratio < math.inf}
+    return {key: ratio for key, ratio in read_json(file).items() if isinstance(ratio, float) and 0 < ratio < math.inf}

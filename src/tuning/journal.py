@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from src.system.files import append_line
+from src.system.files import append_line, read_json_lines
 from src.tuning.search import Confusion, ScoredImage
 
 
@@ -41,11 +41,7 @@ class Journal:
 
     def read(self) -> None:
         """Take the entries of the file, which other processes may have written too."""
-        for line in self.path.read_text().splitlines() if self.path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:  # a line that a kill has cut short
-                continue
+        for entry in read_json_lines(self.path):
             self.entries[json.dumps(entry["key"])] = torch.tensor(entry["confusion"]), entry["seconds"]
 
     def get_or_count(self, key: Mapping[str, object], count: Callable[[], Confusion]) -> tuple[Confusion, float]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from src.system.errors import UserError
-from src.system.files import append_line
+from src.system.files import append_line, read_json_lines
 
 
 class SharedTrial(NamedTuple):
@@ -44,7 +44,7 @@ class SharedStudy:
         with self.lock:
             if not path.exists() or path.stat().st_size == 0:
                 append_line(path, json.dumps({"about": about}))
-            elif self.read()[:1] != [{"about": json.loads(json.dumps(about))}]:
+            elif read_json_lines(self.path)[:1] != [{"about": json.loads(json.dumps(about))}]:
                 raise UserError(
                     f"storage={path}: holds another study (other images, network, CRF, ranges or seed), or something "
                     "else; name another file"
@@ -57,7 +57,7 @@ class SharedStudy:
             trials: number of trials after which the search is over.
         """
         with self.lock:
-            lines = self.read()
+            lines = read_json_lines(self.path)
             finished = {line["number"]: SharedTrial(line["params"], line["value"]) for line in lines if "value" in line}
             if len(finished) >= trials:
                 return None, finished
@@ -69,14 +69,3 @@ class SharedStudy:
         """Record the result of a trial."""
         with self.lock:
             append_line(self.path, json.dumps({"number": number, **trial._asdict()}))
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return all lines; one that a kill has cut short is left out."""
-        lines = []
-        for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            lines.append(entry if isinstance(entry, dict) else {})
-        return lines

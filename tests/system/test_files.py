@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.system.files import expand_path, replacing, write_text
+from src.system.files import append_line, expand_path, read_json, read_json_lines, replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -98,3 +98,19 @@ def test_paths_are_expanded_as_a_shell_does(monkeypatch: pytest.MonkeyPatch) -> 
     given = ["~/a", "$DATA/a", "${DATA}/a b", "a/~/$DATA", "$NOWHERE/a", "a~b", "plain"]
     expected = ["/home/me/a", "/big/data/a", "/big/data/a b", "a/~//big/data", "$NOWHERE/a", "a~b", "plain"]
     assert [expand_path(path) for path in given] == list(map(Path, expected))
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"[1]", b"\xff"])
+def test_json_that_is_missing_or_damaged_is_empty(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    assert read_json(tmp_path / "a.json") == {}
+
+
+def test_lines_that_a_kill_has_cut_short_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    assert read_json_lines(path) == []
+    append_line(path, '{"a": 1}')
+    path.write_bytes(path.read_bytes() + b'{"b": ')
+    append_line(path, '{"c": 3}')
+    assert read_json_lines(path) == [{"a": 1}, {"c": 3}]
