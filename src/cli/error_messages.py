@@ -18,6 +18,7 @@ from src.cli.check_structure import is_group, key_of
 from src.cli.help_page import choices
 from src.cli.override_messages import choices_among, explain_composition, explain_syntax, no_such_key, one_line
 from src.system.address_secrets import hide_secrets
+from src.system.addresses import name_addresses
 from src.system.command_name import as_typed
 from src.system.errors import UserError
 
@@ -34,7 +35,7 @@ def explain(error: BaseException, name: str, overrides: Sequence[str], config: D
         overrides: the overrides on the command line.
         config: config of the job that failed; None if it failed before the config was composed.
     """
-    return hide_secrets(explain_by_type(error, name, overrides, config))
+    return hide_secrets(name_addresses(explain_by_type(error, name, overrides, config)))
 
 
 def explain_by_type(error: BaseException, name: str, overrides: Sequence[str], config: DictConfig | None) -> str:

@@ -8,7 +8,6 @@ import logging
 import re
 import shutil
 import time
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,13 +19,13 @@ from src.system.files import read_json, replacing
 from src.system.processes import one_at_a_time
 from src.system.progress import ProgressLines
 from src.system.torch_home import hub_folder
+from src.system.weight_files import PICKLE, ZIP, find_fault
 
 log = logging.getLogger(__name__)
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://.+?)(?:[@#]sha256[:=]([0-9a-f]*))?", re.IGNORECASE)
 DIGITS = 16  # of a checksum, at least
 LARGEST = 8 << 30  # bytes; no checkpoint of a network of this project comes near
-BEGINNINGS = (b"PK\x03\x04", b"\x80\x02")  # of what torch.save writes, today and before PyTorch 1.6
 RECORD = "record.json"  # what is known about a copy, beside it
 HUB_FILE = "model.safetensors"  # of a folder of export format=hub
 
@@ -56,9 +55,8 @@ def fetch_address(address: str) -> Path:
     checksum = f"sha256:{digits.lower()}" if digits else None
     if re.fullmatch(r"hf://[^/]+/[^/]+", url):
         url = f"{url}/{HUB_FILE}"
-    folder = hub_folder() / "deeplab-v1" / "checkpoints"
     name = re.sub(r"[^\w.-]", "_", PurePosixPath(hide_secrets(url)).name)[-60:] or "checkpoint"
-    path = folder / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    path = copies_folder() / hashlib.sha256(url.encode()).hexdigest()[:16] / name
     try:
         if checksum and path.exists() and matches(path, checksum):
             return path
@@ -88,6 +86,8 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
                 digest = save(source, part)
                 if checksum and not f"sha256:{digest}".startswith(checksum):
                     raise AddressError(f"another file than expected: its checksum is sha256:{digest}")
+                if fault := find_fault(part, path.suffix == ".safetensors"):
+                    raise AddressError(f"the server's file is damaged, or not a checkpoint: {fault}")
                 record.unlink(missing_ok=True)  # that of the file before
     except Unreachable as error:
         if not known or checksum:
@@ -101,17 +101,19 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
     return path
 
 
-def address_of(path: Path) -> str | None:
-    """Return the address that a file was fetched from, without secrets; None for any other file."""
-    address = read_json(path.with_name(RECORD)).get("address") if hub_folder() in path.parents else None
-    return address if isinstance(address, str) else None
+def name_addresses(text: str) -> str:
+    """Return a text in which copies of files are named by their addresses, without secrets."""
+    copy = re.compile(rf"{re.escape(str(copies_folder()))}/[0-9a-f]{{16}}/[\w.-]*\w")
+
+    def address_of(match: re.Match[str]) -> str:
+        return str(read_json(Path(match[0]).with_name(RECORD)).get("address", match[0]))
+
+    return copy.sub(address_of, text)
 
 
-def drop_copy(path: Path) -> None:
-    """Delete the copy of a file at an address, so that the next command fetches it again."""
-    with suppress(OSError):
-        path.unlink()
-        path.with_name(RECORD).unlink()
+def copies_folder() -> Path:
+    """Return the folder of the copies."""
+    return hub_folder() / "deeplab-v1" / "checkpoints"
 
 
 def save(source: Source, path: Path) -> str:
@@ -159,7 +161,7 @@ def check_beginning(chunk: bytes, path: Path) -> None:
         AddressError: if it does not, as a web page.
     """
     is_safetensors = path.name.endswith(".safetensors.part")
-    if not (chunk[8:9] == b"{" if is_safetensors else chunk.startswith(BEGINNINGS)):
+    if not (chunk[8:9] == b"{" if is_safetensors else chunk.startswith((ZIP, PICKLE))):
         is_page = chunk.lstrip()[:1] == b"<"
         what = "a web page" if is_page else "something else"
         raise AddressError(f"gives {what}, not a checkpoint{'; is it the link to the file itself?' if is_page else ''}")

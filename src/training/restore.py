@@ -20,7 +20,6 @@ from src.models.weights.torch_file import read_state
 from src.runs.checkpoint_files import find_checkpoint, why_no_file
 from src.runs.moved_names import with_new_names
 from src.runs.networks import network_names
-from src.system.addresses import address_of
 from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 
@@ -48,24 +47,23 @@ def load_segmenter(path: str | Path | None) -> Segmenter:
             f"{path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
         )
 
-    name = address_of(path) or path
     content = read_state(path)
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"{name}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
+        raise UserError(f"{path}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
     # The optimiser and the schedule are not needed, and may name classes of other projects.
     parts = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
     if fault := next(find_untrusted(parts), ""):
-        raise UserError(f"{name}: {fault}")
+        raise UserError(f"{path}: {fault}")
     try:
         segmenter = Segmenter(**parts)
         segmenter.load_state_dict(content["state_dict"])
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
         first, *details = (str(error.__cause__ or error) or type(error).__name__).splitlines()
         reason = shorten(details[0] if details and first.endswith(":") else first, 300, placeholder=" ...")
-        raise UserError(f"{name}: does not fit this version of the code ({reason})") from error
+        raise UserError(f"{path}: does not fit this version of the code ({reason})") from error
     weights = segmenter.state_dict()
     if bad := [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise UserError(f"{name}: {bad[0]} is not finite (NaN or infinity): its training diverged")
+        raise UserError(f"{path}: {bad[0]} is not finite (NaN or infinity): its training diverged")
     return segmenter.eval()
 
 

@@ -2,26 +2,43 @@
 
 import hashlib
 import io
+import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 import torch
 
-from src.models.weights.torch_file import read_state
 from src.system import addresses
 from src.system.address_secrets import hide_secrets
-from src.system.addresses import fetch_address, is_address
+from src.system.addresses import fetch_address, is_address, name_addresses
 from src.system.errors import UserError
 from src.system.torch_home import hub_folder
 from tests.server import Site, serving
 
-CONTENT = b"PK\x03\x04" + bytes(range(256)) * 1000
-OTHER = b"PK\x03\x04" + bytes(256_000)
+
+def archive(name: str, content: bytes) -> bytes:
+    """Return a zip archive with one file, not compressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+def safetensors(numbers: int) -> bytes:
+    """Return a file in the format's definition: the header's length, the header, the tensors."""
+    size = 4 * numbers
+    header = json.dumps({"a": {"dtype": "F32", "shape": [numbers], "data_offsets": [0, size]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(size)
+
+
+CONTENT = archive("net/data.pkl", bytes(range(256)) * 1000)  # as torch.save has it
+OTHER = archive("net/data.pkl", bytes(256_000))
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -138,18 +155,34 @@ def test_a_password_that_breaks_the_address_is_not_shown(folder: Path) -> None:
     assert not [path for path in folder.rglob("*") if "ret" in path.name]
 
 
-def test_a_file_that_is_no_checkpoint_is_named_by_its_address_and_dropped(site: Site, folder: Path) -> None:
-    site.files["/net.ckpt"], site.etags["/net.ckpt"] = CONTENT, '"one"'  # begins as a checkpoint, and is none
-    path = fetch_address(f"{site.url}/net.ckpt")
-    with pytest.raises(UserError, match=f"^{site.url}/net.ckpt: the server's file is damaged, or not a check") as error:
-        read_state(path)
-    assert str(folder) not in str(error.value)
-    assert "copy it again" not in str(error.value)
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("/net.ckpt", lambda: CONTENT[:-30], "the end of the file is missing"),
+        ("/net.ckpt", lambda: archive("notes.txt", b"none"), "a zip archive, but not one of torch.save"),
+        ("/net.safetensors", lambda: safetensors(9)[:-4], "the file is not as long as"),
+        ("/net.safetensors", lambda: (2).to_bytes(8, "little") + b"{]", "the header is damaged"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_not_kept(
+    name: str, content: Callable[[], bytes], said: str, site: Site, folder: Path
+) -> None:
+    site.files[name], site.etags[name] = content(), '"one"'
+    with pytest.raises(UserError, match=f"^{site.url}{name}: the server's file is damaged, or not a .*: {said}"):
+        fetch_address(f"{site.url}{name}")
     assert files(folder) == []
     buffer = io.BytesIO()
     torch.save({"a": torch.ones(1)}, buffer)
-    site.files["/net.ckpt"] = buffer.getvalue()  # repaired, under the same ETag
-    assert read_state(fetch_address(f"{site.url}/net.ckpt"))["a"] == 1
+    whole = safetensors(1) if name.endswith("rs") else buffer.getvalue()
+    site.files[name] = whole  # repaired, under the same ETag
+    assert fetch_address(f"{site.url}{name}").read_bytes() == whole
+
+
+def test_messages_name_the_address_in_place_of_the_copy(site: Site) -> None:
+    address = site.url.replace("://", "://user:secret@")
+    path = fetch_address(f"{address}/net.ckpt")
+    assert name_addresses(f"{path}: holds no network") == f"{site.url}/net.ckpt: holds no network"
+    assert name_addresses("/home/net.ckpt: holds no network") == "/home/net.ckpt: holds no network"
 
 
 def test_a_lost_connection_leaves_nothing_half(site: Site, folder: Path) -> None:

@@ -17,7 +17,6 @@ from src.models.weights.decimation import find_fc_head, load_fc
 from src.models.weights.keras_file import read_keras
 from src.models.weights.torch_file import read_state
 from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
-from src.system.addresses import address_of
 from src.system.download import fetch
 from src.system.errors import UserError
 
@@ -165,7 +164,6 @@ def load_trained(model: DeepLab, path: str) -> str:
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; give the checkpoint of a trained network")
-    name = address_of(Path(path)) or path
     saved = read_state(Path(path)).get("state_dict")
     tensors = {str(n): v for n, v in saved.items() if isinstance(v, Tensor)} if isinstance(saved, Mapping) else {}
     state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
@@ -184,14 +182,14 @@ def load_trained(model: DeepLab, path: str) -> str:
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"{name}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
+        raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
     rounding = 1e-3  # export once wrote mean and std in 16 bits
     if any(
         not torch.allclose(state[f"backbone.{name}"].float(), current[f"backbone.{name}"], rounding)
         for name in ("mean", "std")
     ):
         raise UserError(
-            f"{name}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
+            f"{path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
         )
     missing = model.load_state_dict(state, strict=False).missing_keys
     branches = [name for name in missing if not name.startswith("crf.")]

@@ -3,7 +3,6 @@
 import errno
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,16 @@ from typing import Any
 import torch
 
 from src.models.weights.safetensors_file import read_safetensors
-from src.system.addresses import address_of, drop_copy
 from src.system.errors import UserError
+from src.system.weight_files import TORN, find_zip_fault
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
     """Return the content of a file of weights on the CPU, without running any code that it might hold.
 
-    A copy from an address is deleted if it cannot be read, so that the next command fetches it again.
-
     Raises:
-        UserError: if it cannot be read, or does not contain a mapping; the message names the file or the address.
+        UserError: if it cannot be read, or does not contain a mapping.
     """
-    try:
-        return read_file(path)
-    except UserError as error:
-        if (address := address_of(path)) is None:
-            raise
-        drop_copy(path)
-        reason = str(error).removeprefix(f"{path}: ").replace("; copy it again", "")
-        raise UserError(f"{address}: the server's file is damaged, or not a checkpoint: {reason}") from error
-
-
-def read_file(path: Path) -> Mapping[str, Any]:
-    """Return the content of a file of weights; see ``read_state``."""
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     try:
@@ -55,22 +40,9 @@ def why_not_loaded(path: Path, error: Exception) -> str:
     if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"it holds {found[1]}, which might run code and is not loaded; save the network's state_dict() alone"
     if fault := find_zip_fault(path):
-        return fault
+        return f"{fault}; copy it again" if fault == TORN else fault
     if isinstance(error, pickle.UnpicklingError):
         return "it was not written by torch.save"
     text = re.sub(r"^\[enforce fail at [^\]]*\][\s.]*", "", str(error))  # a place in PyTorch's source
     reason = (text or type(error).__name__).splitlines()[0].partition(". ")[0]
     return f"damaged, or not written by torch.save: {reason}; copy it again"
-
-
-def find_zip_fault(path: Path) -> str:
-    """Return why a zip archive is not a checkpoint; "" if it may be one, or the file does not begin as an archive."""
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            return ""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            is_checkpoint = any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return "the end of the file is missing; copy it again"
-    return "" if is_checkpoint else "a zip archive, but not one of torch.save"
