@@ -63,7 +63,7 @@ def describe_memory_formats(hub: Path) -> str:
         count = len(json.loads((hub / "deeplab-v1" / "memory_formats.json").read_text()))
     except (OSError, ValueError, TypeError):
         count = 0
-    known = f"; {count} networks are measured here" if count else ""
+    known = f"; measured here: {count}" if count else ""
     return f"auto: on a CPU, the faster one of channels_last and contiguous, measured once for a network{known}"
 
 
