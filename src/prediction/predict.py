@@ -40,6 +40,8 @@ from src.system.progress import tracked
 
 __all__ = ["Prediction", "Predictor", "predict"]
 
+LARGE = 1 << 20  # pixels; of larger images, several at once might not fit into memory
+
 
 def main(config: DictConfig) -> None:
     """Label all images; if some fail, print them and exit with status 1."""
@@ -165,10 +167,12 @@ def find_jobs(config: DictConfig) -> list[Job]:
 def run(jobs: list[Job], predictor: Predictor) -> list[str]:
     """Label the images of all jobs and save the results; return a line for each image that failed.
 
-    Threads read, refine and write while the network computes the scores of the next image.
+    On a CPU, each core labels an image of its own, because several cores wait for each other in every layer. On a GPU,
+    and for large images, the network takes one image after the other, while threads read, refine and write.
     """
     faults: list[str] = []
     workers = torch.get_num_threads()
+    one_core_each = predictor.fabric.device.type == "cpu" and len(jobs) >= workers
 
     def take_result(future: Future[None], job: Job) -> None:
         with collect_faults(faults, job):
@@ -176,20 +180,36 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
 
     reading: deque[Future[Picture]] = deque()
     finishing: OrderedFutures[None, Job] = OrderedFutures(take_result, limit=2 * workers)  # limits memory
-    with ThreadPoolExecutor(workers) as pool:
+    with single_core_threads(workers) as pool:
         for index, job in enumerate(tracked(jobs, "labelling", transient=False)):
             while len(reading) <= workers and index + len(reading) < len(jobs):
                 reading.append(pool.submit(read_image, jobs[index + len(reading)].image))
             with collect_faults(faults, job):
                 pixels = reading.popleft().result()
-                scores = predictor.scores(pixels)
-                if predictor.pool is None:  # torch would start a thread pool for each thread that calls it
-                    prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
-                    finishing.add(pool.submit(save_prediction, job, pixels, prediction, predictor), job)
-                else:
-                    finishing.add(pool.submit(finish, job, pixels, scores, predictor), job)
+                if one_core_each and pixels.shape[0] * pixels.shape[1] <= LARGE:
+                    finishing.add(pool.submit(label, job, pixels, predictor), job)
+                    continue
+                if one_core_each:
+                    finishing.finish()  # limits memory
+                finishing.add(pool.submit(finish, job, pixels, predictor.scores(pixels), predictor), job)
         finishing.finish()
     return faults
+
+
+@contextmanager
+def single_core_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads in which torch uses one core each; elsewhere it uses as many as before."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)  # the last number set is that of every thread started later
+
+
+def label(job: Job, pixels: Picture, predictor: Predictor) -> None:
+    """Label an image and save its results."""
+    finish(job, pixels, predictor.scores(pixels), predictor)
 
 
 def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> None:

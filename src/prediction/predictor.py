@@ -135,7 +135,7 @@ class Predictor:
         return image
 
     def scores(self, pixels: Picture) -> Float[Tensor, "classes rows columns"]:
-        """Return the network's scores for an image, on the network's device; not thread-safe.
+        """Return the network's scores for an image, on the network's device; thread-safe on a CPU.
 
         Raises:
             UserError: if a score is not finite.

@@ -226,6 +226,35 @@ def test_a_full_disk_stops_at_once_and_leaves_no_partial_file(
     assert set(stamps(tmp_path / "out")) == {"predict.json"}
 
 
+def test_images_side_by_side_and_large_ones_alone_have_the_same_labels(
+    ckpt: Path, module: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = pictures(tmp_path / "in", *(f"{index}.png" for index in range(6)))
+    monkeypatch.setattr("src.prediction.predict.LARGE", arrays[3].shape[0] * arrays[3].shape[1])
+    used: dict[int, tuple[bool, int]] = {}  # by the height of the image: whether it was alone, and on how many cores
+    scores, main = Predictor.scores, threading.current_thread()
+
+    def record(self: Predictor, pixels: np.ndarray) -> torch.Tensor:
+        used[len(pixels)] = (threading.current_thread() is main, torch.get_num_threads())
+        return scores(self, pixels)
+
+    monkeypatch.setattr(Predictor, "scores", record)
+    torch.set_num_threads(2)
+    try:
+        assert run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none", "overlays=false") == []
+        later: list[int] = []
+        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(1)
+    assert used == {len(array): ((True, 2) if index > 3 else (False, 1)) for index, array in enumerate(arrays)}
+    assert later == [2]
+    for index, array in enumerate(arrays):
+        label = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{index}.png"))
+        assert (label == expected_label(module, array, crf=False)).mean() > 0.999
+
+
 def test_real_photographs(ckpt: Path, module: Segmenter, voc_mini: Path, camvid: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for path in [*(voc_mini / "JPEGImages").iterdir(), *sorted((camvid / "val").iterdir())[:2]]:
