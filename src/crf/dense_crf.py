@@ -111,8 +111,7 @@ class DenseCRF:
         scores = logits if probabilities is None else probabilities
         if isinstance(scores, Sequence) or getattr(scores, "ndim", 3) == 4:
             _check_batch(image, scores)
-            engine = self.engine_for(scores) if isinstance(scores, Tensor) and isinstance(image, Tensor) else None
-            if isinstance(engine, TorchEngine) and scores.device.type != "cpu":
+            if isinstance(image, Tensor) and (engine := self._batch_engine(scores)):
                 return self._refine_batch(engine, image, scores, logits is None)
             refined = [
                 self(image[i], scores[i], threads=threads)
@@ -128,14 +127,14 @@ class DenseCRF:
         return self._refine(_as_tensor(image), scores, logits is None, threads)
 
     def refine(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
-        """Return the label map of one image, from the network's score map.
+        """Return the label map of one image, or those of a batch, from the network's score maps.
 
         This is faster than ``__call__``: the engine itself up-samples the scores (bilinear, align_corners=True) and
         crops them to the image.
 
         Args:
-            image: RGB, uint8 or float in 0..255, 3 x height x width.
-            score_map: logits, classes x rows x columns; cell (i, j) is at pixel (i * stride, j * stride).
+            image: RGB, uint8 or float in 0..255, 3 x height x width, or a batch.
+            score_map: logits, classes x rows x columns, or a batch; cell (i, j) is at pixel (i * stride, j * stride).
             stride: pixels between two cells of the score map.
             threads: see ``__call__``.
 
@@ -146,15 +145,14 @@ class DenseCRF:
             ValueError: if the score map does not cover the image, contains values that are not finite, or the
                 parameters are for another number of classes.
         """
-        image, score_map = (
-            inputs.check_image(_as_tensor(image)),
-            inputs.check_logits(_as_tensor(score_map), "score_map"),
-        )
-        inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
-        engine = self.engine_for(score_map)
-        unary = self._unary(score_map)
-        labels = engine.refine_labels(image.to(unary.device), unary, stride, self.parameters, _thread_count(threads))
-        return labels.to(torch.uint8 if len(score_map) <= 256 else torch.int64)
+        if getattr(score_map, "ndim", 3) == 4:
+            _check_batch(image, score_map)
+            if isinstance(image, Tensor) and (engine := self._batch_engine(score_map)):
+                return self._refine_label_batch(engine, image, score_map, stride)
+            return torch.stack([self.refine(*pair, stride, threads) for pair in zip(image, score_map, strict=True)])
+        image, unary = self._prepare_score_map(_as_tensor(image), _as_tensor(score_map), stride)
+        labels = self.engine_for(unary).refine_labels(image, unary, stride, self.parameters, _thread_count(threads))
+        return _as_labels(labels, len(unary))
 
     def _refine(self, image: Image, scores: Scores, are_probabilities: bool, threads: int | None) -> Scores:
         image, logits = self._prepare(image, scores, are_probabilities)
@@ -171,6 +169,17 @@ class DenseCRF:
             refined.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
         return torch.cat(refined)
 
+    def _refine_label_batch(self, engine: TorchEngine, images: Tensor, score_maps: Tensor, stride: int) -> Tensor:
+        """Return the label maps of a batch on a GPU, computed in chunks as in ``_refine_batch``."""
+        count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
+        labels = []
+        for chunk in zip(images.split(count), score_maps.split(count), strict=True):
+            pairs = [self._prepare_score_map(*pair, stride) for pair in zip(*chunk, strict=True)]
+            logits = torch.stack([inputs.upsample_to(*pair, stride) for pair in pairs])
+            q = engine.refine_batch(torch.stack([image for image, _ in pairs]), logits, self.parameters)
+            labels.append(_as_labels(q.max(1).indices, q.shape[1]))
+        return torch.cat(labels)
+
     def _prepare(self, image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
         """Check an image and its scores; return the image and float32 logits, both on the scores' device."""
         image = inputs.check_image(image)
@@ -179,6 +188,12 @@ class DenseCRF:
         if are_probabilities:
             logits = inputs.log_probabilities(logits)
         return image.to(logits.device), self._unary(logits)
+
+    def _prepare_score_map(self, image: Image, score_map: Scores, stride: int) -> tuple[Image, Scores]:
+        """Check an image and its score map; return the image and float32 logits, both on the score map's device."""
+        image, score_map = inputs.check_image(image), inputs.check_logits(score_map, "score_map")
+        inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
+        return image.to(score_map.device), self._unary(score_map)
 
     def _unary(self, logits: Tensor) -> Tensor:
         """Return logits plus the bias of each class, in the form that engines take."""
@@ -200,6 +215,11 @@ class DenseCRF:
             log.info("dense CRF engine: torch (auto: the scores are on %s)", scores.device)
         return self._on_gpu
 
+    def _batch_engine(self, scores: Any) -> TorchEngine | None:
+        """Return the engine if it refines a batch of these scores faster than one image after the other."""
+        engine = self.engine_for(scores) if isinstance(scores, Tensor) and inputs.is_on_gpu(scores) else None
+        return engine if isinstance(engine, TorchEngine) else None
+
     def __repr__(self) -> str:
         given = {name: value for name, value in asdict(self.parameters).items() if value is not None}
         values = {name: value if isinstance(value, tuple) else f"{value:g}" for name, value in given.items()}
@@ -210,6 +230,10 @@ def _thread_count(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: give 1 or more, or None for as many as torch uses")
     return threads or torch.get_num_threads()
+
+
+def _as_labels(indices: Tensor, classes: int) -> Tensor:
+    return indices.to(torch.uint8 if classes <= 256 else torch.int64)
 
 
 def _as_tensor(array: Any) -> Tensor:

@@ -78,6 +78,11 @@ def check_logits(logits: Tensor, name: str = "logits") -> Float[Tensor, "classes
     return logits
 
 
+def is_on_gpu(scores: Tensor) -> bool:
+    """Return whether scores are on a GPU, where a batch takes less time than its images one after the other."""
+    return scores.device.type != "cpu"
+
+
 def is_finite(values: Tensor) -> bool:
     """Return whether all values are finite.
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
@@ -16,12 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.crf.batches import LARGEST, BatchRefiner
 from src.crf.dense_crf import DenseCRF
+from src.crf.inputs import is_on_gpu
 from src.crf.threads import DaemonThreads
 
 
 class RefinementPool:
-    """Runs a ``DenseCRF`` on several images at once, which share the cores; on a GPU, one image after another.
+    """Runs a ``DenseCRF`` on several images at once, which share the cores; on a GPU, in batches of one size.
 
     The workers are threads if the engine releases the interpreter lock, and otherwise spawned processes (a forked
     process would hang after torch has started its threads). On Linux, the threads have a lower priority than the
@@ -36,7 +39,7 @@ class RefinementPool:
         workers: images refined at the same time; None for one per core, or 1 if the engine itself uses all cores. With
             fewer workers than cores, several cores work on each image.
         pending: largest number of unfinished images, which limits the memory; ``submit`` waits until there are fewer.
-            None for twice the number of workers.
+            None for twice the number of workers, and for two batches of label maps on a GPU.
         time_limit: longest wait of ``submit`` in seconds, after which it raises ``concurrent.futures.TimeoutError``;
             None for no limit.
 
@@ -57,6 +60,8 @@ class RefinementPool:
         self._time_limit = time_limit
         self._one_at_a_time = threading.Lock()
         self._free_slots = threading.BoundedSemaphore(pending or 2 * workers)
+        self._free_batch_slots = threading.BoundedSemaphore(pending or 2 * LARGEST)
+        self._batches = BatchRefiner(crf, self._one_at_a_time)
         self._executor: Executor
         if crf.workers == "processes":
             spawn = multiprocessing.get_context("spawn")
@@ -92,6 +97,8 @@ class RefinementPool:
         """
         if size is not None:
             image = image[..., : size[0], : size[1]]
+        if self._runs_one_at_a_time(score_map) and is_on_gpu(score_map):
+            return self._in_slot(self._free_batch_slots, partial(self._add_to_batch, image, score_map, stride))
         return self._run(score_map, _refine, image, score_map, stride, self._threads)
 
     def close(self) -> None:
@@ -105,6 +112,7 @@ class RefinementPool:
         """
         processes = list((getattr(self._executor, "_processes", None) or {}).values())  # Python 3.14: kill_workers()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._batches.cancel()
         for process in processes:
             process.kill()
 
@@ -113,20 +121,37 @@ class RefinementPool:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._executor.shutdown(wait=True, cancel_futures=kind is not None)
+        self._batches.cancel()
 
     def _run(self, scores: Any, function: Any, *arguments: Any) -> Future:
         if self._crf.workers == "processes":  # each tensor sent to a process would need a file descriptor
             arguments = tuple(_as_array(argument) for argument in arguments)
-        elif isinstance(scores, Tensor) and self._crf.engine_for(scores).workers == "one":
+        elif self._runs_one_at_a_time(scores):
             function = partial(_run_locked, self._one_at_a_time, function)
-        if not self._free_slots.acquire(timeout=self._time_limit):
+        return self._in_slot(self._free_slots, partial(self._executor.submit, function, self._crf, *arguments))
+
+    def _runs_one_at_a_time(self, scores: Any) -> bool:
+        return (
+            self._crf.workers != "processes"
+            and isinstance(scores, Tensor)
+            and self._crf.engine_for(scores).workers == "one"
+        )
+
+    def _add_to_batch(self, image: Any, score_map: Tensor, stride: int) -> Future:
+        labels = self._batches.add(torch.as_tensor(image), score_map, stride)
+        self._executor.submit(self._batches.refine_next)
+        return labels
+
+    def _in_slot(self, slots: threading.BoundedSemaphore, submit: Callable[[], Future]) -> Future:
+        """Return the future of a submitted image, which occupies a slot until it is done."""
+        if not slots.acquire(timeout=self._time_limit):
             raise FutureTimeout
         try:
-            future = self._executor.submit(function, self._crf, *arguments)
+            future = submit()
         except BaseException:
-            self._free_slots.release()
+            slots.release()
             raise
-        future.add_done_callback(lambda _: self._free_slots.release())
+        future.add_done_callback(lambda _: slots.release())
         return future
 
 
@@ -139,10 +164,7 @@ def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int, threads: int
 
 
 def _run_locked(lock: threading.Lock, function: Any, *arguments: Any) -> Any:
-    """Call a function while holding a lock, for an engine that uses the whole GPU or all cores.
-
-    On an H200, 16 threads that start its kernels at the same time take twice as long as one.
-    """
+    """Call a function while holding a lock, for an engine that uses the whole GPU or all cores."""
     with lock:
         return function(*arguments)
 
