@@ -1,87 +1,72 @@
 """Replace argument names in error messages with command-line keys: "kernel=0" -> "head.kernel=0".
 
-A component knows its arguments but not the config it was built from. Its config node is the one whose ``_target_`` is
-the class or function that raised the error.
+A component knows its arguments but not the config it was built from. The error tells which part of the config it is
+about: ``instantiate`` puts the key of what it could not build into its message, and a ``UserError`` has a ``part``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from traceback import walk_tb
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.system.dotted_keys import walk
-from src.system.errors import name_settings
+from src.system.errors import UserError, name_settings
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference; the key inside it is the one to set
+WRONG_CALL = re.compile(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)")  # Python's message; the function
 
 
 def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[str, str]:
-    """Return the message with keys instead of arguments, and the key of the object that raised the error.
+    """Return the message with keys instead of arguments, and the key of the part of the config that it is about.
 
-    "KEY=None:" becomes "KEY=null:", as on the command line. The key is "" if no object of the config raised the error.
+    "KEY=None:" becomes "KEY=null:", as on the command line. The key is "" if the error is about no part.
     """
-    content = OmegaConf.to_container(config)  # unresolved: each node then has only the key that sets it
-    nodes = [key_to_set(content, key) for key in raising_nodes(error, content)]
+    content: Any = OmegaConf.to_container(config)  # unresolved: each node then has only the key that sets it
+    part = failed_part(error, content)
+    arguments = list(arguments_of(content, part))
+    if call := WRONG_CALL.match(message):  # of an object in the part, if another object built it
+        part = next((key for _, key in arguments if builds(select(content, key), call[1])), part)
+
+    def has_other_value(argument: tuple[str, str]) -> bool:
+        name, key = argument
+        return not re.search(rf"\b{re.escape(f'{name}={select(content, key)}')}(?!\.?\w)", message)
+
+    own = [(str(key), str(key)) for key in content]  # a command has keys of its own with such names
     keys: dict[str, str] = {}
-    for key in nodes:
-        keys = {**argument_keys(content, key), **keys}
-    message = re.sub(r"(?<==)None(?=:)", "null", name_settings(message, keys))
-    return message, nodes[0] if nodes else ""
+    for name, key in sorted([*arguments, *own], key=has_other_value):  # of several keys, the one with this value
+        keys.setdefault(name, key)
+    return re.sub(r"(?<==)None(?=:)", "null", name_settings(message, keys)), part
 
 
-def raising_nodes(error: BaseException, content: Any) -> Iterator[str]:
-    """Yield the keys of the nodes whose objects raised the error, innermost first."""
-    nodes = {key: node["_target_"] for key, node in walk(content) if isinstance(node, dict) and "_target_" in node}
-    hydra_node = node_of_hydra(error, content, nodes)
-    for package, name in callers(error):
-        matches = [k for k, target in nodes.items() if re.fullmatch(rf"{package}\.([\w.]+\.)?{name}", str(target))]
-        if matches:
-            yield hydra_node if hydra_node in matches else matches[0]
-    if hydra_node:
-        yield hydra_node
+def failed_part(error: BaseException, content: Any) -> str:
+    """Return the key of the part of a config that an error is about; "" if it names none, or one that is not there."""
+    part = ""
+    cause: BaseException | None = error
+    while cause is not None:  # the innermost error knows best
+        if isinstance(cause, UserError):
+            part = cause.part or part
+        elif match := re.search(r"full_key: (\S+)", str(cause)):
+            part = re.sub(r"\[(\d+)\]", r".\1", match[1])
+        cause = cause.__cause__
+    key = key_to_set(content, part)
+    return key if select(content, key) is not None else ""
 
 
-def node_of_hydra(error: BaseException, content: Any, nodes: Iterable[str]) -> str:
-    """Return the key of the node named in Hydra's message, which is not always the innermost; "" if it names none.
-
-    The key in the message is relative to the part of the config that Hydra instantiated.
-    """
-    if not (match := re.search(r"full_key: (\S+)", str(error))):
-        return ""
-    key = key_to_set(content, re.sub(r"\[(\d+)\]", r".\1", match[1]))
-    return next((node for node in nodes if f".{node}".endswith(f".{key}")), "")
+def builds(node: Any, name: str) -> bool:
+    """Tell whether a node of a config builds an object of the class, or calls the function, of this name."""
+    return isinstance(node, dict) and str(node.get("_target_")).rpartition(".")[2] == name
 
 
-def callers(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Yield (top package, name) of each function in an error's traceback, and of its first argument's class."""
-    chain = [error]
-    while (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
-    for exception in reversed(chain):
-        if call := re.match(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)", str(exception)):
-            yield r"\w+", call[1]  # a call with wrong arguments is not in the traceback
-        for frame, _ in reversed(list(walk_tb(exception.__traceback__))):
-            code = frame.f_code
-            yield frame.f_globals.get("__name__", "").partition(".")[0], re.escape(code.co_name)
-            if code.co_argcount:
-                kind = type(frame.f_locals.get(code.co_varnames[0]))
-                yield kind.__module__.partition(".")[0], kind.__name__
-
-
-def argument_keys(content: Any, key: str) -> dict[str, str]:
-    """Return the key of each argument of a node and of its parts; the node's own arguments take precedence."""
+def arguments_of(content: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, key) of each argument of a node, and then of those of its parts."""
     node = select(content, key)
-    if not isinstance(node, dict):
-        return {}
-    arguments = {name: key_to_set(content, f"{key}.{name}") for name in map(str, node) if not name.startswith("_")}
-    parts: dict[str, str] = {}
-    for part in arguments.values():
-        parts = {**argument_keys(content, part), **parts}
-    return {**parts, **arguments}
+    if isinstance(node, dict):
+        arguments = {name: key_to_set(content, f"{key}.{name}") for name in map(str, node) if not name.startswith("_")}
+        yield from arguments.items()
+        for part in arguments.values():
+            yield from arguments_of(content, part)
 
 
 def key_to_set(content: Any, key: str) -> str:

@@ -45,7 +45,8 @@ def explain_by_type(error: BaseException, name: str, overrides: Sequence[str], c
     if isinstance(error, InstantiationException):
         return explain_instantiation(error, config)
     if isinstance(error, UserError):
-        return explain_user_error(error, config)
+        message = one_line(str(error))
+        return add_download(message if config is None else name_keys(message, error, config)[0])
     if isinstance(error, OverrideParseException):
         return explain_syntax(error)
     if isinstance(error, InterpolationResolutionError):
@@ -61,10 +62,10 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         cause = cause.__cause__
-    if isinstance(cause, UserError):
-        return explain_user_error(cause, config)
     reason = reason_of(cause)
     message, key = name_keys(reason, error, config) if config is not None else (reason, "")
+    if isinstance(cause, UserError):
+        return add_download(message)
     if message != reason:
         return message
     target = re.search(r"call to target '([^']+)'", str(error))
@@ -72,11 +73,8 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
     return f"{where}{': ' if where else ''}{message} {TRACEBACK_HINT}"
 
 
-def explain_user_error(error: UserError, config: DictConfig | None) -> str:
-    """Return the message with keys instead of arguments; for a missing data set, also how to download it."""
-    if config is None:
-        return one_line(str(error))
-    message, _ = name_keys(one_line(str(error)), error, config)
+def add_download(message: str) -> str:
+    """Return an error message; for a missing data set, also how to download it."""
     dataset = HydraConfig.get().runtime.choices.get("dataset") if HydraConfig.initialized() else None
     if message.startswith("dataset.root=") and dataset in choices("release"):
         return f"{message}, or get the data: {as_typed('prepare')} dataset={dataset}"

@@ -19,6 +19,8 @@ Picture = UInt8[np.ndarray, "height width 3"]  # RGB
 class DatasetError(UserError):
     """Raised for an error in the data; the message gives the file and the remedy."""
 
+    part = "dataset"
+
 
 class Sample(NamedTuple):
     """An image and its label map; the image is not normalised, because the CRF needs its colours."""

@@ -39,10 +39,9 @@ def build_loggers(config: DictConfig, wandb_id: str | None = None) -> list[Logge
     if is_first_process():
         set_curve_aside(Path(config.paths.output_dir) / "csv" / "metrics.csv")
     settings = shareable_config(config)
-    chosen = {key: dict(value) for key, value in (config.get("logger") or {}).items()}
-    if wandb_id and "wandb" in chosen:
-        chosen["wandb"].setdefault("id", wandb_id)
-    loggers = [instantiate(value) for value in chosen.values()]
+    chosen = {key: value for key, value in (config.get("logger") or {}).items() if value}
+    resumed = {"wandb": {"id": wandb_id}} if wandb_id and "id" not in chosen.get("wandb", {}) else {}
+    loggers = [instantiate(value, **resumed.get(key, {})) for key, value in chosen.items()]
     for logger in loggers:
         logger.log_hyperparams(settings)
     return loggers

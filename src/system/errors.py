@@ -5,7 +5,14 @@ from collections.abc import Mapping
 
 
 class UserError(Exception):
-    """Raised for a wrong value, file or folder. The message gives the remedy; commands print it without a traceback."""
+    """Raised for a wrong value, file or folder. The message gives the remedy; commands print it without a traceback.
+
+    Attributes:
+        part: key of the part of a config whose arguments the message names, such as "dataset" for "root=/x: no images";
+            the command line prints "dataset.root=/x: no images". "" if the message names keys, or none.
+    """
+
+    part = ""
 
 
 def name_settings(message: str, keys: Mapping[str, str]) -> str:

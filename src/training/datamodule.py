@@ -139,7 +139,7 @@ class SegmentationDataModule(ValidationDataModule):
         """
         if self.batch_size % count:
             raise DatasetError(
-                f"batch_size={self.batch_size}: cannot be divided among {count} devices; "
+                f"data.batch_size={self.batch_size}: cannot be divided among {count} devices; "
                 f"it counts the images of all devices together, so set a multiple of {count}"
             )
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from src.data import SegmentationDataset
+from src.data.dataset import DatasetError
 from src.models.weights.torch_file import read_state
 from src.runs.checkpoint_files import find_checkpoint, why_no_file
 from src.runs.moved_names import with_new_names
@@ -111,6 +112,7 @@ def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segme
 
     Raises:
         UserError: if the checkpoint does not name a data set, or the classes differ.
+        DatasetError: if the data set cannot be built.
     """
     with open_dict(chosen):
         if "_target_" not in chosen:
@@ -127,7 +129,7 @@ def build_dataset(segmenter: Segmenter, chosen: DictConfig, split: str) -> Segme
     try:
         dataset = instantiate(chosen)(split=split)
     except (TypeError, ValueError) as error:
-        raise UserError(str(error)) from error
+        raise DatasetError(str(error)) from error
     if list(dataset.classes) != segmenter.classes:
         raise UserError(
             f"the checkpoint knows {len(segmenter.classes)} classes ({', '.join(segmenter.classes)}), "

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from jaxtyping import Float, Integer
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from omegaconf import OmegaConf
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -62,11 +63,13 @@ class Segmenter(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # loggers get the whole config
-        self.model = instantiate(model, num_classes=len(classes))
+        configs = {"model": model, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
+        keyed = OmegaConf.create(configs, flags={"allow_objects": True})  # Hydra's errors then name the keys
+        self.model = instantiate(keyed.model, num_classes=len(classes))
         self.set_memory_format("channels_last")
-        self.loss = instantiate(loss)
+        self.loss = instantiate(keyed.loss)
         self.inference = Inference()
-        self.optimizer_config, self.scheduler_config = optimizer, scheduler
+        self.optimizer_config, self.scheduler_config = keyed.optimizer, keyed.scheduler
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
         self.validation = Validation(self.classes)
@@ -120,13 +123,9 @@ class Segmenter(LightningModule):
         optimizer = instantiate(self.optimizer_config, self.model)
         if self.trainer.is_global_zero:
             print_parameter_groups(optimizer.param_groups)
-        schedule = dict(self.scheduler_config)
-        if "total_iters" in schedule:
-            schedule["total_iters"] = self.decay_length
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": instantiate(schedule, optimizer), "interval": "step"},
-        }
+        length = {"total_iters": self.decay_length} if "total_iters" in self.scheduler_config else {}
+        schedule = instantiate(self.scheduler_config, optimizer, **length)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
     def decay_length(self) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from lightning import Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.system.errors import UserError
 from src.system.hardware import auto_precision, resolve_accelerator
@@ -46,7 +46,8 @@ def build_trainer(config: DictConfig, **options: Any) -> Trainer:
     silence_lightning()
     plugins = [*instantiate(settings.pop("plugins", None) or []), SafeCheckpointIO()]
     callbacks = [*options.pop("callbacks", []), WorkerNames()]
-    trainer = instantiate(settings, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
+    keyed = OmegaConf.create({"trainer": settings}, flags={"allow_objects": True})  # Hydra's errors then name the key
+    trainer = instantiate(keyed.trainer, **options, callbacks=callbacks, plugins=plugins, _convert_="all")
     if not isinstance(trainer, Trainer):
         raise UserError(f"trainer._target_={settings['_target_']}: not a lightning.Trainer")
     environment = getattr(trainer.strategy, "cluster_environment", None)

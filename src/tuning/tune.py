@@ -63,7 +63,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
         raise UserError(
             f"ckpt={config.ckpt}: was trained through a CRF and already has its parameters; choose another checkpoint"
         )
-    build_crf(base)  # logs the engine, which later builds need not repeat
+    instantiate(config.crf)  # checks its arguments, and logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
     cache = score_cache(config)
     images = score_images(config, segmenter, cache)

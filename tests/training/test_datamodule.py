@@ -57,7 +57,7 @@ def test_sample_images_are_augmented_and_always_the_same():
 def test_a_batch_that_does_not_divide_among_the_devices_is_refused():
     datamodule = module(8, 3)
     datamodule.trainer = SimpleNamespace(global_rank=0, world_size=2)
-    with pytest.raises(DatasetError, match="batch_size=3: cannot be divided among 2 devices"):
+    with pytest.raises(DatasetError, match=r"^data\.batch_size=3: cannot be divided among 2 devices"):
         datamodule.train_dataloader()
 
 

@@ -46,6 +46,12 @@ def torchvision_file(name: str) -> WeightFile:
     return WeightFile([f"https://download.pytorch.org/models/{name}"], f"sha256:{digest}")
 
 
+class WeightsError(UserError):
+    """Raised for pretrained weights that a network cannot load; the message gives the file and the remedy."""
+
+    part = "backbone"
+
+
 class Backbone(nn.Module, ABC):
     """Turns an image in RGB, 0..255, into feature maps at output stride 8. It normalises the image itself.
 
@@ -98,9 +104,9 @@ class Backbone(nn.Module, ABC):
         """Return the file to fetch for ``weights``, such as torchvision's of this network for "imagenet".
 
         Raises:
-            UserError: if there is none.
+            WeightsError: if there is none.
         """
-        raise UserError(f"weights={self.weights}: no weights are known for this backbone; set weights=none")
+        raise WeightsError(f"weights={self.weights}: no weights are known for this backbone; set weights=none")
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Load the weights of a classifier of torchvision.

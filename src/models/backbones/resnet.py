@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone, WeightFile, copy_weight, torchvision_file
+from src.models.backbones.backbone import Backbone, WeightFile, WeightsError, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
 from src.system.errors import UserError
 
@@ -69,7 +69,7 @@ class ResNet(Backbone):
     def weight_file(self) -> WeightFile:
         """Return torchvision's file; there is one for ResNet-50 and one for ResNet-101."""
         if self.weights != "imagenet" or self.blocks not in IMAGENET or self.width != 1:
-            raise UserError(
+            raise WeightsError(
                 f"weights={self.weights}: only imagenet has a file, for ResNet-50 and ResNet-101 with width=1; "
                 "or set weights=none"
             )

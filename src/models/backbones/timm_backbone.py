@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from src.models.backbones.backbone import Backbone
+from src.models.backbones.backbone import Backbone, WeightsError
 from src.models.geometry import STRIDE, pad_to_grid, score_side
 from src.system.errors import UserError
 
@@ -65,13 +65,13 @@ class Timm(Backbone):
         """Load timm's pretrained weights of the model, from its cache or the network.
 
         Raises:
-            UserError: if they cannot be fetched.
+            WeightsError: if they cannot be fetched.
         """
         try:
             self.net.load_state_dict(create_model(self.name, pretrained=True).state_dict())
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(
+            raise WeightsError(
                 f"weights=imagenet: timm could not get {self.name} ({reason}); go online once, or set weights=none"
             ) from error
 

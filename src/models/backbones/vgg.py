@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone, WeightFile, copy_weight, torchvision_file
+from src.models.backbones.backbone import Backbone, WeightFile, WeightsError, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
 from src.system.errors import UserError
 
@@ -118,9 +118,9 @@ class VGG(Backbone):
             file = torchvision_file(IMAGENET[self.convs, self.batch_norm])
         else:
             norm = " with BatchNorm" if self.batch_norm else ""
-            raise UserError(f"weights={self.weights}: there is no file for convs={list(self.convs)}{norm}")
+            raise WeightsError(f"weights={self.weights}: there is no file for convs={list(self.convs)}{norm}")
         if self.width != 1:
-            raise UserError(f"weights={self.weights}: needs width=1, not {self.width}; or set weights=none")
+            raise WeightsError(f"weights={self.weights}: needs width=1, not {self.width}; or set weights=none")
         return file
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:

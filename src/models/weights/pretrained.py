@@ -7,7 +7,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone
+from src.models.backbones.backbone import Backbone, WeightsError
 from src.models.backbones.timm_backbone import Timm
 from src.models.backbones.vgg import VGG
 from src.models.deeplab import DeepLab
@@ -66,12 +66,12 @@ def load_pretrained(model: DeepLab, images: Iterable[Image] = ()) -> str:
     else:
         path = fetch_weights(model.backbone) if weights in FETCHED else Path(weights)
         if not path.is_file():
-            raise UserError(f"weights={weights}: no such file; give a path, {', '.join(FETCHED)} or none")
+            raise WeightsError(f"weights={weights}: no such file; give a path, {', '.join(FETCHED)} or none")
         source = f"weights={weights}" + (f" ({path})" if weights in FETCHED else "")
         try:
             loaded = load_file(model, path)
         except UserError as error:
-            raise UserError(f"{source}: {str(error).removeprefix(f'{path}: ')}") from error
+            raise WeightsError(f"{source}: {str(error).removeprefix(f'{path}: ')}") from error
         description = f"{', '.join(loaded)} from {path}"
     if "fc6" not in loaded and calibrate_head(model, images):
         description += "; random fc6 and fc7, scaled to the backbone's features"
@@ -106,7 +106,7 @@ def fetch_weights(backbone: Backbone) -> Path:
     try:
         return fetch(urls[0].rpartition("/")[2], urls, checksum, urls[0], folder, key="TORCH_HOME")
     except UserError as error:
-        raise UserError(f"weights={backbone.weights}: {error}; or name a file with weights=PATH") from error
+        raise WeightsError(f"weights={backbone.weights}: {error}; or name a file with weights=PATH") from error
 
 
 def load_file(model: DeepLab, path: Path) -> list[str]:
