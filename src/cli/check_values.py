@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.check_structure import as_written, key_of
-from src.runs.checkpoint_files import previous_path, why_no_file
+from src.runs.checkpoints import has_version, is_requeued, why_no_file
 from src.runs.networks import network_names
 from src.system.addresses import is_address
 from src.system.dotted_keys import walk
@@ -253,14 +252,9 @@ def check_checkpoints(content: dict[str, Any]) -> None:
         UserError: with the key and the file.
     """
     ckpt, init_from = content.get("ckpt"), content.get("init_from")
-    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":  # a restarted job resumes from its own checkpoint
+    if is_requeued():  # the job resumes from its own checkpoint
         return
-    if (
-        ckpt
-        and ckpt != "last"
-        and not is_address(ckpt)
-        and not (Path(ckpt).is_file() or previous_path(Path(ckpt)).is_file())
-    ):
+    if ckpt and not is_address(ckpt) and not has_version(Path(ckpt)):
         raise UserError(
             f"ckpt={ckpt}: {why_no_file(ckpt)}; give the best.ckpt or last.ckpt of a run, last for the newest, "
             f"an address, or a network that comes with the package: {', '.join(network_names())}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,10 +21,8 @@ from src.cli.error_messages import explain, explain_start
 from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
-from src.runs.checkpoint_files import find_checkpoint
-from src.runs.history import find_best_checkpoint
-from src.runs.networks import find_network
-from src.system.addresses import fetch_address, is_address
+from src.runs.checkpoints import belongs_to_no_run, find_best_checkpoint, find_checkpoint, find_last_checkpoint
+from src.system.addresses import is_address
 from src.system.errors import UserError
 from src.system.files import expand_path
 
@@ -86,19 +85,25 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     defaults = compose_groups(config.command, overrides)
     check_structure(config, defaults, overrides)
     expand_paths(config)
+    if config.get("ckpt") == "last":
+        resumes, log_dir = config.command == "train", config.paths.log_dir
+        config.ckpt = str(find_last_checkpoint(log_dir, sweep_folder()) if resumes else find_best_checkpoint(log_dir))
     if config.command == "train" and isinstance(config.ckpt, str):
         config, overrides = replay_overrides(config, overrides)
         defaults = compose_groups(config.command, overrides)
         check_structure(config, defaults, overrides)
         expand_paths(config)
-    elif config.get("ckpt") == "last":
-        config.ckpt = str(find_best_checkpoint(config.paths.log_dir))
     check_values(config, defaults, overrides)
     check_folders(config)
     for key in CHECKPOINTS:  # last, because it may take minutes
         if is_address(config.get(key)):
-            config[key] = str(fetch_address(config[key]))
+            config[key] = str(find_checkpoint(config[key]))
     return config
+
+
+def sweep_folder() -> str | None:
+    """Return the folder of the sweep that this job belongs to; None outside a sweep."""
+    return HydraConfig.get().sweep.dir if HydraConfig.get().mode == RunMode.MULTIRUN else None
 
 
 def expand_paths(config: DictConfig) -> None:
@@ -113,12 +118,11 @@ def expand_paths(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if not isinstance(value, str) or value in NO_PATHS:
             continue
-        if key in CHECKPOINTS and (is_address(value) or find_network(value) or value.endswith(".safetensors")):
-            if key == "ckpt" and config.command == "train":
-                raise UserError(f"ckpt={value}: has no run to resume; train it further with init_from={value}")
+        if key == "ckpt" and config.command == "train" and belongs_to_no_run(value):
+            raise UserError(f"ckpt={value}: has no run to resume; train it further with init_from={value}")
+        if key in CHECKPOINTS:
             if is_address(value):  # complete() fetches it
                 continue
-        if key in CHECKPOINTS:
             value = str(find_checkpoint(value))
         if key == "output" and config.command == "export" and value in ("scores", "labels"):
             config.returns, config.output = value, None

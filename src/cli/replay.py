@@ -10,12 +10,10 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.check_structure import is_group, key_of, search_path
-from src.runs.history import find_last_checkpoint
 from src.runs.provenance import read_overrides
 from src.system.errors import UserError
 
@@ -28,17 +26,12 @@ SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices have most
 def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
     """Return the config and overrides of a training, including the overrides of the run that it resumes.
 
-    ``ckpt=last`` is replaced with the checkpoint's path. Current overrides take precedence, and choosing a group
-    discards older overrides within it.
+    Current overrides take precedence, and choosing a group discards older overrides within it.
 
     Raises:
-        UserError: if no run has a checkpoint, or its overrides are not valid in this version.
+        UserError: if the overrides of the run are not valid in this version.
     """
     given = list(overrides)
-    if config.ckpt == "last":
-        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        sweep = HydraConfig.get().sweep.dir if in_sweep else None
-        config.ckpt = str(find_last_checkpoint(config.paths.log_dir, sweep))
     before = read_overrides(Path(config.ckpt))
     replayed = [override for override in before if not is_replaced(override, given, before)]
     if not replayed:

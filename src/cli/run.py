@@ -8,6 +8,7 @@ import re
 import select
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -90,6 +91,7 @@ class RunningCommand:
     def run(self, config: DictConfig) -> Any:
         """Lock the job's folder, run the job, and return its value."""
         self.has_begun = True
+        warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; such images are refused
         folder = Path(HydraConfig.get().runtime.output_dir)
         with handle_stop_signals():  # again, because joblib runs jobs in other processes
             if HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -21,7 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from src.cli.resolvers import register_resolvers
-from src.runs.checkpoint_files import newest_intact, previous_path
+from src.runs.checkpoints import newest_intact, previous_path
 from src.system.errors import UserError
 from src.system.files import write_text
 from src.system.folder_lock import exclusive_folder, process_using

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo  # torch.compiler.disable, but it loads the compiler only when called
 
 from src.crf import inputs
 from src.crf.engines.torch_engine import build_kernels
@@ -65,7 +66,7 @@ class DenseCRFModule(nn.Module):
         """Return Q of every image in the logits' dtype; half precision is computed in float32."""
         return self.scores(image, logits).softmax(1).to(logits.dtype)
 
-    @torch.compiler.disable  # the size of the lattice differs between images
+    @_disable_dynamo  # the size of the lattice differs between images
     def scores(
         self,
         image: Shaped[Tensor, "batch 3 height width"],

@@ -29,7 +29,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,9 +61,6 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
 BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second of EXIF too
-
-# Pillow warns about images above its limit, and raises only above twice the limit; here all of them are refused.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: Path) -> Picture:

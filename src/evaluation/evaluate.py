@@ -16,9 +16,10 @@ from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
 from src.runs.metric_files import write_json
 from src.runs.metric_names import NETWORK
+from src.runs.trained_network import build_dataset
 from src.training.datamodule import ValidationDataModule
 from src.training.failures import explain_failures
-from src.training.restore import build_dataset, load_segmenter
+from src.training.segmenter import load_segmenter
 from src.training.trainer import build_trainer
 from src.training.validation import collect_metrics, has_trimap
 
@@ -38,7 +39,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
 
     segmenter.inference = instantiate(config.inference)
     segmenter.validation.trimap = config.trimap
-    dataset = allow_missing_masks(build_dataset(segmenter, config.dataset, config.split), config.split)
+    dataset = allow_missing_masks(build_dataset(segmenter.hparams, config.dataset, config.split), config.split)
     check_splits({config.split: dataset}, workers=0)
     callbacks = build_evaluation_callbacks(config)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)

@@ -17,7 +17,8 @@ from src.labels import LabelMap
 from src.metrics.confusion import confusion_matrix, ratios
 from src.models.geometry import predict_labels
 from src.prediction.predictor import Predictor
-from src.training.restore import build_dataset, find_untrusted, load_segmenter
+from src.runs.trained_network import build_dataset, read_checkpoint
+from src.runs.trusted_classes import find_untrusted
 
 
 class ComparedImage(NamedTuple):
@@ -60,7 +61,7 @@ class Comparison:
         if any(find_untrusted(dict(dataset))):
             root = dataset.get("root")
             dataset = {"root": None if any(find_untrusted(root)) else root}
-        self.dataset = build_dataset(load_segmenter(ckpt), OmegaConf.create(dict(dataset)), split)
+        self.dataset = build_dataset(read_checkpoint(ckpt).hparams, OmegaConf.create(dict(dataset)), split)
         self.predictor = Predictor(ckpt, crf=DenseCRF(**crf) if crf else None)
         self.classes = self.predictor.classes
         self.palette: UInt8[np.ndarray, "classes 3"] = self.predictor.palette

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from src.labels import MAX_CLASSES
 from src.prediction.formats import FORMATS, GRAPHS, Graph, build_graph
 from src.prediction.hub import export_folder
+from src.runs.trained_network import load_network
 from src.system.errors import UserError
 from src.system.files import replacing
-from src.training.restore import load_segmenter
 
 EXAMPLE = (2, 3, 97, 130)  # shape (batch, channels, height, width) to trace the graph with; it takes others as well
 CHECKED = (EXAMPLE, (1, 3, 65, 65), (3, 3, 40, 21), (1, 3, 8, 200), (1, 3, 250, 331))
@@ -33,11 +33,11 @@ def export(config: DictConfig) -> Path:
     if config.format == "hub":
         return export_folder(config)
     check_options(config)
-    segmenter = load_segmenter(config.ckpt)
-    if config.returns == "labels" and len(segmenter.classes) > MAX_CLASSES:
+    network = load_network(config.ckpt)
+    if config.returns == "labels" and len(network.classes) > MAX_CLASSES:
         raise UserError(
             f"returns=labels: labels are uint8, for {MAX_CLASSES} classes at most; the checkpoint has "
-            f"{len(segmenter.classes)}. Use returns=scores"
+            f"{len(network.classes)}. Use returns=scores"
         )
 
     form = FORMATS[config.format]
@@ -45,9 +45,9 @@ def export(config: DictConfig) -> Path:
     with replacing(path) as part:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # exporters warn of much that concerns nobody
-            form.write(segmenter, config.returns, random_images(EXAMPLE, config.input), part)
+            form.write(network, config.returns, random_images(EXAMPLE, config.input), part)
             compare = compare_labels if config.returns == "labels" else compare_scores
-            difference = compare(build_graph(segmenter), form.load(part), config.input)
+            difference = compare(build_graph(network), form.load(part), config.input)
         if not difference <= form.tolerance:
             raise UserError(
                 f"format={config.format}: the file's {config.returns} differ from PyTorch's, by {difference:.1e} of "
@@ -57,7 +57,7 @@ def export(config: DictConfig) -> Path:
     print(
         f"{path}  {path.stat().st_size / 1e6:.1f} MB\n"
         f"  image   {config.input} (batch, 3, height, width), RGB in 0..255, of any size\n"
-        f"  {describe_output(config.returns, len(segmenter.classes), difference)}"
+        f"  {describe_output(config.returns, len(network.classes), difference)}"
     )
     return path
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from src.models import ImageToLabels, ImageToScores
-from src.training.restore import load_segmenter
-from src.training.segmenter import Segmenter
+from src.runs.trained_network import TrainedNetwork, load_network
 
 Graph = Callable[[Tensor], Tensor]  # from images to their scores or labels
 
@@ -30,33 +29,33 @@ class Format(NamedTuple):
 
     ending: str
     needs: tuple[str, ...]  # packages of the extra "export"
-    write: Callable[[Segmenter, str, Tensor, Path], None]
+    write: Callable[[TrainedNetwork, str, Tensor, Path], None]
     load: Callable[[Path], Graph]
     tolerance: float = 1e-3  # float32 sums may be computed in another order
     returns: tuple[str, ...] = tuple(GRAPHS)
 
 
-def build_graph(segmenter: Segmenter, returns: str = "scores") -> nn.Module:
+def build_graph(network: TrainedNetwork, returns: str = "scores") -> nn.Module:
     """Return the network as a module from images to scores, or labels, of their size."""
-    return GRAPHS[returns](segmenter.model).eval()
+    return GRAPHS[returns](network.model).eval()
 
 
-def notes_of(segmenter: Segmenter) -> dict[str, str]:
+def notes_of(network: TrainedNetwork) -> dict[str, str]:
     """Return the texts to store with the weights: names and colours of the classes, as JSON."""
-    return {"classes": json.dumps(segmenter.classes), "palette": json.dumps(segmenter.palette.tolist())}
+    return {"classes": json.dumps(network.classes), "palette": json.dumps(network.palette.tolist())}
 
 
-def write_onnx(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
+def write_onnx(network: TrainedNetwork, returns: str, image: Tensor, path: Path) -> None:
     """Write a network as ONNX, with dynamic batch, height and width."""
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they log hundreds of lines
     sizes = ({0: "batch", 2: "height", 3: "width"},)
     names: dict[str, Any] = {"input_names": ["image"], "output_names": [returns]}
     program = torch.onnx.export(
-        build_graph(segmenter, returns), (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names
+        build_graph(network, returns), (image,), dynamo=True, verbose=False, dynamic_shapes=sizes, **names
     )
     assert program is not None
-    program.model.metadata_props.update(notes_of(segmenter))
+    program.model.metadata_props.update(notes_of(network))
     program.save(path)
 
 
@@ -68,11 +67,11 @@ def load_onnx(path: Path) -> Graph:
     return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 
-def write_torchscript(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
+def write_torchscript(network: TrainedNetwork, returns: str, image: Tensor, path: Path) -> None:
     """Write a network as TorchScript."""
     content = BytesIO()  # if the disk is full, torch's own writing to a path ends the process
-    traced = torch.jit.trace(build_graph(segmenter, returns), image, check_trace=False)
-    torch.jit.save(traced, content, _extra_files=notes_of(segmenter))
+    traced = torch.jit.trace(build_graph(network, returns), image, check_trace=False)
+    torch.jit.save(traced, content, _extra_files=notes_of(network))
     path.write_bytes(content.getbuffer())
 
 
@@ -81,14 +80,14 @@ def load_torchscript(path: Path) -> Graph:
     return torch.jit.load(path)
 
 
-def write_pt2(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
+def write_pt2(network: TrainedNetwork, returns: str, image: Tensor, path: Path) -> None:
     """Write a network with ``torch.export``, with dynamic batch, height and width."""
     dynamic = torch.export.Dim.AUTO
     program = torch.export.export(
-        build_graph(segmenter, returns), (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},)
+        build_graph(network, returns), (image,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},)
     )
     content = BytesIO()  # given a path, torch.export would demand the ending .pt2
-    torch.export.save(program, content, extra_files=notes_of(segmenter))
+    torch.export.save(program, content, extra_files=notes_of(network))
     path.write_bytes(content.getbuffer())
 
 
@@ -98,24 +97,24 @@ def load_pt2(path: Path) -> Graph:
         return torch.export.load(file).module()
 
 
-def write_checkpoint(segmenter: Segmenter, returns: str, image: Tensor, path: Path) -> None:
+def write_checkpoint(network: TrainedNetwork, returns: str, image: Tensor, path: Path) -> None:
     """Write a checkpoint for this project's commands: weights in 16 bits, without what only training needs.
 
     Vectors (biases, statistics), the normalisation of the image and the CRF stay in float32: they take little room.
     Folders of the data are left out, as they belong to the machine of the training.
     """
-    large = {name for name, parameter in segmenter.named_parameters() if parameter.ndim > 2}
-    state = {name: x.half() if name in large else x for name, x in segmenter.state_dict().items()}
+    large = {f"model.{name}" for name, parameter in network.model.named_parameters() if parameter.ndim > 2}
+    state = {name: x.half() if name in large else x for name, x in network.state_dict().items()}
     content = BytesIO()
-    torch.save({"state_dict": state, "hyper_parameters": without_training(segmenter)}, content)
+    torch.save({"state_dict": state, "hyper_parameters": shareable_hparams(network)}, content)
     path.write_bytes(content.getbuffer())
 
 
-def without_training(segmenter: Segmenter) -> dict[str, Any]:
-    """Return the network's hyper-parameters without optimiser, schedule and the folders of the training."""
-    dataset = segmenter.hparams.get("dataset")
+def shareable_hparams(network: TrainedNetwork) -> dict[str, Any]:
+    """Return the network's hyper-parameters without the folders of its training."""
+    dataset = network.hparams.get("dataset")
     own = {key: None for key in ("root", "cache") if dataset and key in dataset}
-    parts = {**segmenter.hparams, "optimizer": {}, "scheduler": {}, "dataset": dataset and {**dataset, **own}}
+    parts = {**network.hparams, "dataset": dataset and {**dataset, **own}}
     return {name: without_folders(part) for name, part in parts.items()}
 
 
@@ -130,7 +129,7 @@ def without_folders(value: Any) -> Any:
 
 def load_checkpoint(path: Path) -> Graph:
     """Load a network from a checkpoint."""
-    return build_graph(load_segmenter(path))
+    return build_graph(load_network(path))
 
 
 FORMATS = {

@@ -22,15 +22,14 @@ from omegaconf import DictConfig
 from src import __version__
 from src.drawing.html import css_colour
 from src.models.weights.safetensors_file import write_safetensors
-from src.prediction.formats import without_training
+from src.prediction.formats import shareable_hparams
 from src.runs.metric_names import METHODS, metric_name
 from src.runs.provenance import read_overrides
+from src.runs.trained_network import TrainedNetwork, load_network
 from src.system.address_secrets import summary
 from src.system.addresses import HUB_FILE
 from src.system.errors import UserError
 from src.system.files import read_json
-from src.training.restore import load_segmenter
-from src.training.segmenter import Segmenter
 
 CONFIG, CARD, PICTURES = "config.json", "README.md", "pictures.png"
 FILES = (HUB_FILE, CONFIG, CARD, PICTURES)  # what is written, and replaced with overwrite=true
@@ -78,11 +77,11 @@ def export_folder(config: DictConfig) -> Path:
         UserError: if an option or the checkpoint cannot be used, or the hub does not take the folder.
     """
     check_hub_options(config)
-    segmenter = load_segmenter(config.ckpt)
+    network = load_network(config.ckpt)
     folder = Path(config.output or Path(config.paths.output_dir, "hub"))
     with new_files(folder) as part:
-        write_folder(segmenter, Path(config.ckpt), part, str(config.push or "OWNER/NAME"), config.license)
-        check_folder(part, segmenter)
+        write_folder(network, Path(config.ckpt), part, str(config.push or "OWNER/NAME"), config.license)
+        check_folder(part, network)
     written = [folder / name for name in FILES if (folder / name).is_file()]
     size = sum(path.stat().st_size for path in written)
     print(f"{folder}/  {size / 1e6:.1f} MB\n  {'  '.join(path.name for path in written)}")
@@ -111,18 +110,18 @@ def new_files(folder: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
-def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repository: str, license: str | None) -> None:
+def write_folder(network: TrainedNetwork, checkpoint: Path, folder: Path, repository: str, license: str | None) -> None:
     """Write weights, config, model card and pictures.
 
     Args:
-        segmenter: the network.
+        network: the network.
         checkpoint: where it was loaded from; metrics and pictures are taken from its run, if it is its best.ckpt.
         folder: exists, and is empty.
         repository: for the commands on the card.
         license: of the weights, as the hub names it; None if it is not known.
     """
-    parts = without_training(segmenter)
-    write_safetensors(folder / HUB_FILE, segmenter.state_dict(), parts)
+    parts = shareable_hparams(network)
+    write_safetensors(folder / HUB_FILE, network.state_dict(), parts)
     content = {"library": "deeplab-v1", "version": __version__, **parts}
     (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
     run = checkpoint.parent.parent
@@ -134,7 +133,7 @@ def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repositor
     notes = checkpoint.with_suffix(".md")
     public = [o for o in read_overrides(checkpoint) if not o.lstrip("+~").startswith(PLACES) and "/" not in o]
     card = model_card(
-        segmenter,
+        network,
         repository,
         metrics,
         license,
@@ -145,13 +144,13 @@ def write_folder(segmenter: Segmenter, checkpoint: Path, folder: Path, repositor
     (folder / CARD).write_text(card)
 
 
-def check_folder(folder: Path, segmenter: Segmenter) -> None:
+def check_folder(folder: Path, network: TrainedNetwork) -> None:
     """Check that the folder gives back the network.
 
     Raises:
         UserError: if a weight differs.
     """
-    loaded, expected = load_segmenter(folder).state_dict(), segmenter.state_dict()
+    loaded, expected = load_network(folder).state_dict(), network.state_dict()
     if loaded.keys() != expected.keys() or not all(torch.equal(loaded[name], expected[name]) for name in expected):
         raise UserError(
             "format=hub: the folder's weights differ from the checkpoint's; it was not kept. Please report this"
@@ -159,7 +158,7 @@ def check_folder(folder: Path, segmenter: Segmenter) -> None:
 
 
 def model_card(
-    segmenter: Segmenter,
+    network: TrainedNetwork,
     repository: str,
     metrics: Mapping[str, float],
     license: str | None,
@@ -168,14 +167,14 @@ def model_card(
     """Return the model card: what the hub reads between lines of ---, then what people read.
 
     Args:
-        segmenter: the network.
+        network: the network.
         repository: OWNER/NAME.
         metrics: metrics.json of the run.
         license: of the weights.
         values: more of what ``card.md.jinja`` shows.
     """
     name = repository.partition("/")[2]
-    dataset = (segmenter.hparams.get("dataset") or {}).get("_target_", "").rpartition(".")[2] or "unknown data"
+    dataset = (network.hparams.get("dataset") or {}).get("_target_", "").rpartition(".")[2] or "unknown data"
     split = next(iter(metrics), "val/").partition("/")[0]
     found = [
         {"type": key, "title": title, "method": method.title, "value": metrics[metric]}
@@ -194,8 +193,8 @@ def model_card(
         dataset=dataset,
         split=split,
         license=license,
-        classes=list(zip(segmenter.classes, map(css_colour, segmenter.palette.tolist()), strict=True)),
-        model=to_yaml({"model": segmenter.hparams["model"]}),
+        classes=list(zip(network.classes, map(css_colour, network.palette.tolist()), strict=True)),
+        model=to_yaml({"model": network.hparams["model"]}),
         **values,
     )
 

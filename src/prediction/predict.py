@@ -172,7 +172,7 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
     """
     faults: list[str] = []
     workers = torch.get_num_threads()
-    one_core_each = predictor.fabric.device.type == "cpu" and len(jobs) >= workers
+    one_core_each = predictor.device.type == "cpu" and len(jobs) >= workers
 
     def take_result(future: Future[None], job: Job) -> None:
         with collect_faults(faults, job):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from src.labels import LabelMap
 from src.models import Inference
 from src.models.folding import fold_batch_norm
 from src.models.geometry import predict_labels, score_stride, upsample_scores
+from src.runs.trained_network import load_network
 from src.system.errors import UserError
-from src.system.hardware import auto_precision, resolve_accelerator
+from src.system.hardware import find_device, find_precision
 
 
 class Prediction(NamedTuple):
@@ -40,12 +40,14 @@ class Predictor:
     With a CRF it has workers, which ``close`` or a ``with`` block ends.
 
     Args:
-        ckpt: path of a checkpoint written by ``python -m src.train``.
+        ckpt: path of a checkpoint of ``python -m src.train``, or of a folder that export format=hub wrote; an address;
+            or the name of a network that comes with the package.
         crf: refines the network's scores; None for the network alone. For a network trained through a CRF, it gets the
             learned parameters. "trained": the CRF that the network was trained with, if any.
         inference: scales, mirroring and windows; None for one pass over the whole image.
-        accelerator: Lightning's accelerator: auto, cpu, gpu or mps.
-        precision: Lightning's precision; auto for the fastest one that is safe on this machine.
+        accelerator: auto, cpu, gpu or mps.
+        precision: one of Lightning's, such as 32-true, bf16-mixed or 16-true; auto for the fastest one that is safe on
+            this machine.
         workers: number of images that the CRF refines at once, if ``refine`` is called from many threads.
         device: index of the GPU to use, modulo the number of GPUs.
 
@@ -54,48 +56,32 @@ class Predictor:
         palette: colour of each class, RGB in uint8 of shape (classes, 3).
 
     Raises:
-        UserError: if the checkpoint cannot be used, or the CRF is for other classes.
+        UserError: if the checkpoint, the accelerator or the precision cannot be used, or the CRF is for other classes.
     """
 
     def __init__(
         self,
-        ckpt: str | Path | None,
+        ckpt: str | Path,
         crf: DenseCRF | Literal["trained"] | None = "trained",
         inference: Inference | None = None,
         accelerator: str = "auto",
-        precision: str = "auto",
+        precision: str | int | None = "auto",
         workers: int = 1,
         device: int = 0,
     ) -> None:
-        from lightning import Fabric  # imported here, so that importing this module does not load Lightning
-        from lightning.fabric.plugins.environments import LightningEnvironment
-
-        from src.training.restore import load_segmenter
-
-        segmenter = load_segmenter(ckpt)
-
-        self.classes: list[str] = segmenter.classes
+        trained = load_network(ckpt)
+        self.classes, self.palette = trained.classes, trained.palette
         if crf == "trained":
-            crf = DenseCRF() if segmenter.model.crf is not None else None
+            crf = DenseCRF() if trained.model.crf is not None else None
         if crf is not None:
-            crf = segmenter.model.with_learned(crf)
+            crf = trained.model.with_learned(crf)
             try:
                 crf.parameters.check_classes(len(self.classes))
             except ValueError as error:
                 raise UserError(f"crf: {error}") from error
-        self.palette = segmenter.palette.numpy()
-        for name in ("lightning.fabric", "lightning.pytorch"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # both log the precision
-        chosen: Any = auto_precision(accelerator)[0] if precision == "auto" else precision  # Fabric checks the name
-        count = torch.cuda.device_count()
-        devices = [device % count] if count and resolve_accelerator(accelerator) == "cuda" else 1
-        try:
-            # The processes of torchrun and SLURM do not communicate here, so Lightning must not connect them.
-            environment = LightningEnvironment()
-            self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=chosen, plugins=environment)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"accelerator={accelerator}, precision={precision}: {error}") from error
-        self.network = self.fabric.setup_module(fold_batch_norm(segmenter.model))
+        self.device = find_device(accelerator, device)
+        self.precision = find_precision(precision, self.device.type)
+        self.network = fold_batch_norm(trained.model).requires_grad_(False).to(self.device, self.precision.weights)
         self.inference = inference or Inference()
         self.pool = RefinementPool(crf, workers) if crf is not None else None
 
@@ -135,24 +121,31 @@ class Predictor:
         return image
 
     def scores(self, pixels: Picture) -> Float[Tensor, "classes rows columns"]:
-        """Return the network's scores for an image, on the network's device; thread-safe on a CPU.
+        """Return the network's scores for an image, on the network's device.
+
+        Thread-safe.
 
         Raises:
             UserError: if a score is not finite.
         """
-        image = torch.tensor(pixels).permute(2, 0, 1)[None]
+        image = torch.tensor(pixels, device=self.device).permute(2, 0, 1)[None]
         with torch.no_grad():
-            scores = self.inference(self.network, self.fabric.to_device(image))[0]
+            scores = self.inference(self.run_network, image)[0]
         if not bool(scores.isfinite().all()):
             raise UserError("the network's scores are not finite (NaN or infinity); try precision=32-true")
         return scores
+
+    def run_network(self, image: Tensor) -> Tensor:
+        """Return the network's scores for a batch of images, in its precision."""
+        with self.precision.autocast(self.device.type):
+            return self.network(image)
 
     def refine(
         self, pixels: Picture, scores: Float[Tensor, "classes rows columns"], probabilities: bool = False
     ) -> Prediction:
         """Return the prediction from an image's scores, refined by the CRF if there is one.
 
-        Thread-safe, even while another thread calls ``scores``.
+        Thread-safe.
         """
         image, size = pixels.transpose(2, 0, 1), (pixels.shape[0], pixels.shape[1])
         if not probabilities:

@@ -86,7 +86,7 @@ def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
                 digest = save(source, part)
                 if checksum and not f"sha256:{digest}".startswith(checksum):
                     raise AddressError(f"another file than expected: its checksum is sha256:{digest}")
-                if fault := find_fault(part, path.suffix == ".safetensors"):
+                if fault := find_fault(part):
                     raise AddressError(f"the server's file is damaged, or not a checkpoint: {fault}")
                 record.unlink(missing_ok=True)  # that of the file before
     except Unreachable as error:

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"  # beginnings of what torch.save writes, today and before PyTorch 1.6
-TORN = "the end of the file is missing"
+NOT_TORCH = ("it was not written by torch.save", "a zip archive, but not one of torch.save")
 
 
-def find_fault(path: Path, is_safetensors: bool) -> str:
-    """Return why a file holds no weights, or not all of them; "" if it is whole, or an old file of torch.save."""
-    return find_safetensors_fault(path) if is_safetensors else find_zip_fault(path)
+def find_fault(path: Path) -> str:
+    """Return why a file is not a whole file of weights; "" if it is, or an old file of torch.save, which cannot tell.
+
+    Checks the checksums of a zip archive, which ``torch.load`` does not, and the length of a file of safetensors.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(9)
+    if beginning.startswith(ZIP):
+        return find_zip_fault(path)
+    if beginning.endswith(b"{") and len(beginning) == 9:
+        return find_safetensors_fault(path)
+    if not beginning:
+        return "an empty file"
+    return "" if beginning.startswith(PICKLE) else NOT_TORCH[0]
 
 
 def find_zip_fault(path: Path) -> str:
-    """Return why a zip archive is not a whole file of torch.save; "" if it may be one, or is no archive."""
-    with path.open("rb") as file:
-        if file.read(len(ZIP)) != ZIP:
-            return ""
+    """Return why a zip archive is not a whole file of torch.save; "" if it is."""
     try:
         with zipfile.ZipFile(path) as archive:
-            is_checkpoint = any(name.endswith("/data.pkl") for name in archive.namelist())
+            if not any(name.endswith("/data.pkl") for name in archive.namelist()):
+                return NOT_TORCH[1]
+            damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError):
-        return TORN
-    return "" if is_checkpoint else "a zip archive, but not one of torch.save"
+        return "the end of the file is missing"
+    except (zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        return str(error)
+    return f"the checksum of {damaged} is wrong" if damaged else ""
 
 
 def find_safetensors_fault(path: Path) -> str:

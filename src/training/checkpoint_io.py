@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from src.runs.checkpoint_files import newest_intact, previous_path
+from src.runs.checkpoints import newest_intact, previous_path
 from src.system.errors import UserError
 from src.system.files import replacing
 

@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from src.runs.checkpoint_files import previous_path
+from src.runs.checkpoints import has_version
 from src.system.errors import UserError
 from src.training.lightning_state import get_callbacks, get_loader_workers
 
@@ -106,4 +106,4 @@ class WorkerNames(Callback):
 
 def resume_hint(last: Path | None) -> str:
     """Return the end of an error message, which says how to resume; empty if there is no checkpoint."""
-    return f"; resume with ckpt={last}" if last and (last.is_file() or previous_path(last).is_file()) else ""
+    return f"; resume with ckpt={last}" if last and has_version(last) else ""

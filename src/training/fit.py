@@ -17,8 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.drawing.tables import print_results
 from src.models.weights.pretrained import load_initial_weights
 from src.models.weights.torch_file import read_state
-from src.runs.checkpoint_files import newest_intact
-from src.runs.history import record_run
+from src.runs.checkpoints import find_checkpoint_to_resume, newest_intact, record_run
 from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.metric_files import write_json
 from src.runs.metric_names import CRF, metric_name
@@ -30,7 +29,6 @@ from src.training.failures import explain_failures, explain_lack_of_memory
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
 from src.training.resume.same_run import check_same_run
-from src.training.resume.starting_point import checkpoint_to_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps
 
@@ -55,7 +53,9 @@ def train(config: DictConfig) -> dict[str, float]:
     Raises:
         UserError: if the config or the data is wrong, or the run cannot continue; the message names the remedy.
     """
-    config.ckpt = checkpoint_to_resume(config)
+    config.ckpt = find_checkpoint_to_resume(Path(config.paths.output_dir, "checkpoints"), config.ckpt)
+    if config.ckpt and config.init_from:
+        log.info("init_from=%s is not used: the checkpoint of ckpt= contains all weights", config.init_from)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
     datamodule.check()

@@ -1,6 +1,7 @@
 """The LightningModule that connects network, loss, metrics and optimiser."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torchmetrics import MeanMetric
 from src.drawing.tables import print_parameter_groups
 from src.models import DeepLab, Inference
 from src.runs.metric_names import metric_name
+from src.runs.trained_network import explain_misfit, read_checkpoint
 from src.system.errors import UserError
 from src.training.datamodule import Batch
 from src.training.memory_format import FORMATS, lay_out, saved_memory_format
@@ -143,3 +145,21 @@ class Segmenter(LightningModule):
                 "trainer.max_epochs or scheduler.total_iters"
             )
         return int(length)
+
+
+def load_segmenter(ckpt: str | Path | None) -> Segmenter:
+    """Return the Segmenter of a checkpoint, in evaluation mode, to validate its network as in training.
+
+    To label images, ``src.runs.trained_network.load_network`` is enough.
+
+    Args:
+        ckpt: see ``read_checkpoint``.
+
+    Raises:
+        UserError: if the checkpoint cannot be used.
+    """
+    path, hparams, state = read_checkpoint(ckpt)
+    with explain_misfit(path):
+        segmenter = Segmenter(**hparams)
+        segmenter.load_state_dict(state)
+    return segmenter.eval()

@@ -15,10 +15,9 @@ from src.cli.crf_presets import TUNED, preset_path, preset_text
 from src.crf import DenseCRF
 from src.data.checks import check_splits
 from src.prediction.predictor import Predictor
+from src.runs.trained_network import TrainedNetwork, build_dataset, load_network
 from src.system.errors import UserError
 from src.system.files import write_text
-from src.training.restore import build_dataset, load_segmenter
-from src.training.segmenter import Segmenter
 from src.tuning.gradient import Gradient
 from src.tuning.journal import Journal, digest_images
 from src.tuning.optuna_search import Optuna
@@ -58,17 +57,17 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
         raise UserError(f"held_back={config.held_back}: must be a share, 0 <= held_back < 1")
 
     searcher = instantiate(config.search)
-    segmenter = load_segmenter(config.ckpt)
-    if segmenter.model.crf is not None:
+    network = load_network(config.ckpt)
+    if network.model.crf is not None:
         raise UserError(
             f"ckpt={config.ckpt}: was trained through a CRF and already has its parameters; choose another checkpoint"
         )
     instantiate(config.crf)  # checks its arguments, and logs the engine, which later builds need not repeat
     logging.getLogger("src.crf").setLevel(logging.WARNING)
     cache = score_cache(config)
-    images = score_images(config, segmenter, cache)
+    images = score_images(config, network, cache)
     digests = {part: digest_images(part_images) for part, part_images in images.items()}
-    journal, classes = Journal(cache.folder / "counts.jsonl"), len(segmenter.classes)
+    journal, classes = Journal(cache.folder / "counts.jsonl"), len(network.classes)
 
     def count(values: Values, part: str = "searched") -> tuple[Confusion, float]:
         crf = build_crf({**base, **values})
@@ -94,7 +93,7 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     for file in filter(None, (folder / "crf.yaml", path)):
         write_text(file, preset(config, {**base, **best.values}), shared=True)
     write_search(folder, trials, comparison, {part: len(part_images) for part, part_images in images.items()}, start)
-    print_search(folder, trials, comparison, segmenter.classes, path)
+    print_search(folder, trials, comparison, network.classes, path)
     return best
 
 
@@ -111,9 +110,9 @@ def score_cache(config: DictConfig) -> ScoreCache:
     return ScoreCache(Path(config.cache), Path(config.ckpt), settings, predictor)
 
 
-def score_images(config: DictConfig, segmenter: Segmenter, cache: ScoreCache) -> dict[str, list[ScoredImage]]:
+def score_images(config: DictConfig, network: TrainedNetwork, cache: ScoreCache) -> dict[str, list[ScoredImage]]:
     """Return the images to search on ("searched") and to compare on ("held_back"), with the network's scores."""
-    dataset = build_dataset(segmenter, config.dataset, config.split)
+    dataset = build_dataset(network.hparams, config.dataset, config.split)
     check_splits({config.split: dataset}, workers=0)
     splits = split_images(len(dataset), config.images, config.held_back, config.seed)
     return {part: cache.load(dataset, indices) for part, indices in splits.items()}

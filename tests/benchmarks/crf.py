@@ -1,6 +1,6 @@
 """Dense CRF engines against pydensecrf, in one run: python -m tests.benchmarks.crf.
 
-python -m tests.benchmarks.crf [--rounds 5] [--checkpoint PATH] [--markdown FILE]
+python -m tests.benchmarks.crf [--rounds 5] [--checkpoint CKPT] [--markdown FILE]
 
 Settings A (sxy 67, srgb 3) and B (sxy 80, srgb 10), both with w1 4, w2 3, sg 3 and 10 iterations. The images are VOC
 images at 500x375 with synthetic stride-8 scores of 21 classes and, with --checkpoint, CamVid images with the scores of
@@ -28,6 +28,7 @@ from src.crf import DenseCRF, RefinementPool
 from src.crf.engines import native_engine
 from src.crf.engines.torch_engine import build_kernels
 from src.crf.inputs import upsample
+from src.runs.trained_network import load_network
 from tests.crf.samples import data_folder, network_like_scores, read_image
 
 SETTINGS = {"A": {"sxy": 67, "srgb": 3}, "B": {"sxy": 80, "srgb": 10}}
@@ -108,10 +109,8 @@ def synthetic_case(count: int) -> Case:
     return Case("synthetic scores", images, [network_like_scores((375, 500), 21, seed=i) for i in range(count)])
 
 
-def trained_case(checkpoint: Path, count: int) -> Case:
-    from src.training.segmenter import Segmenter
-
-    network = Segmenter.load_from_checkpoint(checkpoint, map_location="cpu").eval()
+def trained_case(checkpoint: str, count: int) -> Case:
+    network = load_network(checkpoint).model
     paths = sorted((data_folder() / "camvid" / "val").glob("*"))
     images = [read_image(path) for path in paths[:: max(1, len(paths) // count)][:count]]
     with torch.no_grad():
@@ -251,7 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=4, help="images in a round")
-    parser.add_argument("--checkpoint", type=Path, help="of a network trained on camvid")
+    parser.add_argument("--checkpoint", help="of a network trained on camvid, such as camvid_slim")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file too")
     arguments = parser.parse_args()
     try:

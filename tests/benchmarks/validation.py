@@ -11,7 +11,6 @@ import time
 from functools import partial
 
 import lightning as L
-import torch
 from rich.console import Console
 
 from src.crf import DenseCRF
@@ -19,7 +18,7 @@ from src.data import CamVid
 from src.system.hardware import auto_precision
 from src.training.callbacks import CRFRefinement
 from src.training.datamodule import SegmentationDataModule
-from src.training.segmenter import Segmenter
+from src.training.segmenter import Segmenter, load_segmenter
 from tests.crf.samples import data_folder
 
 
@@ -40,13 +39,11 @@ def seconds(segmenter: Segmenter, datamodule: SegmentationDataModule, callbacks:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", help="of a run on CamVid")
+    parser.add_argument("checkpoint", help="of a network trained on CamVid, such as camvid_slim")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    content = torch.load(options.checkpoint, weights_only=True, map_location="cpu")
-    segmenter = Segmenter(**content["hyper_parameters"])
-    segmenter.load_state_dict(content["state_dict"])
+    segmenter = load_segmenter(options.checkpoint)
     datamodule = SegmentationDataModule(partial(CamVid, root=str(data_folder() / "camvid")), None, batch_size=1)
     console = Console()
     for prune in (0.01, 0.0):

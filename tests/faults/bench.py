@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from src.runs.checkpoint_files import find_fault
+from src.runs.checkpoints import find_checkpoint_fault
 from tests.faults.commands import LoggedCommand, differences, read_checkpoint, run_folders, start_training
 
 
@@ -65,7 +65,7 @@ class Bench:
 
     def step(self, name: str) -> int:
         """Return the step of the newest intact checkpoint; 0 if there is none."""
-        intact = [path for path in (self.folder / name).rglob("last.ckpt*") if not find_fault(path)]
+        intact = [path for path in (self.folder / name).rglob("last.ckpt*") if not find_checkpoint_fault(path)]
         return max((read_checkpoint(path)["global_step"] for path in intact), default=0)
 
     def mask_paths(self, line: str) -> str:

@@ -18,8 +18,8 @@ from src.data import CamVid, Shapes
 from src.models.geometry import predict_labels, upsample_scores
 from src.prediction.export import export
 from src.prediction.formats import FORMATS
+from src.runs.trained_network import build_dataset, load_network
 from src.system.errors import UserError
-from src.training.restore import build_dataset, load_segmenter
 from src.training.segmenter import Segmenter
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
@@ -220,13 +220,13 @@ def test_a_small_checkpoint_has_16_bits_no_folders_and_loads_without_code(tmp_pa
     weights = {name for name, weight in module.named_parameters() if weight.ndim > 1}
     assert weights
     assert {name for name, value in content["state_dict"].items() if value.dtype == torch.float16} == weights
-    loaded = load_segmenter(path)
-    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
+    loaded = load_network(path)
+    assert {weight.dtype for weight in loaded.model.parameters()} == {torch.float32}
     assert (loaded.classes, loaded.palette.tolist()) == (module.classes, module.palette.tolist())
     for name, weight in module.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], weight, rtol=2**-11, atol=1e-7)
     with pytest.raises(UserError, match=r"dataset.root=FOLDER is needed"):
-        build_dataset(loaded, OmegaConf.create({"root": None}), "val")
+        build_dataset(loaded.hparams, OmegaConf.create({"root": None}), "val")
 
 
 def test_files_are_overwritten_only_with_overwrite(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from src.data import CamVid, Shapes
 from src.prediction.export import export
 from src.prediction.formats import without_folders
 from src.prediction.predictor import Predictor
+from src.runs.trained_network import load_network
 from src.system import addresses
 from src.system.addresses import HUB_FILE
 from src.system.errors import UserError
-from src.training.restore import load_segmenter
 from tests import checkpoints
 from tests.checkpoints import write_checkpoint
 from tests.commands import run_command
@@ -135,7 +135,7 @@ def test_the_working_folder_and_those_around_it_can_be_written_to(
     to_hub(run / "checkpoints" / "best.ckpt", Path("."))
     to_hub(run / "checkpoints" / "best.ckpt", Path(".."), "overwrite=true")
     assert inner.is_dir()
-    states = [load_segmenter(folder).state_dict() for folder in (inner, tmp_path / "net")]
+    states = [load_network(folder).state_dict() for folder in (inner, tmp_path / "net")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -195,12 +195,13 @@ def test_every_command_takes_an_address(run: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(addresses, "fetch_address", None)  # what is composed calls the name that it has imported
     asked = []
-    monkeypatch.setattr("src.cli.compose.fetch_address", lambda address: asked.append(address) or tmp_path / "net.ckpt")
+    fetched = tmp_path / "net.ckpt"
+    monkeypatch.setattr("src.runs.checkpoints.fetch_address", lambda address: asked.append(address) or fetched)
     for command in ("predict", "evaluate", "export", "tune_crf"):
         config = compose(command, "ckpt=s3://shelf/best.ckpt", output_dir=tmp_path / command)
-        assert config.ckpt == str(tmp_path / "net.ckpt")
+        assert config.ckpt == str(fetched)
     config = compose("train", "init_from=s3://shelf/best.ckpt", output_dir=tmp_path / "train")
-    assert config.init_from == str(tmp_path / "net.ckpt")
+    assert config.init_from == str(fetched)
     assert asked == ["s3://shelf/best.ckpt"] * 5
     with pytest.raises(UserError, match="trimap"):
         compose("evaluate", "ckpt=s3://shelf/best.ckpt", "trimap=0", output_dir=tmp_path / "wrong")

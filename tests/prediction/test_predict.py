@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -307,9 +308,41 @@ def test_the_predictor_in_python(ckpt: Path, module: Segmenter, tmp_path: Path) 
             predictor(wrong)
 
 
-def test_importing_the_predictor_is_light() -> None:
-    heavy = {"lightning", "albumentations", "wandb", "matplotlib"}
-    script = f"import sys; from src.predict import Predictor; print(sorted({heavy} & set(sys.modules)))"
+def test_precisions_and_accelerators(ckpt: Path, tmp_path: Path) -> None:
+    (array,) = pictures(tmp_path, "a.png")
+    exact = Predictor(ckpt, accelerator="cpu", precision="64-true").scores(array)
+    tolerances = {"64": 0, "32": 1e-5, 32: 1e-5, None: 1e-5, "16-true": 1e-2, "bf16-true": 0.1, "bf16": 0.1, 16: 0.1}
+    for name, tolerance in tolerances.items():
+        scores = Predictor(ckpt, accelerator="cpu", precision=name).scores(array)
+        difference = (scores - exact).abs().max() / exact.abs().max()
+        assert scores.dtype == torch.float32
+        assert difference <= tolerance
+        assert tolerance < 1e-4 or difference > 0  # it was not computed in more digits
+    with pytest.raises(UserError, match=r"^precision=8-true: must be one of auto, 64-true, .*, bf16$"):
+        Predictor(ckpt, precision="8-true")
+    with pytest.raises(UserError, match=r"^accelerator=abacus: must be auto, cpu, gpu, cuda or mps$"):
+        Predictor(ckpt, accelerator="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"^accelerator=cuda: torch finds no such device here"):
+            Predictor(ckpt, accelerator="cuda")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-true"])
+def test_scores_do_not_depend_on_other_threads(ckpt: Path, precision: str, tmp_path: Path) -> None:
+    arrays = pictures(tmp_path, *(f"{index}.png" for index in range(8)))
+    predictor = Predictor(ckpt, accelerator="cpu", precision=precision)
+    expected = [predictor.scores(array) for array in arrays]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(map(torch.equal, pool.map(predictor.scores, arrays), expected))
+
+
+def test_a_prediction_loads_no_more_than_it_needs() -> None:
+    heavy = {"lightning", "src.training.segmenter", "torch._dynamo", "albumentations", "wandb", "matplotlib"}
+    script = (
+        "import sys, numpy; from src.predict import Predictor; "
+        "Predictor('camvid_slim', accelerator='cpu')(numpy.zeros((9, 9, 3), numpy.uint8)); "
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True, env=os.environ
     )

@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from src.cli.compose import compose
-from src.runs.checkpoint_files import newest_intact, previous_path
-from src.runs.history import find_best_checkpoint, find_last_checkpoint, record_run
+from src.runs.checkpoints import (
+    find_best_checkpoint,
+    find_last_checkpoint,
+    newest_intact,
+    previous_path,
+    record_run,
+)
 from src.system.errors import UserError
 from src.training.checkpoint_io import SafeCheckpointIO
 

@@ -18,9 +18,10 @@ from src.prediction.predict import predict
 from src.reporting.examples import predict_candidates
 from src.reporting.runs import Run
 from src.reporting.table import Row
+from src.runs.trusted_classes import find_untrusted, is_own_class
 from src.system.errors import UserError
 from src.training.callbacks import RunCheckpoint
-from src.training.restore import find_untrusted, is_own_class, load_segmenter
+from src.training.segmenter import load_segmenter
 from src.tuning.tune import tune
 from tests.checkpoints import SHAPES, write_checkpoint
 from tests.conftest import REPO

@@ -11,7 +11,7 @@ import torch
 
 from src.models.weights.safetensors_file import read_safetensors
 from src.system.errors import UserError
-from src.system.weight_files import TORN, find_zip_fault
+from src.system.weight_files import NOT_TORCH, find_fault
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
@@ -35,14 +35,12 @@ def why_not_loaded(path: Path, error: Exception) -> str:
     """Return why ``torch.load`` failed, without its advice to allow code in the file to run."""
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:  # EINVAL: a seek by what is torn
         return error.strerror
-    if path.stat().st_size == 0:
-        return "an empty file; copy it again"
     if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"it holds {found[1]}, which might run code and is not loaded; save the network's state_dict() alone"
-    if fault := find_zip_fault(path):
-        return f"{fault}; copy it again" if fault == TORN else fault
+    if fault := find_fault(path):
+        return fault if fault in NOT_TORCH else f"{fault}; copy it again"
     if isinstance(error, pickle.UnpicklingError):
-        return "it was not written by torch.save"
+        return NOT_TORCH[0]
     text = re.sub(r"^\[enforce fail at [^\]]*\][\s.]*", "", str(error))  # a place in PyTorch's source
     reason = (text or type(error).__name__).splitlines()[0].partition(". ")[0]
     return f"damaged, or not written by torch.save: {reason}; copy it again"

@@ -6,8 +6,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from src.runs.checkpoints import copy_best_checkpoint
 from src.runs.metric_names import is_crf_metric
-from src.training.resume.starting_point import copy_best_checkpoint
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -8,17 +8,19 @@ import pytest
 import torch
 
 from src.models.weights.torch_file import read_state
+from src.runs.trained_network import load_network
 from src.system.errors import UserError
-from src.training.restore import load_segmenter
 from tests.checkpoints import SHAPES, write_checkpoint
 
 
 def test_the_network_comes_back(tmp_path: Path) -> None:
     module = write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
-    loaded = load_segmenter(str(tmp_path / "net.ckpt"))
+    loaded = load_network(str(tmp_path / "net.ckpt"))
     image = torch.randint(0, 256, (1, 3, 33, 50), dtype=torch.uint8)
-    assert torch.equal(loaded(image), module(image))
-    assert not loaded.training
+    assert torch.equal(loaded.model(image), module(image))
+    assert not loaded.model.training
+    assert (loaded.classes, loaded.palette.tolist()) == (module.classes, module.palette.tolist())
+    assert loaded.state_dict().keys() == module.state_dict().keys()
     assert loaded.hparams["dataset"] == SHAPES
 
 
@@ -31,7 +33,7 @@ def test_nothing_but_our_own_classes_is_called(target: str, part: str, tmp_path:
     parts: dict[str, Any] = {**module.hparams, part: {"nested": [{"_target_": target, "args": "touch /tmp/owned"}]}}
     torch.save({"hyper_parameters": parts, "state_dict": {}}, tmp_path / "net.ckpt")
     with pytest.raises(UserError, match=f"names {target}, which is not a class of"):
-        load_segmenter(str(tmp_path / "net.ckpt"))
+        load_network(str(tmp_path / "net.ckpt"))
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
@@ -43,11 +45,11 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     }.items():
         path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
         with pytest.raises(UserError, match=said.strip()) as caught:
-            load_segmenter(str(path))
+            load_network(str(path))
         assert str(path) in str(caught.value)
     for given, said in ((None, "ckpt=CHECKPOINT is needed"), ("/nowhere.ckpt", "no such file")):
         with pytest.raises(UserError, match=said):
-            load_segmenter(given)
+            load_network(given)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_a_zip_archive_and_a_cut_file_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_network_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^{tmp_path}: a folder that holds no model\.safetensors, and no network"):
-        load_segmenter(tmp_path)
+        load_network(tmp_path)
 
 
 def test_a_torn_file_and_other_weights_are_named(tmp_path: Path) -> None:
@@ -92,9 +94,9 @@ def test_a_torn_file_and_other_weights_are_named(tmp_path: Path) -> None:
     module = write_checkpoint(path)
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UserError, match="cannot be read as weights"):
-        load_segmenter(str(path))
+        load_network(str(path))
     torch.save({"hyper_parameters": dict(module.hparams), "state_dict": {"model.x": torch.zeros(1)}}, path)
     with pytest.raises(
         UserError, match=r"does not fit this version of the code \(Missing key\(s\) in state_dict: \"model"
     ):
-        load_segmenter(str(path))
+        load_network(str(path))

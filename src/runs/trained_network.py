@@ -1,0 +1,167 @@
+"""Rebuild a trained network, and the data set it was trained on, from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from jaxtyping import UInt8
+from omegaconf import DictConfig, open_dict
+from torch import Tensor, nn
+
+from src.data import SegmentationDataset
+from src.data.dataset import DatasetError
+from src.models import DeepLab
+from src.models.weights.torch_file import read_state
+from src.runs.checkpoints import find_checkpoint, why_no_file
+from src.runs.moved_names import with_new_names
+from src.runs.networks import network_names
+from src.runs.trusted_classes import find_untrusted
+from src.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network, without what only its training needs.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        classes: names of the classes.
+        palette: colour of each class, RGB in uint8 of shape (classes, 3).
+        hparams: the settings it was built from ("model", "dataset" and others), as its checkpoint holds them.
+    """
+
+    model: DeepLab
+    classes: list[str]
+    palette: UInt8[np.ndarray, "classes 3"]
+    hparams: dict[str, Any]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights by their names in a checkpoint."""
+        return nn.ModuleDict({"model": self.model}).state_dict()
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds of a network.
+
+    Attributes:
+        path: the file.
+        hparams: the settings of network, loss, classes, palette and data set; all classes in it are this project's.
+        state: the weights by name; all are finite.
+    """
+
+    path: Path
+    hparams: dict[str, Any]
+    state: dict[str, Tensor]
+
+
+def load_network(ckpt: str | Path | None) -> TrainedNetwork:
+    """Return the network of a checkpoint of ``python -m src.train``, in evaluation mode.
+
+    Args:
+        ckpt: see ``read_checkpoint``. Weights in 16 bits are loaded as float32.
+
+    Raises:
+        UserError: if the file does not exist, is not such a checkpoint, names classes of other projects, or contains
+            weights that are not finite.
+    """
+    path, hparams, state = read_checkpoint(ckpt)
+    with explain_misfit(path):
+        classes = list(hparams["classes"])
+        palette = torch.tensor(hparams["palette"], dtype=torch.uint8).numpy()
+        if palette.shape != (len(classes), 3) or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"{len(classes)} classes need as many names, and as many colours in RGB")
+        model = instantiate(hparams["model"], num_classes=len(classes))
+        nn.ModuleDict({"model": model}).load_state_dict(state)
+        model.to(memory_format=torch.channels_last)  # in which images come, and most processors are fastest
+    return TrainedNetwork(model.eval(), classes, palette, hparams)
+
+
+def read_checkpoint(ckpt: str | Path | None) -> Checkpoint:
+    """Return what a checkpoint of ``python -m src.train`` holds of its network, without running any code in it.
+
+    Args:
+        ckpt: path of the checkpoint, or of a folder that export format=hub wrote; an address, such as https://... or
+            hf://OWNER/NAME; or the name of a network that comes with the package. None, the default of the commands,
+            is an error that says so.
+
+    Raises:
+        UserError: if the file does not exist, is not such a checkpoint, names classes of other projects, or contains
+            weights that are not finite.
+    """
+    if not ckpt:
+        raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run")
+    path = find_checkpoint(ckpt)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
+        )
+    content = read_state(path)
+    if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
+        raise UserError(f"{path}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
+    # The optimiser and the schedule are not needed, and may name classes of other projects.
+    hparams = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
+    if fault := next(find_untrusted(hparams), ""):
+        raise UserError(f"{path}: {fault}")
+    state: dict[str, Tensor] = content["state_dict"]
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{path}: {name} is not finite (NaN or infinity): its training diverged")
+    return Checkpoint(path, hparams, state)
+
+
+@contextmanager
+def explain_misfit(path: Path) -> Iterator[None]:
+    """Turn an error of building a network, or of loading its weights, into a ``UserError`` that names the file."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
+        first, *details = (str(error.__cause__ or error) or type(error).__name__).splitlines()
+        reason = shorten(details[0] if details and first.endswith(":") else first, 300, placeholder=" ...")
+        raise UserError(f"{path}: does not fit this version of the code ({reason})") from error
+
+
+def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) -> SegmentationDataset:
+    """Return a split of the data set that a network was trained on, or of another one with the same classes.
+
+    Args:
+        hparams: the settings of the network, as its checkpoint holds them.
+        chosen: a complete configuration, or values that replace those of the checkpoint; None keeps the value of the
+            checkpoint. It is completed in place, so that error messages can refer to it.
+        split: name of the split.
+
+    Raises:
+        UserError: if the checkpoint does not name a data set, or the classes differ.
+        DatasetError: if the data set cannot be built.
+    """
+    saved, classes = hparams.get("dataset"), list(hparams["classes"])
+    with open_dict(chosen):
+        if "_target_" not in chosen:
+            if not saved:
+                raise UserError(
+                    "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
+                )
+            changes = {key: value for key, value in chosen.items() if value is not None}
+            chosen.update({**saved, **changes})
+            if "root" in saved and chosen.root is None:
+                raise UserError("dataset.root=FOLDER is needed: the checkpoint does not say where its data is")
+        if "root" in chosen and chosen.root is None:  # from conf/evaluate.yaml; generated data has no folder
+            del chosen["root"]
+    try:
+        dataset = instantiate(chosen)(split=split)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(str(error)) from error
+    if list(dataset.classes) != classes:
+        raise UserError(
+            f"the checkpoint knows {len(classes)} classes ({', '.join(classes)}), "
+            f"the data set has {len(dataset.classes)} ({', '.join(dataset.classes)})"
+        )
+    return dataset
