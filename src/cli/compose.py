@@ -8,32 +8,19 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.check_folders import check_folders
 from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
+from src.cli.checkpoint_keys import check_checkpoints, fetch_checkpoints, find_checkpoints
 from src.cli.conf_folder import CONF
 from src.cli.error_messages import explain, explain_start
+from src.cli.paths import check_folders, expand_paths
 from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
-from src.runs.checkpoints import belongs_to_no_run, find_best_checkpoint, find_checkpoint, find_last_checkpoint
-from src.system.addresses import is_address
 from src.system.errors import UserError
-from src.system.files import expand_path
-
-PATHS = (
-    "ckpt", "init_from", "input", "output", "storage", "baseline", "cache", "downloads", "from", "images_from",
-    "examples",
-    "dataset.root", "dataset.cache", "backbone.weights", "paths.data_dir", "paths.log_dir", "paths.output_dir",
-)  # fmt: skip
-
-CHECKPOINTS = ("ckpt", "init_from")
-NO_PATHS = ("last", "none", "imagenet")  # values of ckpt and backbone.weights
 
 
 def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig:
@@ -82,54 +69,26 @@ def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: if an override has an unknown key or a wrong value, ckpt=last finds no run, or a path is read-only.
     """
-    defaults = compose_groups(config.command, overrides)
-    check_structure(config, defaults, overrides)
-    expand_paths(config)
-    if config.get("ckpt") == "last":
-        resumes, log_dir = config.command == "train", config.paths.log_dir
-        config.ckpt = str(find_last_checkpoint(log_dir, sweep_folder()) if resumes else find_best_checkpoint(log_dir))
+    defaults = check_and_expand(config, overrides)
     if config.command == "train" and isinstance(config.ckpt, str):
         config, overrides = replay_overrides(config, overrides)
-        defaults = compose_groups(config.command, overrides)
-        check_structure(config, defaults, overrides)
-        expand_paths(config)
+        defaults = check_and_expand(config, overrides)
     check_values(config, defaults, overrides)
+    check_checkpoints(config)
     check_folders(config)
-    for key in CHECKPOINTS:  # last, because it may take minutes
-        if is_address(config.get(key)):
-            config[key] = str(find_checkpoint(config[key]))
+    fetch_checkpoints(config)  # last, because it may take minutes
     return config
 
 
-def sweep_folder() -> str | None:
-    """Return the folder of the sweep that this job belongs to; None outside a sweep."""
-    return HydraConfig.get().sweep.dir if HydraConfig.get().mode == RunMode.MULTIRUN else None
+def check_and_expand(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Check the structure of a config, expand its paths and short forms, and return its defaults.
 
-
-def expand_paths(config: DictConfig) -> None:
-    """Expand ~, environment variables and names of packaged networks in all paths that the user may set.
-
-    With hydra.job.chdir=true, relative paths start at the folder in which the command was started.
-
-    Raises:
-        UserError: if a training should resume a network that has no run.
+    The defaults are the config with the overrides that choose from groups, without those that set values.
     """
-    for key in PATHS:
-        value = OmegaConf.select(config, key)
-        if not isinstance(value, str) or value in NO_PATHS:
-            continue
-        if key == "ckpt" and config.command == "train" and belongs_to_no_run(value):
-            raise UserError(f"ckpt={value}: has no run to resume; train it further with init_from={value}")
-        if key in CHECKPOINTS:
-            if is_address(value):  # complete() fetches it
-                continue
-            value = str(find_checkpoint(value))
-        if key == "output" and config.command == "export" and value in ("scores", "labels"):
-            config.returns, config.output = value, None
-            continue
-        if "~" in value or "$" in value:
-            value = str(expand_path(value))
-        if HydraConfig.get().job.chdir:
-            value = to_absolute_path(value)
-        if value != OmegaConf.select(config, key):
-            OmegaConf.update(config, key, value)
+    defaults = compose_groups(config.command, overrides)
+    check_structure(config, defaults, overrides)
+    if config.command == "export" and config.output in ("scores", "labels"):  # short for returns=
+        config.returns, config.output = config.output, None
+    expand_paths(config)
+    find_checkpoints(config)
+    return defaults

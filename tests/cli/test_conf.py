@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.check_structure import check_structure
 from src.cli.check_values import check_values
+from src.cli.keys import RULES
 from src.cli.resolvers import register_resolvers
+from src.system.dotted_keys import walk
 from src.system.errors import UserError
 from tests.conftest import REPO
 from tests.torchvision import import_timm
@@ -56,6 +58,18 @@ def compose_once(command: str, overrides: tuple[str, ...]) -> DictConfig:
     register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(command, [*overrides, "hydra.runtime.output_dir=/tmp"], return_hydra_config=True)
+
+
+def test_every_key_with_a_rule_is_in_a_config():
+    choices = {
+        "train": ("dataset=folder", "callbacks=early_stopping", "scheduler=step"),
+        "tune_crf": ("search=optuna",),
+    }
+    configs = [compose(command=command) for command in COMMANDS]
+    configs += [compose(*chosen, command=command) for command, chosen in choices.items()]
+    keys = {key for config in configs for key, _ in walk(OmegaConf.to_container(config))}
+    of_torch = {"scheduler.T_max", "scheduler.T_0", "scheduler.total_steps", "scheduler.eta_min"}  # in no YAML of ours
+    assert {key for key in RULES if "*" not in key} - keys == of_torch
 
 
 def test_every_group_belongs_to_a_command():

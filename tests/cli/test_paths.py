@@ -68,6 +68,25 @@ def test_paths_given_in_a_config(home: Path) -> None:
             assert (config[group] if group else config)[key] == str(home / file), name
 
 
+def test_the_folder_of_a_callback(home: Path) -> None:
+    """Also of one of the user's own, whose keys no list can know."""
+    mine = "+callbacks.mine={_target_:mine.Callback,folder:$DATA/mine,path:[1]}"
+    config = compose("train", "callbacks.pictures.folder=$DATA/pictures", mine, output_dir=home / "out")
+    assert config.callbacks.pictures.folder == f"{home}/data/pictures"
+    assert config.callbacks.mine.folder == f"{home}/data/mine"
+
+
+def test_names_are_no_relative_paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hydra.job.chdir=true, relative paths start where the command was started."""
+    monkeypatch.chdir(home)
+    own = "hydra.job.chdir=true"
+    training = compose("train", "backbone.weights=caffe", "init_from=net.ckpt", own, output_dir=home / "out")
+    assert (training.backbone.weights, training.init_from) == ("caffe", f"{home}/net.ckpt")
+    export = compose("export", "ckpt=camvid_slim", "output=labels", own, output_dir=home / "out")
+    assert (export.input, export.returns, export.output) == ("uint8", "labels", None)
+    assert Path(export.ckpt).is_file()
+
+
 def test_paths_given_to_a_command(home: Path) -> None:
     arguments = ["ckpt=$HOME/net.ckpt", "input=$DATA/images", 'output="~/out"', 'paths.log_dir="~/logs"', "crf=none"]
     done = run_command("predict", *arguments, "accelerator=cpu", folder=home)

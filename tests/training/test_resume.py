@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from src.data import Shapes, train_transform
 from src.system.errors import UserError
 from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
 from src.training.datamodule import SegmentationDataModule
-from src.training.resume.same_run import check_same_run
+from src.training.resume.same_run import check_other_settings, check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer
 from tests.checkpoints import NO_PROGRESS
@@ -301,6 +302,29 @@ def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str]
         check_same_run(str(file), other, OmegaConf.create({"memory_format": "auto"}))
     assert str(file) in str(refusal.value)
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "effect"),
+    [
+        ("seed", "refused"),
+        ("dataset.samples.train", "refused"),
+        ("data.batch_size", "refused"),
+        ("callbacks.weight_averaging.avg_fn.decay", "refused"),
+        ("trainer.gradient_clip_val", "refused"),
+        ("trainer.max_steps", "logged"),
+        ("callbacks.pictures.count", "logged"),
+        ("dataset.root", "ignored"),
+        ("data.num_workers", "ignored"),
+        ("callbacks.best.dirpath", "ignored"),
+        ("logger.csv.name", "ignored"),
+    ],
+)
+def test_a_setting_that_a_checkpoint_does_not_store(key: str, effect: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match=f"with {key}=1 .now 2.") if effect == "refused" else nullcontext():
+        check_other_settings("last.ckpt", {key: 1}, {key: 2})
+    assert (f"differs from the resumed run: {key}=1 (now 2)" in caplog.text) == (effect == "logged")
 
 
 def test_a_rate_that_has_decayed_is_not_trained_on_with(tmp_path: Path, whole: tuple[Watch, L.Trainer]) -> None:

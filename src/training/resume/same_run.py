@@ -19,16 +19,18 @@ from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-# Settings that decide what a step computes, in addition to those that a checkpoint stores
-DECISIVE = re.compile(
-    r"seed|data\.(batch_size|seed)|callbacks\.weight_averaging\..*|dataset\.(?!root$|cache$).*|augmentation\..*|loss\..*"
-    r"|trainer\.(accumulate_grad_batches|gradient_clip_.*|limit_train_batches|overfit_batches)"
-)
-# Settings that do not change the results, or follow from others
-IRRELEVANT = re.compile(
-    r"(name|ckpt|init_from|command|memory_format)|(paths|logger|model|hydra|callbacks\.progress)\..*"
-    r"|data\.(?!(batch_size|seed)$).*|dataset\.(root|cache)|trainer\.(default_root_dir|max_time|_target_)|.*\.(path|dirpath|folder)"
-)
+# Parts and keys of the config in which a resumed run may not differ, or may silently. Other differences are logged.
+# The longest entry that covers a key counts; *.NAME covers the keys of this name at any place.
+REFUSED = (  # they decide what a step computes, in addition to the settings that a checkpoint stores
+    "seed", "data.batch_size", "data.seed", "dataset", "augmentation", "loss", "callbacks.weight_averaging",
+    "trainer.accumulate_grad_batches", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
+    "trainer.limit_train_batches", "trainer.overfit_batches",
+)  # fmt: skip
+IGNORED = (  # they change no result, or follow from other settings
+    "command", "name", "ckpt", "init_from", "memory_format", "hydra", "paths", "logger", "model", "data",
+    "dataset.root", "dataset.cache", "callbacks.progress", "*.path", "*.dirpath", "*.folder",
+    "trainer._target_", "trainer.default_root_dir", "trainer.max_time",
+)  # fmt: skip
 OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # parts that one of two runs may lack
 # Settings that a checkpoint restores, regardless of the config
 RESTORED = ("classes", "optimizer", "scheduler", "memory_format")
@@ -138,16 +140,25 @@ def check_other_settings(checkpoint: str, before: Mapping[str, Any], now: Mappin
         UserError: if a difference would change what the remaining steps compute.
     """
     # A key that only one config has is from a newer version, or belongs to a choice that differs by its name too.
-    changed = [key for key in before.keys() & now.keys() if before[key] != now[key] and not IRRELEVANT.fullmatch(key)]
+    changed = [
+        key for key in before.keys() & now.keys() if before[key] != now[key] and covering_entry(key) not in IGNORED
+    ]
     changed += [key for key in before.keys() ^ now.keys() if OPTIONAL_PART.fullmatch(key)]
     described = {key: f"{key}={as_text(before.get(key))} (now {as_text(now.get(key))})" for key in sorted(changed)}
-    if decisive := [text for key, text in described.items() if DECISIVE.fullmatch(key)]:
+    if decisive := [text for key, text in described.items() if covering_entry(key) in REFUSED]:
         raise UserError(
             f"ckpt={checkpoint} belongs to a run with {', '.join(decisive)}: its remaining steps would differ; leave "
             "these overrides out, or start a new run from its weights with init_from= instead of ckpt="
         )
     if described:
         log.info("differs from the resumed run: %s", ", ".join(described.values()))
+
+
+def covering_entry(key: str) -> str:
+    """Return the entry of ``REFUSED`` or ``IGNORED`` that covers a key; "" if there is none."""
+    parts = key.split(".")
+    entries = [f"*.{parts[-1]}", *(".".join(parts[:depth]) for depth in range(len(parts), 0, -1))]
+    return next((entry for entry in entries if entry in REFUSED + IGNORED), "")
 
 
 def as_text(value: Any) -> str:

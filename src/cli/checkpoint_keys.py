@@ -1,0 +1,71 @@
+"""The keys ckpt and init_from: find the files that they stand for, check that they exist, fetch those at addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src.runs.checkpoints import (
+    belongs_to_no_run,
+    find_best_checkpoint,
+    find_checkpoint,
+    find_last_checkpoint,
+    has_version,
+    is_requeued,
+    why_no_file,
+)
+from src.runs.networks import network_names
+from src.system.addresses import is_address
+from src.system.errors import UserError
+
+KEYS = ("ckpt", "init_from")
+
+
+def find_checkpoints(config: DictConfig) -> None:
+    """Replace ckpt=last, names of packaged networks and folders of exported ones with the paths of their files.
+
+    Raises:
+        UserError: if a training should resume a network that has no run, or ckpt=last finds no run.
+    """
+    ckpt, trains = config.get("ckpt"), config.command == "train"
+    if trains and isinstance(ckpt, str) and belongs_to_no_run(ckpt):
+        raise UserError(f"ckpt={ckpt}: has no run to resume; train it further with init_from={ckpt}")
+    if ckpt == "last":
+        log_dir = config.paths.log_dir
+        config.ckpt = str(find_last_checkpoint(log_dir, sweep_folder()) if trains else find_best_checkpoint(log_dir))
+    for key in KEYS:
+        if isinstance(config.get(key), str) and not is_address(config[key]):
+            config[key] = str(find_checkpoint(config[key]))
+
+
+def sweep_folder() -> str | None:
+    """Return the folder of the sweep that this job belongs to; None outside a sweep."""
+    return HydraConfig.get().sweep.dir if HydraConfig.get().mode == RunMode.MULTIRUN else None
+
+
+def check_checkpoints(config: DictConfig) -> None:
+    """Check that the files of ckpt and init_from exist; for ckpt, its previous version is enough.
+
+    Raises:
+        UserError: with the key and the file.
+    """
+    ckpt, init_from = config.get("ckpt"), config.get("init_from")
+    if is_requeued():  # the job resumes from its own checkpoint
+        return
+    if ckpt and not is_address(ckpt) and not has_version(Path(ckpt)):
+        raise UserError(
+            f"ckpt={ckpt}: {why_no_file(ckpt)}; give the best.ckpt or last.ckpt of a run, last for the newest, "
+            f"an address, or a network that comes with the package: {', '.join(network_names())}"
+        )
+    if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
+        raise UserError(f"init_from={init_from}: {why_no_file(init_from)}; give the checkpoint of a trained network")
+
+
+def fetch_checkpoints(config: DictConfig) -> None:
+    """Fetch the checkpoints that are addresses, and replace these with the paths of the copies; may take minutes."""
+    for key in KEYS:
+        if is_address(config.get(key)):
+            config[key] = str(find_checkpoint(config[key]))
