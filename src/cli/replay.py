@@ -19,7 +19,7 @@ from src.system.errors import UserError
 
 log = logging.getLogger(__name__)
 
-NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")
+NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")  # what belongs to one run
 SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices have mostly the same keys
 
 
