@@ -23,9 +23,9 @@ from src.data.fingerprint import STRIDE, Fingerprint, take_fingerprint
 from src.data.sets.folder import Folder
 from src.preparation.contact_sheet import contact_sheet
 from src.preparation.experiment import experiment_yaml
-from src.preparation.machine import this_machine
 from src.preparation.proposal import propose
-from src.preparation.tables import AS_IS, class_table, describe_survey
+from src.preparation.survey_tables import AS_IS, class_table, describe_survey
+from src.preparation.training_machine import this_machine
 from src.system.command_name import as_typed
 from src.system.errors import UserError, printable
 from src.system.files import expand_path, write_text

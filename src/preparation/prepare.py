@@ -13,7 +13,7 @@ from src.data.checks import find_faults, find_warnings
 from src.data.dataset import SegmentationDataset
 from src.data.survey import survey
 from src.preparation.importing import import_labels
-from src.preparation.tables import AS_IS, class_table, describe_survey
+from src.preparation.survey_tables import AS_IS, class_table, describe_survey
 from src.system.errors import UserError, name_settings, printable
 from src.system.processes import cores
 

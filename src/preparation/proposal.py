@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from src.data.fingerprint import Fingerprint
-from src.preparation.machine import Machine
+from src.preparation.training_machine import Machine
 
 CROP = 321  # the paper's
 LARGE_CROP = 513  # as in later versions of DeepLab

@@ -1,4 +1,4 @@
-"""Choose the fastest device and precision of this machine."""
+"""Choose the device and the precision that a network computes in."""
 
 from __future__ import annotations
 
@@ -61,16 +61,12 @@ def find_device(accelerator: str, index: int = 0) -> torch.device:
         UserError: if torch finds no such device.
     """
     kind = resolve_accelerator(accelerator)
-    if kind not in ("cpu", "cuda", "mps"):
+    found = {"cpu": accelerator != "gpu", "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in found:
         raise UserError(f"accelerator={accelerator}: must be auto, cpu, gpu, cuda or mps")
-    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not found[kind] or (accelerator == "gpu" and kind == "cpu"):
+    if not found[kind]:
         raise UserError(f"accelerator={accelerator}: torch finds no such device here; choose accelerator=cpu")
-    if kind != "cuda":
-        return torch.device(kind)
-    device = torch.device("cuda", index % torch.cuda.device_count())
-    torch.cuda.set_device(device)  # kernels of Triton run on the current device
-    return device
+    return torch.device("cuda", index % torch.cuda.device_count()) if kind == "cuda" else torch.device(kind)
 
 
 def find_precision(name: str | int | None, device: str) -> Precision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -76,8 +75,6 @@ class ValidationDataModule(LightningDataModule):
             raise DatasetError(
                 f"{len(dataset)} validation images cannot be divided among {processes} devices; use fewer devices"
             )
-        # Lightning warns of samplers that repeat samples; this one does not.
-        warnings.filterwarnings("ignore", "Using `DistributedSampler` with the dataloaders")
         # Shares of unequal size cannot hang: in evaluation, DDP communicates at the first batch and metrics at the end.
         return UnrepeatedDistributedSampler(dataset, shuffle=False)
 
@@ -151,8 +148,6 @@ class SegmentationDataModule(ValidationDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of augmented training samples, beginning after the batches already trained."""
-        # Lightning warns of loaders that save no state; ours needs none.
-        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.check_devices(processes)
         sampler = ResumableSampler(

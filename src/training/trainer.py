@@ -91,6 +91,9 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
     # Loggers count the steps of the whole run here, not those of an epoch.
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
+    # The loaders need no state, and their sampler for several processes repeats no sample.
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+    warnings.filterwarnings("ignore", "Using `DistributedSampler` with the dataloaders")
     # The metrics add up their counts over all processes before they are logged.
     warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
 

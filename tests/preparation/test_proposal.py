@@ -11,8 +11,8 @@ import yaml
 from src.data.fingerprint import Fingerprint
 from src.data.survey import Survey
 from src.preparation.experiment import experiment_yaml
-from src.preparation.machine import Machine, this_machine
 from src.preparation.proposal import Proposal, propose
+from src.preparation.training_machine import Machine, this_machine
 
 CPU = Machine("cpu", 16, 2, has_weights=True, seconds=1.5)
 GPU = Machine("cuda", 24, 16, has_weights=True, seconds=1.5)

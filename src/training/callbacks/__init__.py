@@ -2,13 +2,13 @@
 
 from src.training.callbacks.archive import ServerArchive
 from src.training.callbacks.best import BestFigures
-from src.training.callbacks.checkpoint import RunCheckpoint
 from src.training.callbacks.crf import CRFRefinement
 from src.training.callbacks.finite_loss import FiniteLoss
 from src.training.callbacks.last_validation import LastValidation
 from src.training.callbacks.pictures import PredictionPictures
 from src.training.callbacks.progress import StepProgress
 from src.training.callbacks.rates import Rates
+from src.training.callbacks.run_checkpoint import RunCheckpoint
 from src.training.callbacks.wandb_charts import WandbCharts
 from src.training.resume import ResumeCheckpoint, exact_resume
 

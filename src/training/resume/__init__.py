@@ -5,12 +5,12 @@ The order of the samples and their augmentation come from ``ResumableSampler`` (
 
 from lightning import Callback
 
-from src.training.resume.checkpoint import ResumeCheckpoint
 from src.training.resume.gradients import AccumulatedGradients
 from src.training.resume.logged_run import LoggedRun
+from src.training.resume.resume_checkpoint import ResumeCheckpoint
 from src.training.resume.schedule import SameScheduleLength
 from src.training.resume.seeds import StepSeeds
-from src.training.resume.validation import UnfinishedValidation
+from src.training.resume.unfinished_validation import UnfinishedValidation
 
 __all__ = ["ResumeCheckpoint", "exact_resume"]
 
