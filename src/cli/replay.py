@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.check_structure import is_group, key_of, search_path
-from src.runs.provenance import read_overrides
+from src.cli.check_structure import as_written, is_group, key_of, search_path
+from src.runs.provenance import read_config, read_overrides
+from src.system.dotted_keys import flattened
 from src.system.errors import UserError
 
 log = logging.getLogger(__name__)
 
 NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")  # what belongs to one run
 SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices have mostly the same keys
+# What a run keeps of its config if defaults have changed since it began
+KEPT = (
+    "seed", "data", "dataset", "augmentation", "backbone", "head", "model", "loss", "optimizer", "scheduler", "crf",
+    "trainer.max_steps", "trainer.max_epochs", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
+    "trainer.accumulate_grad_batches", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
+    "trainer.limit_train_batches", "trainer.overfit_batches",
+)  # fmt: skip
 
 
 def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
     """Return the config and overrides of a training, including the overrides of the run that it resumes.
 
-    Current overrides take precedence, and choosing a group discards older overrides within it.
+    Current overrides take precedence, and choosing a group discards older overrides within it. Where defaults have
+    changed since the run began, the run's values become overrides too.
 
     Raises:
         UserError: if the overrides of the run are not valid in this version.
@@ -34,21 +44,56 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
     given = list(overrides)
     before = read_overrides(Path(config.ckpt))
     replayed = [override for override in before if not is_replaced(override, given, before)]
-    if not replayed:
-        return config, given
     try:
-        resumed = hydra.compose(config.command, [*search_path(), *replayed, *given])
+        changed = changed_defaults(compose_again(config, [*replayed, *given]), read_config(Path(config.ckpt)), given)
+        resumed = compose_again(config, [*replayed, *changed, *given])
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"ckpt={config.ckpt}: the overrides of its run ({' '.join(replayed)}) do not fit: {reason}"
         ) from error
-    log.info("resuming with the overrides of the run: %s", " ".join(replayed))
-    resumed.ckpt = config.ckpt
+    if replayed:
+        log.info("resuming with the overrides of the run: %s", " ".join(replayed))
+    if changed:
+        log.info("keeping the defaults that the run began with: %s", " ".join(changed))
+    overrides = [*replayed, *changed, *given]
     hydra_config: Any = HydraConfig.get()
     with read_write(hydra_config):  # for the run's record and the loggers
-        hydra_config.overrides.task = [*replayed, *given]
-    return resumed, [*replayed, *given]
+        hydra_config.overrides.task = overrides
+    return resumed, overrides
+
+
+def compose_again(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Return the config of the same command and checkpoint with other overrides."""
+    composed = hydra.compose(config.command, [*search_path(), *overrides])
+    composed.ckpt = config.ckpt
+    return composed
+
+
+def changed_defaults(config: DictConfig, before: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """Return overrides that give a config the values of an earlier one, except where current overrides decide.
+
+    Args:
+        config: the config with the overrides of both runs.
+        before: the resolved config of the run to resume.
+        given: the current overrides; a recipe (experiment=...) among them decides everything.
+    """
+    decided = [key_of(override) for override in given]
+    if "experiment" in decided:
+        return []
+    prefixes = tuple(f"{key}." for key in decided if key not in SAME_KEYS)
+    content: Any = OmegaConf.to_container(config)
+    now, then = dict(flattened(content)), dict(flattened(before))
+    keys = [key for key in now.keys() & then.keys() if f"{key}.".startswith(tuple(f"{part}." for part in KEPT))]
+    return [
+        f"{key}={as_written(then[key])}"
+        for key in sorted(keys)
+        if now[key] != then[key]
+        and not f"{key}.".startswith(prefixes)
+        and not key.endswith("_target_")  # an old name of the same class
+        and not (isinstance(now[key], str) and "${" in now[key])  # follows another key
+        and isinstance(then[key], (int, float, NoneType))
+    ]
 
 
 def is_replaced(override: str, given: Sequence[str], before: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
+from yaml import YAMLError
 
 from src.system.address_secrets import hide_secrets
 from src.system.files import write_text
 from src.system.folder_lock import is_first_process
 
 HOME = re.compile(rf"(?<![\w.~-]){re.escape(os.path.expanduser('~'))}(?![\w.-])")
+CONFIG = "config.yaml"
 RECORD = "environment.json"
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
 
@@ -29,7 +33,7 @@ def save_record(config: DictConfig) -> None:
     if not is_first_process():
         return
     folder = Path(HydraConfig.get().runtime.output_dir)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_text(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
     write_text(folder / RECORD, json.dumps(make_record(config), indent=2) + "\n")
 
 
@@ -40,6 +44,15 @@ def read_overrides(checkpoint: Path) -> list[str]:
         return [str(override) for override in record["command"][1:]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def read_config(checkpoint: Path) -> Mapping[str, Any]:
+    """Return the resolved config of the run that wrote a checkpoint; empty if the file was moved out of its run."""
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(checkpoint.parent.parent / CONFIG))
+        return content if isinstance(content, dict) else {}
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return {}
 
 
 def make_record(config: DictConfig) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from src.cli.replay import is_replaced
+from src.cli.replay import changed_defaults, is_replaced
 from tests.commands import run_command
 from tests.faults.accidents import action_at_step
 from tests.faults.commands import logged_values, run_folders
@@ -107,3 +108,33 @@ def test_a_new_choice_discards_overrides_within_the_old_one() -> None:
     assert kept["head=largefov"] == ["dataset.size=65", "trainer=cpu", "trainer.max_steps=3"]
     assert kept["trainer=gpu"] == ["head=vanilla", "head.rate=4", "dataset.size=65", "trainer.max_steps=3"]
     assert not is_replaced("head.rate=4", ["head=vanilla"], before)  # the same choice again
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([], ["dataset.size=225", "trainer.max_steps=400"]),
+        (["dataset.size=97"], ["trainer.max_steps=400"]),
+        (["dataset=folder"], ["trainer.max_steps=400"]),
+        (["trainer=cpu"], ["dataset.size=225", "trainer.max_steps=400"]),
+        (["experiment=overfit"], []),
+    ],
+)
+def test_a_run_keeps_the_defaults_that_it_began_with(given: list[str], kept: list[str]) -> None:
+    now = OmegaConf.create(
+        {
+            "seed": 0,
+            "dataset": {"_target_": "src.data.Shapes", "size": 193, "new": 1},
+            "data": {"seed": "${seed}", "num_workers": 1},
+            "augmentation": {"crop_size": "${dataset.size}"},
+            "trainer": {"max_steps": 300, "precision": "auto"},
+        }
+    )
+    before = {
+        "seed": 0,
+        "dataset": {"_target_": "src.data.shapes.Shapes", "size": 225, "old": 2},
+        "data": {"seed": 0, "num_workers": 1},
+        "augmentation": {"crop_size": 225},
+        "trainer": {"max_steps": 400, "precision": "32-true"},
+    }
+    assert changed_defaults(now, before, given) == kept

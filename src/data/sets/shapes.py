@@ -36,7 +36,7 @@ class Shapes(SegmentationDataset):
     classes = CLASSES
     palette = voc_palette(len(CLASSES))
 
-    def __init__(self, split: Split, samples: Mapping[str, int], size: int = 225, seed: int = 0) -> None:
+    def __init__(self, split: Split, samples: Mapping[str, int], size: int = 193, seed: int = 0) -> None:
         if split not in get_args(Split):
             raise ValueError(f"split={split}: must be one of {', '.join(get_args(Split))}")
         if not isinstance(count := samples.get(split), int) or count < 0:
