@@ -1,4 +1,4 @@
-"""The recipes of docs/extending.md work: they are followed literally in a copy of the repository."""
+"""The recipes of docs/extending work: they are followed literally in a copy of the repository."""
 
 import json
 import re
@@ -14,12 +14,14 @@ from PIL import Image
 
 from tests.conftest import REPO
 
-PAGE = (REPO / "docs" / "extending.md").read_text()
-SECTION = re.compile(r"^## (.+)\n((?:(?!^## ).*\n)*)", re.MULTILINE)
+FOLDER = REPO / "docs" / "extending"
+# The pages, each with the number of files that the index promises
+PROMISED = re.findall(r"^\| \[.+\]\((\w+)\.md\) \| (\d) \|$", (FOLDER / "index.md").read_text(), re.MULTILINE)
+PAGES = {name: (FOLDER / f"{name}.md").read_text() for name, _ in PROMISED}
 CODE = re.compile(r"^(New file|In) `([\w/.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-RECIPES = {title: CODE.findall(text) for title, text in SECTION.findall(PAGE)}
-COMMANDS = [line for body in SHELL.findall(PAGE) for line in body.splitlines()]
+RECIPES = {name: CODE.findall(text) for name, text in PAGES.items()}
+COMMANDS = [line for text in PAGES.values() for body in SHELL.findall(text) for line in body.splitlines()]
 NEW_PARTS = ("pets", "mobile", "aspp", "poly", "confusion", "temperature", "count")
 # Words in the names of tests that run over all parts
 GENERAL = ("one_table", "takes_every_parameter", "presets_set", "documentation_explains")
@@ -65,16 +67,18 @@ def run(checkout: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_each_recipe_touches_as_few_files_as_the_page_says() -> None:
-    promised = {anchor: int(files) for anchor, files in re.findall(r"^\| \[.+\]\(#(.+)\) \| (\d) \|$", PAGE, re.M)}
-    touched = {title.lower().replace(" ", "-"): len(blocks) for title, blocks in RECIPES.items()}
-    assert touched == promised
+def test_each_recipe_touches_as_few_files_as_the_index_says() -> None:
+    touched = {name: len(blocks) for name, blocks in RECIPES.items()}
+    assert touched == {name: int(files) for name, files in PROMISED}
+    assert {f"{name}.md" for name in (*touched, "index")} == {path.name for path in FOLDER.iterdir()}
     assert len(touched) == 7
     assert max(touched.values()) <= 4
 
 
-def test_tests_that_the_page_names_exist() -> None:
-    assert not [path for path in re.findall(r"`(tests/[\w/]+\.py)`", PAGE) if not (REPO / path).is_file()]
+def test_tests_that_the_pages_name_exist() -> None:
+    named = [path for text in PAGES.values() for path in re.findall(r"`(tests/[\w/]+\.py)`", text)]
+    assert named
+    assert not [path for path in named if not (REPO / path).is_file()]
 
 
 def test_new_code_passes_the_linter(checkout: Path) -> None:
