@@ -14,9 +14,9 @@ from src.data.checks import check_splits
 from src.data.sets.unannotated import Unannotated
 from src.drawing.tables import print_results
 from src.evaluation.results import write_plots, write_tables
+from src.prediction.trained_network import build_dataset
 from src.runs.metric_files import write_json
 from src.runs.metric_names import NETWORK
-from src.runs.trained_network import build_dataset
 from src.training.datamodule import ValidationDataModule
 from src.training.failures import explain_failures
 from src.training.segmenter import load_segmenter

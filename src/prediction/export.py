@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from src.labels import MAX_CLASSES
 from src.prediction.formats import FORMATS, GRAPHS, Graph, build_graph
 from src.prediction.hub import export_folder
-from src.runs.trained_network import load_network
+from src.prediction.trained_network import load_network
 from src.system.errors import UserError
 from src.system.files import replacing
 

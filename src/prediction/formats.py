@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from src.models import ImageToLabels, ImageToScores
-from src.runs.trained_network import TrainedNetwork, load_network
+from src.prediction.trained_network import TrainedNetwork, load_network
 
 Graph = Callable[[Tensor], Tensor]  # from images to their scores or labels
 

@@ -18,7 +18,7 @@ from src.labels import LabelMap
 from src.models import Inference
 from src.models.folding import fold_batch_norm
 from src.models.geometry import predict_labels, score_stride, upsample_scores
-from src.runs.trained_network import load_network
+from src.prediction.trained_network import load_network
 from src.system.errors import UserError
 from src.system.hardware import find_device, find_precision
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 def main(config: DictConfig) -> float:
     """Train, and return val/miou of the best checkpoint (val/miou_crf if a CRF runs), which sweepers maximise."""
+    config.ckpt = find_checkpoint_to_resume(Path(config.paths.output_dir, "checkpoints"), config.ckpt)
     with closed_wandb(), explain_lack_of_memory():
         metrics = train(config)
     return metrics.get(metric_name("miou", CRF), metrics[metric_name("miou")])
@@ -53,7 +54,6 @@ def train(config: DictConfig) -> dict[str, float]:
     Raises:
         UserError: if the config or the data is wrong, or the run cannot continue; the message names the remedy.
     """
-    config.ckpt = find_checkpoint_to_resume(Path(config.paths.output_dir, "checkpoints"), config.ckpt)
     if config.ckpt and config.init_from:
         log.info("init_from=%s is not used: the checkpoint of ckpt= contains all weights", config.init_from)
     seed_everything(config.seed, workers=True, verbose=False)

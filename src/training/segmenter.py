@@ -15,8 +15,8 @@ from torchmetrics import MeanMetric
 
 from src.drawing.tables import print_parameter_groups
 from src.models import DeepLab, Inference
+from src.prediction.trained_network import explain_misfit, read_checkpoint
 from src.runs.metric_names import metric_name
-from src.runs.trained_network import explain_misfit, read_checkpoint
 from src.system.errors import UserError
 from src.training.datamodule import Batch
 from src.training.memory_format import FORMATS, lay_out, saved_memory_format
@@ -150,7 +150,7 @@ class Segmenter(LightningModule):
 def load_segmenter(ckpt: str | Path | None) -> Segmenter:
     """Return the Segmenter of a checkpoint, in evaluation mode, to validate its network as in training.
 
-    To label images, ``src.runs.trained_network.load_network`` is enough.
+    To label images, ``src.prediction.trained_network.load_network`` is enough.
 
     Args:
         ckpt: see ``read_checkpoint``.

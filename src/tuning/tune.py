@@ -15,7 +15,7 @@ from src.cli.crf_presets import TUNED, preset_path, preset_text
 from src.crf import DenseCRF
 from src.data.checks import check_splits
 from src.prediction.predictor import Predictor
-from src.runs.trained_network import TrainedNetwork, build_dataset, load_network
+from src.prediction.trained_network import TrainedNetwork, build_dataset, load_network
 from src.system.errors import UserError
 from src.system.files import write_text
 from src.tuning.gradient import Gradient

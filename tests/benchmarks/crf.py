@@ -28,7 +28,7 @@ from src.crf import DenseCRF, RefinementPool
 from src.crf.engines import native_engine
 from src.crf.engines.torch_engine import build_kernels
 from src.crf.inputs import upsample
-from src.runs.trained_network import load_network
+from src.prediction.trained_network import load_network
 from tests.crf.samples import data_folder, network_like_scores, read_image
 
 SETTINGS = {"A": {"sxy": 67, "srgb": 3}, "B": {"sxy": 80, "srgb": 10}}

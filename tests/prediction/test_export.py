@@ -18,7 +18,7 @@ from src.data import CamVid, Shapes
 from src.models.geometry import predict_labels, upsample_scores
 from src.prediction.export import export
 from src.prediction.formats import FORMATS
-from src.runs.trained_network import build_dataset, load_network
+from src.prediction.trained_network import build_dataset, load_network
 from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 from tests import checkpoints

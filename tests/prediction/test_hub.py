@@ -15,7 +15,7 @@ from src.data import CamVid, Shapes
 from src.prediction.export import export
 from src.prediction.formats import without_folders
 from src.prediction.predictor import Predictor
-from src.runs.trained_network import load_network
+from src.prediction.trained_network import load_network
 from src.system import addresses
 from src.system.addresses import HUB_FILE
 from src.system.errors import UserError

@@ -15,10 +15,10 @@ from src.evaluation.evaluate import evaluate
 from src.models.weights.pretrained import load_trained
 from src.prediction.export import export
 from src.prediction.predict import predict
+from src.prediction.trusted_classes import find_untrusted, is_own_class
 from src.reporting.examples import predict_candidates
 from src.reporting.runs import Run
 from src.reporting.table import Row
-from src.runs.trusted_classes import find_untrusted, is_own_class
 from src.system.errors import UserError
 from src.training.callbacks import RunCheckpoint
 from src.training.segmenter import load_segmenter

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src.models.weights.torch_file import read_state
-from src.runs.trained_network import load_network
+from src.prediction.trained_network import load_network
 from src.system.errors import UserError
 from tests.checkpoints import SHAPES, write_checkpoint
 

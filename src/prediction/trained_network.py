@@ -21,10 +21,10 @@ from src.data import SegmentationDataset
 from src.data.dataset import DatasetError
 from src.models import DeepLab
 from src.models.weights.torch_file import read_state
+from src.prediction.trusted_classes import find_untrusted
 from src.runs.checkpoints import find_checkpoint, why_no_file
 from src.runs.moved_names import with_new_names
 from src.runs.networks import network_names
-from src.runs.trusted_classes import find_untrusted
 from src.system.errors import UserError
 
 
