@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, replace
 from typing import Any, TypeVar, overload
@@ -54,7 +54,10 @@ class DenseCRF:
         bias: Sequence[float] | None = None,
         compatibility: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        self.parameters = Parameters(w1, sxy, srgb, w2, sg, iterations, prune, bias, compatibility)
+        self.parameters = Parameters(
+            w1=w1, sxy=sxy, srgb=srgb, w2=w2, sg=sg, iterations=iterations, prune=prune, bias=bias,
+            compatibility=compatibility,
+        )  # fmt: skip
         self._auto = engine == "auto"
         self._engine, reason = make_engine(engine)
         self._on_gpu: Engine | None = None
@@ -160,25 +163,25 @@ class DenseCRF:
         return q.to(device=scores.device, dtype=scores.dtype)
 
     def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
-        """Return Q of a batch on a GPU, computed in chunks of at most ``MAX_BATCH_PIXELS`` to limit the memory."""
-        count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
-        refined = []
-        for chunk in zip(images.split(count), scores.split(count), strict=True):
-            pairs = [self._prepare(*pair, are_probabilities) for pair in zip(*chunk, strict=True)]
+        """Return Q of a batch on a GPU."""
+
+        def refine(images: Tensor, scores: Tensor) -> Tensor:
+            pairs = [self._prepare(*pair, are_probabilities) for pair in zip(images, scores, strict=True)]
             stacked, logits = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
-            refined.append(engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype))
-        return torch.cat(refined)
+            return engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype)
+
+        return _in_chunks(refine, images, scores)
 
     def _refine_label_batch(self, engine: TorchEngine, images: Tensor, score_maps: Tensor, stride: int) -> Tensor:
-        """Return the label maps of a batch on a GPU, computed in chunks as in ``_refine_batch``."""
-        count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
-        labels = []
-        for chunk in zip(images.split(count), score_maps.split(count), strict=True):
-            pairs = [self._prepare_score_map(*pair, stride) for pair in zip(*chunk, strict=True)]
+        """Return the label maps of a batch on a GPU."""
+
+        def refine(images: Tensor, score_maps: Tensor) -> Tensor:
+            pairs = [self._prepare_score_map(*pair, stride) for pair in zip(images, score_maps, strict=True)]
             logits = torch.stack([inputs.upsample_to(*pair, stride) for pair in pairs])
             q = engine.refine_batch(torch.stack([image for image, _ in pairs]), logits, self.parameters)
-            labels.append(_as_labels(q.max(1).indices, q.shape[1]))
-        return torch.cat(labels)
+            return _as_labels(q.max(1).indices, q.shape[1])
+
+        return _in_chunks(refine, images, score_maps)
 
     def _prepare(self, image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
         """Check an image and its scores; return the image and float32 logits, both on the scores' device."""
@@ -230,6 +233,12 @@ def _thread_count(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: give 1 or more, or None for as many as torch uses")
     return threads or torch.get_num_threads()
+
+
+def _in_chunks(refine: Callable[[Tensor, Tensor], Tensor], images: Tensor, scores: Tensor) -> Tensor:
+    """Return the results of a batch, computed in chunks of at most ``MAX_BATCH_PIXELS`` to limit the memory."""
+    count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
+    return torch.cat([refine(*chunk) for chunk in zip(images.split(count), scores.split(count), strict=True)])
 
 
 def _as_labels(indices: Tensor, classes: int) -> Tensor:

@@ -65,36 +65,53 @@ def predict(config: DictConfig) -> list[str]:
     inference = instantiate(config.inference)
     workers = max(1, min(torch.get_num_threads(), len(shard_jobs)))
     predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision, workers, shard.local_index)
-    output = Path(config.output)
-    settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
-    settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": predictor.classes}
-    if not config.overwrite:
-        paths = [path for job in jobs for path in job.results.values()]
-        paths += [output / SUMMARIES[key][0] for key in SUMMARIES if config[key]]
-        check_settings(output, settings, any(path.exists() for path in paths))
-    with lock_output(output, shard):
-        summaries = open_summaries(config, predictor.classes)
-        if config.overwrite:
-            remove_results(shard_jobs, summaries)
-        save_settings(output, settings)
-        if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
-            save_class_list(output / "labelme", predictor.classes)
+    prepare_output(config, predictor.classes, jobs, shard)
 
     missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in shard_jobs]
     missing = [job for job in missing if job.results]
     faults = run(missing, predictor)
     kept, failed = len(shard_jobs) - len(missing), len(faults)
-    if summaries:
-        # Each process adds the images labelled so far; the last process adds the remaining ones.
-        with lock_output(output, shard):
-            masks = {job.name: job.results["masks"] for job in jobs if job.results["masks"].exists()}
-            summaries = open_summaries(config, predictor.classes)
-            for summary in summaries:
-                faults += summary.complete(masks)
+    faults += complete_summaries(config, predictor.classes, jobs, shard)
     notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
     part = f" of shard {shard.index}/{shard.count} ({len(jobs)} in all)" if shard.count > 1 else ""
-    print(f"{len(missing) - failed} of {len(shard_jobs)} images{part} labelled{notes}: {output}/")
+    print(f"{len(missing) - failed} of {len(shard_jobs)} images{part} labelled{notes}: {config.output}/")
     return faults
+
+
+def prepare_output(config: DictConfig, classes: list[str], jobs: Sequence[Job], shard: Shard) -> None:
+    """Check that the output folder has no results of other settings, and write the settings to it.
+
+    With ``overwrite``, remove this process's earlier results.
+
+    Raises:
+        UserError: if the folder has other results, or cannot be written to.
+    """
+    output = Path(config.output)
+    settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
+    settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": classes}
+    if not config.overwrite:
+        paths = [path for job in jobs for path in job.results.values()]
+        paths += [output / SUMMARIES[key][0] for key in SUMMARIES if config[key]]
+        check_settings(output, settings, any(path.exists() for path in paths))
+    with lock_output(output, shard):
+        summaries = open_summaries(config, classes)
+        if config.overwrite:
+            remove_results(jobs[shard.index :: shard.count], summaries)
+        save_settings(output, settings)
+        if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
+            save_class_list(output / "labelme", classes)
+
+
+def complete_summaries(config: DictConfig, classes: list[str], jobs: Sequence[Job], shard: Shard) -> list[str]:
+    """Add the images labelled so far to the summaries, and return a line for each failure.
+
+    Every process does this at its end, so the last one adds what the others could not.
+    """
+    if not any(config[key] for key in SUMMARIES):
+        return []
+    with lock_output(Path(config.output), shard):
+        masks = {job.name: job.results["masks"] for job in jobs if job.results["masks"].exists()}
+        return [fault for summary in open_summaries(config, classes) for fault in summary.complete(masks)]
 
 
 @contextmanager

@@ -69,6 +69,8 @@ def train(config: DictConfig) -> dict[str, float]:
     loggers = build_loggers(config, resumed.get("wandb_id"))  # a resumed W&B run continues its curves
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=loggers or False)
     check_devices(trainer, datamodule)
+    if not trainer.is_global_zero:
+        logging.getLogger().setLevel(logging.WARNING)
 
     last = next((callback.path for callback in callbacks if isinstance(callback, ResumeCheckpoint)), None)
     with explain_failures(trainer, last):
@@ -95,17 +97,15 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
 
 
 def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:
-    """Check that the trainer's devices can share the batches, and silence the log of every process but the first.
+    """Check that the trainer's devices can share the batches.
 
     Raises:
         UserError: if they cannot, or if a sweep runs on several devices.
     """
     devices = trainer.num_devices * trainer.num_nodes
     datamodule.check_devices(devices)
-    if devices > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if devices > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
-    if not trainer.is_global_zero:
-        logging.getLogger().setLevel(logging.WARNING)
 
 
 def write_results(folder: Path, metrics: Mapping[str, float], segmenter: Segmenter) -> None:
@@ -154,9 +154,14 @@ def build_callbacks(config: DictConfig, classes: list[str]) -> list[Callback]:
 
 
 def describe_early_end(trainer: Trainer) -> str:
-    """Return why training ended before its last step; an empty string if it did not."""
+    """Return why training ended before its last step or epoch; an empty string if it did not."""
     step = trainer.global_step
     if step >= count_steps(trainer):
+        if trainer.current_epoch < (trainer.max_epochs or -1):
+            return (
+                f"trainer.max_steps={step} ended the run before trainer.max_epochs={trainer.max_epochs}; "
+                "for all epochs, set trainer.max_steps=-1"
+            )
         return ""
     for callback in get_callbacks(trainer):
         if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:

@@ -70,7 +70,7 @@ def test_futures_give_the_same_as_calls(small_image):
             pool.submit(small_image, logits=logits[:, 1:]).result()
 
 
-def test_submit_waits_when_too_many_are_pending(small_image):
+def test_no_more_than_so_many_images_are_pending(small_image):
     go = threading.Event()
 
     class Slow:
@@ -80,21 +80,14 @@ def test_submit_waits_when_too_many_are_pending(small_image):
             go.wait(10)
             return image
 
-    done = []
-
-    def feed(pool):
-        for _ in range(10):
-            done.append(pool.refine(small_image, None))
-
-    with RefinementPool(Slow(), workers=1, pending=3) as pool:
-        feeder = threading.Thread(target=feed, args=(pool,))
-        feeder.start()
-        feeder.join(0.3)
-        assert len(done) == 3
-        assert feeder.is_alive()
+    with RefinementPool(Slow(), workers=1, pending=3, time_limit=0.01) as pool:
+        futures = [pool.refine(small_image, None) for _ in range(3)]
+        with pytest.raises(WaitedTooLong):
+            pool.refine(small_image, None)
         go.set()
-        feeder.join(10)
-        assert len(done) == 10
+        for future in futures:
+            assert future.result(10) is small_image
+        assert pool.refine(small_image, None).result(10) is small_image
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(None, 1), (1, 8), (3, 2), (9, 1)])

@@ -50,8 +50,9 @@ def test_max_time_counts_one_process(tmp_path: Path) -> None:
     assert "trainer.max_time was reached at step 2 of 5000" in train(tmp_path, *LONG, limit, "ckpt=last")
 
 
-def test_resuming_a_finished_run_logs_that_nothing_is_left(tmp_path: Path) -> None:
-    train(tmp_path, "crf=none", "trainer.max_steps=1")
+def test_a_finished_run_logs_epochs_that_it_did_not_reach_and_has_nothing_left_to_train(tmp_path: Path) -> None:
+    output = train(tmp_path, "crf=none", "trainer.max_steps=1", "trainer.max_epochs=5")
+    assert "trainer.max_steps=1 ended the run before trainer.max_epochs=5; for all epochs, set" in output
     assert "all of its 1 steps are done; nothing is left to train" in train(
         tmp_path, "crf=none", "trainer.max_steps=1", "ckpt=last"
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from src.cli.replay import changed_defaults, is_replaced
+from src.cli.replay import KEPT, changed_defaults, is_replaced
+from src.training.resume.same_run import REFUSED
 from tests.commands import run_command
 from tests.faults.accidents import action_at_step
 from tests.faults.commands import logged_values, run_folders
@@ -138,3 +139,9 @@ def test_a_run_keeps_the_defaults_that_it_began_with(given: list[str], kept: lis
         "trainer": {"max_steps": 400, "precision": "32-true"},
     }
     assert changed_defaults(now, before, given) == kept
+
+
+def test_a_run_keeps_whatever_it_may_not_change() -> None:
+    kept_by_callbacks = {"callbacks.weight_averaging"}  # their state is in the checkpoint
+    parts = [f"{part}." for part in KEPT]
+    assert {key for key in REFUSED if not any(f"{key}.".startswith(part) for part in parts)} == kept_by_callbacks

@@ -56,6 +56,7 @@ class CRFRefinement(Callback):
         self.time_limit = min(time_limit, threading.TIMEOUT_MAX)  # waiting raises OverflowError for more
         self.pool: RefinementPool | None = None
         self.validations = 0
+        self.submitted = 0  # images of the current validation
 
     def state_dict(self) -> dict[str, Any]:
         return {"validations": self.validations}
