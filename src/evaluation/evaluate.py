@@ -47,7 +47,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     with explain_failures(trainer):
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 
-    results = segmenter.validation.results
+    results = segmenter.validation.compute()
     metrics = collect_metrics(results, segmenter.classes, config.split, by_class=("iou", "accuracy", "boundary_f"))
     if trainer.is_global_zero:
         folder = Path(config.paths.output_dir)

@@ -113,7 +113,7 @@ def write_results(folder: Path, metrics: Mapping[str, float], segmenter: Segment
     write_json(folder / "metrics.json", metrics)
     names = ("checkpoints", "pictures", "csv", "tensorboard", "wandb", "metrics.json", "config.yaml")
     contents = [name for name in names if (folder / name).exists()]
-    print_results(list(segmenter.validation.results.values()), segmenter.classes, folder, contents)
+    print_results(list(segmenter.validation.compute().values()), segmenter.classes, folder, contents)
 
 
 def find_memory_format(config: DictConfig, segmenter: Segmenter, trainer: Trainer) -> str:

@@ -117,7 +117,7 @@ class Segmenter(LightningModule):
         if self.trainer.sanity_checking:
             return
         self.log(metric_name("loss"), self.validation_loss.compute())
-        for name, value in collect_metrics(self.validation.results, self.classes).items():
+        for name, value in collect_metrics(self.validation.compute(), self.classes).items():
             self.log(name, value, prog_bar=name == metric_name("miou"))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -49,7 +49,7 @@ class Refinement(Protocol):
 class Validation:
     """Counts and predictions of one validation, by method.
 
-    ``results`` waits for the images that the CRF is still refining, so the order of callbacks does not matter.
+    ``compute`` waits for the images that the CRF is still refining, so the order of callbacks does not matter.
 
     Args:
         classes: names of the classes.
@@ -81,7 +81,7 @@ class Validation:
 
         Args:
             device: device of the predictions.
-            agree: returns whether a condition holds on all processes; called once, when ``results`` is first read.
+            agree: returns whether a condition holds on all processes; called once, when ``compute`` is first called.
         """
         self.agree = agree
         self.images = 0
@@ -115,9 +115,11 @@ class Validation:
         with self.survive_lost_workers():
             self.waiting.finish()
 
-    @property
-    def results(self) -> Results:
-        """The metrics over all processes, by method; without the CRF if any process has lost its workers."""
+    def compute(self) -> Results:
+        """Return the metrics over all processes, by method; without the CRF if any process has lost its workers.
+
+        The first call waits for this process's images and then for the other processes, so all must make it.
+        """
         if self.computed is None:
             self.wait()
             if not self.agree(CRF in self.metrics):

@@ -62,7 +62,7 @@ def test_counts_by_hand_without_and_with_refinement() -> None:
         validation.add(batch_of(truth), scores_for(0))
     assert read == [("all 0", NETWORK, 0), ("all 1", NETWORK, 0)]  # nothing is refined yet
     later.finish()
-    results = validation.results
+    results = validation.compute()
     assert read[2:] == [("all 0", CRF, 1), ("all 1", CRF, 1)]
     assert results[NETWORK]["iou"].tolist() == [0.5, 0.0]
     assert results[CRF]["iou"].tolist() == [0.0, 0.5]
@@ -77,7 +77,7 @@ def test_a_lost_worker_costs_the_refined_metrics_only() -> None:
     validation.refinement = later
     validation.begin(CPU)
     validation.add(batch_of(0), scores_for(0))
-    assert list(validation.results) == [NETWORK]
+    assert list(validation.compute()) == [NETWORK]
     assert isinstance(later.error, WaitedTooLong)
 
 

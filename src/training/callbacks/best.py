@@ -33,7 +33,7 @@ class BestFigures(Callback):
         assert isinstance(module, Segmenter)
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        results = module.validation.results
+        results = module.validation.compute()
         metrics = {metric_name("miou", method, "best"): float(values["miou"]) for method, values in results.items()}
         # A validation without CRF has no CRF metrics.
         if metrics.get(self.monitor, float("nan")) > self.best.get(self.monitor, float("-inf")):

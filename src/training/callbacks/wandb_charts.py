@@ -44,7 +44,7 @@ class WandbCharts(Callback):
         assert isinstance(module, Segmenter)
         if not self.loggers:
             return
-        results = module.validation.results  # on every process, because they add up their counts
+        results = module.validation.compute()  # on every process, because they add up their counts
         if trainer.is_global_zero and results[NETWORK]["confusion"].any():
             for logger in self.loggers:
                 logger.experiment.log(
