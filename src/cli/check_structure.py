@@ -78,11 +78,16 @@ def remedy(key: str, default: Any) -> str:
 
 def compose_groups(name: str, overrides: Sequence[str]) -> DictConfig:
     """Return the config composed with the overrides that choose from groups, without those that set values."""
-    groups = [*search_path(), *(o for o in overrides if is_group(key_of(o)) and "=" in o)]
+    return compose_anew(name, [o for o in overrides if is_group(key_of(o)) and "=" in o])
+
+
+def compose_anew(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Return a further config, with the search path of the running command; also in Python, where Hydra runs none."""
+    overrides = [*search_path(), *overrides]
     if GlobalHydra.instance().is_initialized():
-        return hydra.compose(name, groups)
+        return hydra.compose(name, overrides)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(name, groups)
+        return hydra.compose(name, overrides)
 
 
 def search_path() -> list[str]:

@@ -46,7 +46,7 @@ def find_wrong_type(key: str, default: Any, value: Any) -> str:
     if rule and rule.fits(value):
         return ""
     if isinstance(default, bool) and not (value is None or isinstance(value, bool) or rule):
-        return f"takes true or false, such as {key}={str(default).lower()}"
+        return f"takes true or false, such as {key}={as_written(intended_bool(value, not default))}"
     if is_number(default) and not is_number(value):
         return f"takes a number, such as {key}={default}"
     if isinstance(default, str) and (isinstance(value, list) or (isinstance(value, dict) and "_target_" not in value)):
@@ -54,6 +54,12 @@ def find_wrong_type(key: str, default: Any, value: Any) -> str:
     if isinstance(default, DictConfig) and not (value is None or isinstance(value, dict)):
         return f"is a group of keys: {', '.join(map(str, default))}"
     return ""
+
+
+def intended_bool(value: Any, unclear: bool) -> bool:
+    """Return what a value that is neither true nor false most likely means; ``unclear`` if no word tells."""
+    word = str(value).lower()
+    return word in ("true", "yes", "y", "on", "1") or (unclear and word not in ("false", "no", "n", "off", "0"))
 
 
 def check_trainer(trainer: dict[str, Any], callbacks: dict[str, Any]) -> None:

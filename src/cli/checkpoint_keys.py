@@ -8,7 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from src.cli.override_messages import closest
 from src.runs.checkpoints import (
+    NO_CHECKPOINT,
     belongs_to_no_run,
     find_best_checkpoint,
     find_checkpoint,
@@ -46,6 +48,16 @@ def sweep_folder() -> str | None:
     return HydraConfig.get().sweep.dir if HydraConfig.get().mode == RunMode.MULTIRUN else None
 
 
+def require_checkpoint(config: DictConfig) -> None:
+    """Check that a command that uses a trained network has a ckpt; a training needs none.
+
+    Raises:
+        UserError: with the checkpoints to choose from.
+    """
+    if config.command != "train" and "ckpt" in config and not config.ckpt:
+        raise UserError(NO_CHECKPOINT)
+
+
 def check_checkpoints(config: DictConfig) -> None:
     """Check that the files of ckpt and init_from exist; for ckpt, its previous version is enough.
 
@@ -56,12 +68,19 @@ def check_checkpoints(config: DictConfig) -> None:
     if is_requeued():  # the job resumes from its own checkpoint
         return
     if ckpt and not is_address(ckpt) and not has_version(Path(ckpt)):
-        raise UserError(
-            f"ckpt={ckpt}: {why_no_file(ckpt)}; give the best.ckpt or last.ckpt of a run, last for the newest, "
-            f"an address, or a network that comes with the package: {', '.join(network_names())}"
+        remedy = (
+            "give the best.ckpt or last.ckpt of a run, last for the newest, an address, or a network that comes with "
+            f"the package: {', '.join(network_names())}"
         )
+        raise UserError(f"ckpt={ckpt}: {reject_file(ckpt, remedy)}")
     if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
-        raise UserError(f"init_from={init_from}: {why_no_file(init_from)}; give the checkpoint of a trained network")
+        raise UserError(f"init_from={init_from}: {reject_file(init_from, 'give the checkpoint of a trained network')}")
+
+
+def reject_file(path: str, remedy: str) -> str:
+    """Return why a path is not that of a checkpoint, the network of the package that it may mean, and the remedy."""
+    hint = "" if Path(path).is_dir() else closest(path, network_names())
+    return f"{why_no_file(path)}.{hint} {remedy[0].upper()}{remedy[1:]}" if hint else f"{why_no_file(path)}; {remedy}"
 
 
 def fetch_checkpoints(config: DictConfig) -> None:

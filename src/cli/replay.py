@@ -8,13 +8,12 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.check_structure import as_written, is_group, key_of, search_path
+from src.cli.check_structure import as_written, compose_anew, is_group, key_of
 from src.runs.provenance import read_config, read_overrides
 from src.system.dotted_keys import flattened
 from src.system.errors import UserError
@@ -64,9 +63,10 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
 
 
 def compose_again(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Return the config of the same command and checkpoint with other overrides."""
-    composed = hydra.compose(config.command, [*search_path(), *overrides])
+    """Return the config of the same command, checkpoint and output folder with other overrides."""
+    composed = compose_anew(config.command, overrides)
     composed.ckpt = config.ckpt
+    composed.paths.output_dir = config.paths.output_dir  # in Python, no override sets it
     return composed
 
 

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src import __version__
 from src.cli.check_structure import key_of
+from src.cli.checkpoint_keys import require_checkpoint
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
 from src.cli.error_messages import explain, explain_disk, explain_library, explain_start, reason_of
@@ -104,6 +105,7 @@ class RunningCommand:
     def call_entry_point(self, config: DictConfig) -> float | None:
         """Check and record the config, call the entry point, and return the value that a sweeper maximises."""
         config = complete(config, HydraConfig.get().overrides.task)
+        require_checkpoint(config)
         save_record(config)
         result = load_entry_point(self.entry_point)(config)
         return result if isinstance(result, float) else None

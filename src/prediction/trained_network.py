@@ -22,7 +22,7 @@ from src.data.dataset import DatasetError
 from src.models import DeepLab
 from src.models.weights.torch_file import read_state
 from src.prediction.trusted_classes import find_untrusted
-from src.runs.checkpoints import find_checkpoint, why_no_file
+from src.runs.checkpoints import NO_CHECKPOINT, find_checkpoint, why_no_file
 from src.runs.moved_names import with_new_names
 from src.runs.networks import network_names
 from src.system.errors import UserError
@@ -98,7 +98,7 @@ def read_checkpoint(ckpt: str | Path | None) -> Checkpoint:
             weights that are not finite.
     """
     if not ckpt:
-        raise UserError("ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run")
+        raise UserError(NO_CHECKPOINT)
     path = find_checkpoint(ckpt)
     if not path.is_file():
         raise UserError(

@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from src.runs.networks import find_network
+from src.runs.networks import find_network, network_names
 from src.system.addresses import HUB_FILE, fetch_address, is_address
 from src.system.errors import UserError
 from src.system.files import expand_path
@@ -18,6 +18,10 @@ from src.system.weight_files import find_fault
 log = logging.getLogger(__name__)
 
 RUNS = "runs.txt"  # file in paths.log_dir that lists the runs' folders in the order they started
+NO_CHECKPOINT = (
+    "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run, "
+    f"or ckpt={network_names()[0]}, which comes with the package"
+)
 
 
 # What ckpt= stands for

@@ -68,7 +68,15 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("export", "output=3", "output=3: output takes null, or a string; quote a value that looks like a number"),
         ("tune_crf", "grid=3", "grid=3: grid is a group of keys: w1, sxy, srgb"),
         ("predict", "inptu=x", "inptu: no such key. Did you mean input?"),
-        ("predict", "overwrite=perhaps", "overwrite takes true or false"),
+        ("predict", "overwrite=perhaps", "overwrite takes true or false, such as overwrite=true"),
+        ("predict", "masks=off", "masks=off: masks takes true or false, such as masks=false"),
+        ("prepare", "verify=yes", "verify=yes: verify takes true or false, such as verify=true"),
+        ("predict", "ckpt=camvid_slm", "ckpt=camvid_slm: no such file. Did you mean camvid_slim? Give the best.ckpt"),
+        (
+            "train",
+            "init_from=camvid_slm",
+            "init_from=camvid_slm: no such file. Did you mean camvid_slim? Give the checkpoint of a trained network",
+        ),
         ("train", "hydra/launcher=absent", 'is not installed: pip install "deeplab-v1[sweep]"'),
         ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
         ("report", "rnus=x", "rnus: no such key. Did you mean runs?"),
@@ -118,12 +126,14 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its indices are 0 to "),
         # What the parts of a command find themselves
         ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
-        ("tune_crf", "held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
+        ("tune_crf", "ckpt=camvid_slim held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
+        ("predict", "input=pyproject.toml", "ckpt=camvid_slim, which comes with the package"),
+        ("export", "overwrite=true", "ckpt=CHECKPOINT is needed"),
         ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
-        ("tune_crf", "crf=none", "crf=none: choose the preset to start from"),
-        ("tune_crf", "name=deeplab", "was not written by a command and stays; choose another name"),
+        ("tune_crf", "ckpt=camvid_slim crf=none", "crf=none: choose the preset to start from"),
+        ("tune_crf", "ckpt=camvid_slim name=deeplab", "was not written by a command and stays; choose another name"),
         ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
-        ("export", "format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
+        ("export", "ckpt=camvid_slim format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
         (
             "train",
             "dataset=camvid",
@@ -148,7 +158,8 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
     ],
 )
 def test_every_command_reports_errors_in_one_line(command, override, said, tmp_path):
-    done = run_command(command, override, f"paths.log_dir={tmp_path}", environment={"DEEPLAB_DATA": "data"})
+    words = [override] if "=" not in override else override.split()
+    done = run_command(command, *words, f"paths.log_dir={tmp_path}", environment={"DEEPLAB_DATA": "data"})
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if "Warning" not in line]
     assert len(errors) == 1, done.stderr
