@@ -38,7 +38,7 @@ def get_batch_index(trainer: Trainer) -> int:
 def accumulate_across_epochs(trainer: Trainer) -> None:
     """Make ``accumulate_grad_batches`` count the batches of the whole run.
 
-    Lightning counts the batches of an epoch, and makes a step at its last batch, however few gradients it has summed.
+    Lightning counts the batches of an epoch, and makes a step at its last batch, however few gradients it has gathered.
     """
     loop, accumulate = trainer.fit_loop.epoch_loop, trainer.accumulate_grad_batches
     make_zero_grad = loop.automatic_optimization._make_zero_grad_fn

@@ -9,7 +9,7 @@ from src.training.lightning_state import accumulate_across_epochs
 
 
 class AccumulatedGradients(Callback):
-    """Makes every step sum the gradients of ``trainer.accumulate_grad_batches`` batches, across epochs and resumes.
+    """Makes every step average the gradients of ``trainer.accumulate_grad_batches`` batches, across epochs and resumes.
 
     A checkpoint stores the gradients accumulated so far.
     """
