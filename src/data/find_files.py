@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.system.errors import printable
+from src.system.files import expand_path
 
 IMAGE_ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
@@ -117,13 +118,31 @@ def describe_files(folder: Path, endings: Sequence[str]) -> str:
     return f"it holds {counts}; endings may be {', '.join(endings)}: convert other files to PNG"
 
 
+def describe_lack(root: str, folders: Sequence[str], release: str = "") -> str:
+    """Return why the root of a data set lacks folders: it does not exist, or what it holds instead; and the remedy.
+
+    Args:
+        root: the root as the user wrote it.
+        folders: the folders that the data set reads.
+        release: the name that the root has in the release of the data set, if it has one.
+    """
+    base = expand_path(root)
+    remedy = f"set root=FOLDER{f', the folder {release}' if release else ''}"
+    if not base.exists():
+        return f"root={root}: no such folder (a relative path starts where you run the command); {remedy}"
+    if not base.is_dir():
+        return f"root={root}: is a file, not a folder; {remedy}"
+    needed = " and ".join(f"{folder}/" for folder in folders)
+    return f"root={root}: no folders {needed} there; it holds {describe_folders(base)}; {remedy}"
+
+
 def describe_folders(folder: Path) -> str:
-    """Return which folders a folder contains instead of those of a data set, and the remedy."""
+    """Return the first names of the folders in a folder, as in "imgs/, labels/"; "no folder" if there are none."""
     try:
         names = [f"{name}/" for name in sorted(os.listdir(folder)) if not is_junk(name) and (folder / name).is_dir()]
-    except OSError:  # the folder does not exist or is not readable
-        return "set root=FOLDER"
-    return f"it holds {', '.join(names[:8]) or 'no folder'}{' ...' if len(names) > 8 else ''}; set root=FOLDER"
+    except OSError as error:
+        return f"what cannot be read ({error.strerror})"
+    return f"{', '.join(names[:8]) or 'no folder'}{' ...' if len(names) > 8 else ''}"
 
 
 def normalised(name: str) -> str:

@@ -75,7 +75,7 @@ def test_parts_of_a_network_from_a_config_and_from_plain_dicts(
         (
             ["dataset=folder", "dataset.root=/nowhere"],
             lambda c: instantiate(c.data),
-            "dataset.root=/nowhere: no folders images/ and masks/ there; set dataset.root=FOLDER",
+            "dataset.root=/nowhere: no such folder (a relative path starts where you run the command); set",
         ),
         (
             ["callbacks=swa", "callbacks.weight_averaging.avg_fn.start=-1"],

@@ -1,12 +1,13 @@
 """Each data set against its published definition; every fault is named."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import VOC12, CamVid, DatasetError, Folder, Shapes
+from src.data import ADE20K, VOC12, CamVid, Cityscapes, DatasetError, Folder, Shapes
 from src.data.checks import check_splits
 from src.data.colours import voc_palette
 from src.data.sets.shapes import with_void_boundary
@@ -105,10 +106,18 @@ def test_voc_lists(voc):
         VOC12(str(voc), "trainval")
 
 
-def test_missing_folders_name_the_key():
-    for dataset in (VOC12, CamVid):
-        with pytest.raises(DatasetError, match=r"^root=/nowhere: no folders .*; set root=FOLDER"):
-            dataset("/nowhere", "train")
+@pytest.mark.parametrize("dataset", [ADE20K, CamVid, Cityscapes, VOC12, partial(Folder, classes=["a", "b"])])
+def test_a_root_that_is_no_data_set_is_explained(dataset, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "file").touch()
+    for root, line in {
+        "nowhere": r"no such folder \(a relative path starts where you run the command\); set root=FOLDER",
+        f"{tmp_path}/file": "is a file, not a folder; set root=FOLDER",
+        f"{tmp_path}/other": "no folders .*/ and .*/ there; it holds no folder; set root=FOLDER",
+        str(tmp_path): "no folders .*/ and .*/ there; it holds other/; set root=FOLDER",
+    }.items():
+        with pytest.raises(DatasetError, match=f"^root={root}: {line}"):
+            dataset(root, "train")
 
 
 def break_label(voc):

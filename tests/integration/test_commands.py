@@ -137,7 +137,8 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         (
             "train",
             "dataset=camvid",
-            "dataset.root=data/camvid: no folders train/ and trainannot/ there; set dataset.root=FOLDER, or "
+            "dataset.root=data/camvid: no such folder (a relative path starts where you run the command); set "
+            "dataset.root=FOLDER, or "
             "get the data: python -m src.prepare dataset=camvid",
         ),
         ("train", "loss.grid=pixels", "loss.grid=pixels: must be scores or image"),

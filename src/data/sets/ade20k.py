@@ -5,7 +5,7 @@ from pathlib import Path
 from src.data.colours import voc_palette
 from src.data.dataset import DatasetError
 from src.data.file_dataset import FileDataset
-from src.data.find_files import IMAGE_ENDINGS, describe_files, pair_files
+from src.data.find_files import IMAGE_ENDINGS, describe_files, describe_lack, pair_files
 from src.data.split_lists import numbered_lines
 from src.labels import VOID
 from src.system.files import expand_path
@@ -33,8 +33,9 @@ class ADE20K(FileDataset):
         images, masks = base / "images" / FOLDERS[split], base / "annotations" / FOLDERS[split]
         if not images.is_dir() or not masks.is_dir():
             raise DatasetError(
-                f"root={root}: no folders images/{FOLDERS[split]}/ and annotations/{FOLDERS[split]}/ there; "
-                "set root=FOLDER, the folder ADEChallengeData2016"
+                describe_lack(
+                    root, [f"images/{FOLDERS[split]}", f"annotations/{FOLDERS[split]}"], "ADEChallengeData2016"
+                )
             )
         self.classes = class_names(base / "objectInfo150.txt")
         pairs = pair_files(images, masks).pairs

@@ -4,7 +4,7 @@ import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.file_dataset import FileDataset
-from src.data.find_files import IMAGE_ENDINGS, describe_files, pair_files
+from src.data.find_files import IMAGE_ENDINGS, describe_files, describe_lack, pair_files
 from src.labels import VOID
 from src.system.files import expand_path
 
@@ -40,7 +40,7 @@ class CamVid(FileDataset):
         base = expand_path(root)
         images, masks = base / split, base / f"{split}annot"
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(f"root={root}: no folders {split}/ and {split}annot/ there; set root=FOLDER")
+            raise DatasetError(describe_lack(root, [images.name, masks.name]))
         pairs = pair_files(images, masks).pairs
         if not pairs:
             raise DatasetError(f"root={root}: no image in {split}/; {describe_files(images, IMAGE_ENDINGS)}")

@@ -4,7 +4,7 @@ import numpy as np
 
 from src.data.dataset import DatasetError
 from src.data.file_dataset import FileDataset
-from src.data.find_files import files_below
+from src.data.find_files import describe_lack, files_below
 from src.labels import VOID
 from src.system.files import expand_path
 
@@ -51,9 +51,7 @@ class Cityscapes(FileDataset):
         base = expand_path(root)
         images, masks = base / "leftImg8bit" / split, base / "gtFine" / split
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(
-                f"root={root}: no folders leftImg8bit/{split}/ and gtFine/{split}/ there; set root=FOLDER"
-            )
+            raise DatasetError(describe_lack(root, [f"leftImg8bit/{split}", f"gtFine/{split}"]))
         pairs = []
         for path in sorted(path for path in files_below(images) if path.name.endswith(IMAGE)):
             name = path.name.removesuffix(IMAGE)

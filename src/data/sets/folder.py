@@ -13,7 +13,7 @@ from src.data.colours import Colour, ColourTable, describe_colours, voc_palette
 from src.data.dataset import DatasetError, check_classes
 from src.data.decode import Mask
 from src.data.file_dataset import MASK_VALUES, FileDataset
-from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_folders, files_below, pair_files
+from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_lack, files_below, pair_files
 from src.data.split_lists import Pair, SplitList, draw_split
 from src.labels import VOID, LabelMap
 from src.system.files import expand_path
@@ -56,7 +56,7 @@ class Folder(FileDataset):
         base = expand_path(root)
         images, masks = base / "images", base / "masks"
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(f"root={root}: no folders images/ and masks/ there; {describe_folders(base)}")
+            raise DatasetError(describe_lack(root, ["images", "masks"]))
         self.classes = check_classes(classes)
         check_numbers(len(classes), palette, values, void)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)

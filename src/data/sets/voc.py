@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from src.data.colours import voc_palette
 from src.data.dataset import DatasetError
 from src.data.file_dataset import FileDataset
-from src.data.find_files import is_junk, pair_files
+from src.data.find_files import describe_lack, is_junk, pair_files
 from src.data.split_lists import SplitList, draw_split
 from src.system.files import expand_path
 
@@ -49,9 +49,7 @@ class VOC12(FileDataset):
         images, mask_folder = base / "JPEGImages", base / masks
         unannotated = split == "test" and not mask_folder.is_dir()  # VOC's test annotation is not public
         if not (mask_folder.is_dir() or unannotated) or not images.is_dir():
-            raise DatasetError(
-                f"root={root}: no folders JPEGImages/ and {masks}/ there; set root=FOLDER, the folder VOCdevkit/VOC2012"
-            )
+            raise DatasetError(describe_lack(root, ["JPEGImages", masks], "VOCdevkit/VOC2012"))
         pairs = pair_files(images, mask_folder).pairs
         folder, name = base / "ImageSets" / "Segmentation", (lists or {}).get(split, split)
         missing: list[str] = []
