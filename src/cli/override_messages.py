@@ -80,13 +80,9 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     """
     known_groups = {*groups(name), "hydra", "paths"}  # choosing another command's group would fail again
     chosen = [o for o in choices_among(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in known_groups]
-    GlobalHydra.instance().clear()  # left over from the failed composition
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        defaults = hydra.compose(name, chosen, return_hydra_config=True)
+    defaults = composed_defaults(name, chosen)
     group = key.partition(".")[0]
-    default_choice = defaults.hydra.runtime.choices.get(group)
-    OmegaConf.set_struct(defaults, False)
-    del defaults["hydra"], defaults["command"]
+    default_choice = defaults.pop("hydra").runtime.choices.get(group)
     if fault := find_blocked_key(key, OmegaConf.to_container(defaults)):
         return f"{key}: {fault}"
     parent, _, last = key.rpartition(".")
@@ -104,6 +100,16 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
     return f"{key}: no such key{context}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
 
 
+def composed_defaults(name: str, choices: Sequence[str]) -> DictConfig:
+    """Return the config of a command with choices from groups, and with Hydra's own, but without the command's name."""
+    GlobalHydra.instance().clear()  # left over from a failed composition
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        defaults = hydra.compose(name, list(choices), return_hydra_config=True)
+    OmegaConf.set_struct(defaults, False)
+    del defaults["command"]
+    return defaults
+
+
 def suggest_key(key: str, last: str, siblings: Sequence[str], name: str, config: DictConfig) -> str:
     """Return a hint that suggests an existing key for one that does not exist; "" if nothing is similar.
 
@@ -116,20 +122,20 @@ def suggest_key(key: str, last: str, siblings: Sequence[str], name: str, config:
     """
     hint = ""
     if "." not in key:
-        hint = keys_named(last, config)
+        found = nested_keys(last, config)[:3]
+        hint = f" Did you mean {' or '.join(found)}?" if found else ""
     elif last in groups(name):
         hint = f" Did you mean the group {last}={'|'.join(choices(last))}?"
     return hint or closest(last, siblings)
 
 
-def keys_named(word: str, config: DictConfig) -> str:
-    """Return a hint that suggests nested keys whose last part ends in a word: lr -> optimizer.lr."""
-    keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key]
+def nested_keys(word: str, config: DictConfig) -> list[str]:
+    """Return the nested keys whose last part is a word, or else ends in it, shallowest first: lr -> optimizer.lr."""
+    keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key and not key.startswith("hydra.")]
     exact = [key for key in keys if key.rpartition(".")[2] == word]
     exact = exact or [key for key in keys if key.rpartition(".")[2] == f"max_{word}"]  # epochs, steps, time
     found = exact or [key for key in keys if key.endswith(f"_{word}")]
-    shallowest = sorted(found, key=lambda key: key.count("."))[:3]
-    return f" Did you mean {' or '.join(shallowest)}?" if shallowest else ""
+    return sorted(found, key=lambda key: key.count("."))
 
 
 def choices_among(overrides: Sequence[str]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from src.cli.compose import complete
 from src.cli.conf_folder import CONF
 from src.cli.error_messages import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.help_page import help_page
+from src.cli.options import check_options
 from src.cli.resolvers import register_resolvers
 from src.cli.search_path import register_search_path
 from src.cli.sweep import run_job
@@ -65,6 +66,8 @@ def run_command(name: str, entry_point: str) -> None:
     register_resolvers()
     register_search_path()
     command = RunningCommand(name, entry_point, show_tracebacks)
+    with command.one_line_errors():
+        check_options(sys.argv[1:], name)
 
     def job(config: DictConfig) -> Any:
         return command.run(config)
