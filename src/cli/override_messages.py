@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.check_structure import find_blocked_key, is_group, key_of
 from src.cli.conf_folder import CONF
+from src.cli.deeplab import commands
 from src.cli.help_page import choices, groups
 from src.system.address_secrets import hide_secrets
 from src.system.dotted_keys import walk
@@ -92,6 +93,15 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
         siblings += [other for other in groups(name) if other not in siblings]
     if last in siblings:
         return ""
+    if (
+        not parent and (owners := commands_with(last)) and name not in owners
+    ):  # a similar key of this command would mislead
+        found = nested_keys(last, defaults)[:3]
+        hint = f" Did you mean {' or '.join(found)}?" if found else ""
+        kind, verb = ("group" if is_group(last) else "key"), ("has" if len(owners) == 1 else "have")
+        return (
+            f"{key}: not a {kind} of {name}; {join_names(owners)} {verb} it.{hint} Top level has: {', '.join(siblings)}"
+        )
     hint = suggest_key(key, last, siblings, name, defaults)
     relevant = [o for o in chosen if key_of(o) in (group, "experiment") or o.startswith("~")]
     if not relevant and not hint and default_choice and "." in key:
@@ -108,6 +118,20 @@ def composed_defaults(name: str, choices: Sequence[str]) -> DictConfig:
     OmegaConf.set_struct(defaults, False)
     del defaults["command"]
     return defaults
+
+
+def commands_with(key: str) -> list[str]:
+    """Return the commands that have a top-level key or a group of this name."""
+    return [
+        name
+        for name in commands()
+        if key in (*groups(name), *OmegaConf.load(CONF / f"{name}.yaml")) and key != "command"
+    ]
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return names as in a sentence: "evaluate, predict and tune_crf"."""
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
 
 
 def suggest_key(key: str, last: str, siblings: Sequence[str], name: str, config: DictConfig) -> str:

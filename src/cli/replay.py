@@ -92,6 +92,8 @@ def changed_defaults(config: DictConfig, before: Mapping[str, Any], given: Seque
         and not f"{key}.".startswith(prefixes)
         and not key.endswith("_target_")  # an old name of the same class
         and not (isinstance(now[key], str) and "${" in now[key])  # follows another key
+        # Numbers and null only: strings may be paths, which the record holds in full and which may have moved, or names
+        # that this version no longer has. If such a default has changed, the check of resumed runs names it.
         and isinstance(then[key], (int, float, NoneType))
     ]
 

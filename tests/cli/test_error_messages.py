@@ -44,9 +44,9 @@ def test_an_error_without_a_message_gives_its_type(error: Exception) -> None:
 
 @pytest.mark.parametrize("others", [[], ["size=33"], ["head=vanilla", "loss=ohem"]])
 def test_a_group_that_belongs_to_other_commands_is_no_key(tmp_path: Path, others: list[str]) -> None:
-    with pytest.raises(UserError, match=r"^(crf|loss): no such key.* Top level has: .*backbone.*head"):
+    with pytest.raises(UserError, match=r"^(crf|loss): not a group of describe; .* Top level has: .*backbone.*head"):
         compose("describe", *others, "crf=none", output_dir=tmp_path)
-    with pytest.raises(UserError, match=r"^crf: no such key"):
+    with pytest.raises(UserError, match=r"^crf: not a group of describe; evaluate, .* and tune_crf have it"):
         compose("describe", "~crf", output_dir=tmp_path)
 
 

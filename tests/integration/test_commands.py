@@ -54,6 +54,18 @@ def test_help_and_config_errors_load_nothing_heavy():
 @pytest.mark.parametrize(
     ("command", "override", "said"),
     [
+        (
+            "train",
+            "inference=windows",
+            "inference: not a group of train; evaluate, playground, predict and tune_crf have it.",
+        ),
+        (
+            "train",
+            "inference.window=3",
+            "inference.window: not a group of train; evaluate, ",
+        ),
+        ("predict", "search=grid", "search: not a group of predict; tune_crf has it."),
+        ("train", "verify=true", "verify: not a key of train; prepare has it."),
         ("evaluate", "ckptt=x", "ckptt: no such key. Did you mean ckpt? Top level has: archive, "),
         ("evaluate", "ckpt=/nowhere/best.ckpt", "ckpt=/nowhere/best.ckpt: no such file; give the best.ckpt or"),
         ("export", "ckpt=last", "ckpt=last: no run below"),
