@@ -93,9 +93,8 @@ def no_such_key(key: str, name: str, overrides: Sequence[str]) -> str:
         siblings += [other for other in groups(name) if other not in siblings]
     if last in siblings:
         return ""
-    if (
-        not parent and (owners := commands_with(last)) and name not in owners
-    ):  # a similar key of this command would mislead
+    owners = [] if parent else commands_with(last)
+    if owners and name not in owners:  # a similar key of this command would mislead
         found = nested_keys(last, defaults)[:3]
         hint = f" Did you mean {' or '.join(found)}?" if found else ""
         kind, verb = ("group" if is_group(last) else "key"), ("has" if len(owners) == 1 else "have")

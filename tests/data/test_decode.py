@@ -139,7 +139,9 @@ IMAGES: dict[str, tuple[str, Callable[[Path], None], Any]] = {
 def through_predict(path: Path, folder: Path) -> np.ndarray:
     """Return the pixels that predict gives to the network."""
     seen = []
-    network = SimpleNamespace(pool=None, scores=lambda pixels: seen.append(pixels), refine=lambda *_, **__: None)
+    network = SimpleNamespace(
+        device=SimpleNamespace(type="cpu"), scores=lambda pixels: seen.append(pixels), refine=lambda *_, **__: None
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "save_prediction", lambda *_: None)
         if faults := predict.run([predict.Job(path, path.name, {})], network):
