@@ -44,8 +44,9 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
     before = read_overrides(Path(config.ckpt))
     replayed = [override for override in before if not is_replaced(override, given, before)]
     try:
-        changed = changed_defaults(compose_again(config, [*replayed, *given]), read_config(Path(config.ckpt)), given)
-        resumed = compose_again(config, [*replayed, *changed, *given])
+        resumed = compose_again(config, [*replayed, *given])
+        if changed := changed_defaults(resumed, read_config(Path(config.ckpt)), given):
+            resumed = compose_again(config, [*replayed, *changed, *given])
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(
