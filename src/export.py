@@ -2,7 +2,7 @@
 
 from src.cli.command import command
 
-main = command("export", "src.prediction.export:export")
+main = command("export", "src.prediction.export.export:export")
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,8 @@ from torch import Tensor
 from src.data.dataset import Picture
 from src.data.decode import read_image
 from src.prediction.inputs import find_images, result_names
-from src.prediction.outputs import (
+from src.prediction.predictor import Prediction, Predictor
+from src.prediction.results.files import (
     CLASS_LIST,
     ENDINGS,
     SETTINGS,
@@ -30,9 +31,8 @@ from src.prediction.outputs import (
     save_prediction,
     save_settings,
 )
-from src.prediction.predictor import Prediction, Predictor
+from src.prediction.results.summaries import SUMMARIES, Summary
 from src.prediction.shards import Shard, find_shard
-from src.prediction.summaries import SUMMARIES, Summary
 from src.system.errors import UserError, printable
 from src.system.futures import OrderedFutures
 from src.system.processes import one_at_a_time

@@ -13,7 +13,7 @@ from PIL import Image
 
 from src.drawing.html import css_colour, data_uri, shrink_photo, subsampling_step
 from src.drawing.pictures import indexed_image
-from src.prediction.comparison import ComparedImage, Comparison
+from src.reporting.comparison import ComparedImage, Comparison
 from src.reporting.table import Row, Table
 from src.system.errors import UserError
 

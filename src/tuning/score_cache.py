@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from src.data import SegmentationDataset
-from src.prediction.outputs import checksum, save
 from src.prediction.predictor import Predictor
+from src.prediction.results.files import checksum, save
 from src.system.progress import tracked
 from src.tuning.search import ScoredImage
 

@@ -18,8 +18,8 @@ import src.prediction.predict
 import src.preparation.describe
 import src.tuning.tune  # noqa: F401
 from src.data import Shapes
-from src.prediction.export import compare_scores
-from src.prediction.formats import FORMATS, build_graph
+from src.prediction.export.export import compare_scores
+from src.prediction.export.formats import FORMATS, build_graph
 from tests.checkpoints import SHAPES, segmenter, write_checkpoint
 from tests.commands import Command, run_command
 from tests.gpu.figures import Figure, Setting, check, missing

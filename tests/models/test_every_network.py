@@ -204,7 +204,7 @@ def test_compiles(backbone: str, head: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert list(model.state_dict()) == list(plain.state_dict())
 
 
-@pytest.mark.slow  # tests/prediction/test_export.py has the quick ones
+@pytest.mark.slow  # tests/prediction/export/test_export.py has the quick ones
 @every_network_slowly
 def test_onnx_gives_the_same_scores(backbone: str, head: str) -> None:
     pytest.importorskip("onnxscript")

@@ -18,8 +18,8 @@ from src.crf import DenseCRF
 from src.data import Shapes
 from src.models import Inference
 from src.predict import Predictor
-from src.prediction.outputs import WriteError
 from src.prediction.predict import predict
+from src.prediction.results.files import WriteError
 from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 from tests.checkpoints import write_checkpoint

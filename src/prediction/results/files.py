@@ -14,8 +14,8 @@ from PIL import Image
 
 from src.data.dataset import Picture
 from src.drawing.pictures import indexed_image, overlay
-from src.prediction.annotations import labelme_content
 from src.prediction.predictor import Prediction, Predictor
+from src.prediction.results.annotations import labelme_content
 from src.system.errors import UserError
 from src.system.files import replacing
 

@@ -13,7 +13,7 @@ from PIL import Image
 from src.cli.compose import compose
 from src.data import CamVid, Shapes
 from src.prediction.export import export
-from src.prediction.formats import without_folders
+from src.prediction.export.formats import without_folders
 from src.prediction.predictor import Predictor
 from src.prediction.trained_network import load_network
 from src.system import addresses
@@ -140,7 +140,7 @@ def test_the_working_folder_and_those_around_it_can_be_written_to(
 
 
 def test_a_failure_leaves_the_folder_as_it_was(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.prediction.hub.check_folder", lambda *_: 1 / 0)
+    monkeypatch.setattr("src.prediction.export.hub.check_folder", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         to_hub(run / "checkpoints" / "best.ckpt", tmp_path / "new")
     assert not (tmp_path / "new").exists()

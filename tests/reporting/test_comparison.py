@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.prediction.comparison import image_miou
+from src.reporting.comparison import image_miou
 
 
 def test_mean_iou_of_an_image_by_hand() -> None:

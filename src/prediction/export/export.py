@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.labels import MAX_CLASSES
-from src.prediction.formats import FORMATS, GRAPHS, Graph, build_graph
-from src.prediction.hub import export_folder
+from src.prediction.export.formats import FORMATS, GRAPHS, Graph, build_graph
+from src.prediction.export.hub import export_folder
 from src.prediction.trained_network import load_network
 from src.system.errors import UserError
 from src.system.files import replacing

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import jaxtyping
@@ -17,7 +18,7 @@ from src.cli.compose import compose
 from src.data import CamVid, Shapes
 from src.models.geometry import predict_labels, upsample_scores
 from src.prediction.export import export
-from src.prediction.formats import FORMATS
+from src.prediction.export.formats import FORMATS
 from src.prediction.trained_network import build_dataset, load_network
 from src.system.errors import UserError
 from src.training.segmenter import Segmenter
@@ -259,8 +260,7 @@ def test_wrong_arguments_are_named(overrides: list[str], said: str, tmp_path: Pa
 
 
 def hide_onnx() -> None:
-    import src.prediction.export as module
-
+    module = import_module("src.prediction.export.export")  # the package's `export` is the function
     find = module.find_spec
     module.find_spec = lambda name: None if name.startswith("onnx") else find(name)
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from src.data.decode import read_mask
 from src.labels import LabelMap
-from src.prediction.annotations import coco_annotations, coco_categories
-from src.prediction.outputs import save
+from src.prediction.results.annotations import coco_annotations, coco_categories
+from src.prediction.results.files import save
 from src.system.errors import UserError
 from src.system.progress import tracked
 

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from src import __version__
 from src.drawing.html import css_colour
 from src.models.weights.safetensors_file import write_safetensors
-from src.prediction.formats import shareable_hparams
+from src.prediction.export.formats import shareable_hparams
 from src.prediction.trained_network import TrainedNetwork, load_network
 from src.runs.metric_names import METHODS, metric_name
 from src.runs.provenance import read_overrides

@@ -11,7 +11,7 @@ from typing import Any
 
 from src.data.convert.records import is_background
 from src.labels import LabelMap
-from src.prediction.outlines import find_parts
+from src.prediction.results.outlines import find_parts
 
 
 def background_indices(classes: Sequence[str]) -> set[int]:

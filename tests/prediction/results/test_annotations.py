@@ -16,8 +16,8 @@ from pycocotools.coco import COCO
 from src.data import CamVid, Shapes
 from src.data.convert.regions import fill
 from src.labels import LabelMap
-from src.prediction.annotations import coco_annotations, labelme_content
-from src.prediction.outlines import find_parts
+from src.prediction.results.annotations import coco_annotations, labelme_content
+from src.prediction.results.outlines import find_parts
 from src.system.errors import UserError
 from tests.checkpoints import write_checkpoint
 from tests.data.convert.pictures import masks_of, write_image
