@@ -15,11 +15,11 @@ from src.cli.check_structure import check_structure, compose_groups
 from src.cli.check_values import check_values
 from src.cli.checkpoint_keys import check_checkpoints, fetch_checkpoints, find_checkpoints
 from src.cli.conf_folder import CONF
+from src.cli.config_sources import register_config_sources
 from src.cli.error_messages import explain, explain_start
 from src.cli.paths import check_folders, expand_paths
 from src.cli.replay import replay_overrides
 from src.cli.resolvers import register_resolvers
-from src.cli.search_path import register_search_path
 from src.system.errors import UserError
 
 
@@ -39,7 +39,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     register_resolvers()
-    register_search_path()
+    register_config_sources()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)

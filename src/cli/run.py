@@ -27,11 +27,11 @@ from src.cli.check_structure import key_of
 from src.cli.checkpoint_keys import require_checkpoint
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
+from src.cli.config_sources import register_config_sources
 from src.cli.error_messages import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.help_page import help_page
 from src.cli.options import check_options
 from src.cli.resolvers import register_resolvers
-from src.cli.search_path import register_search_path
 from src.cli.sweep import run_job
 from src.cli.sweep_results import summarise_multirun
 from src.runs.provenance import save_record
@@ -64,7 +64,7 @@ def run_command(name: str, entry_point: str) -> None:
     if forbidden := next((arg for arg in sys.argv[1:] if key_of(arg).partition(".")[0] == "command"), None):
         exit_with_error(f"{forbidden}: this key names the command and cannot be set")
     register_resolvers()
-    register_search_path()
+    register_config_sources()
     command = RunningCommand(name, entry_point, show_tracebacks)
     with command.one_line_errors():
         check_options(sys.argv[1:], name)

@@ -10,10 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from src.cli.sweep import RECORD, Sweep, read_record
 from src.runs.metric_names import METHODS, column_name, metric_name
 from src.system.files import replacing
@@ -56,6 +52,10 @@ def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Print the distinguishing overrides, status and results of each job."""
+    from rich.console import Console  # here, because --help and error messages must not wait for it
+    from rich.markup import escape
+    from rich.table import Table
+
     common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
     table = Table(
         title=f"{sum(row['status'] == 'done' for row in rows)} of {len(rows)} jobs done", title_justify="left"

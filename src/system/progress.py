@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from datetime import timedelta
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track
-
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
@@ -65,6 +62,9 @@ def tracked(items: Iterable[Item], title: str, total: int | None = None, transie
         total: number of items; None for ``len(items)``, if it has a length.
         transient: whether the bar disappears at the end.
     """
+    from rich.console import Console  # here, because --help and error messages must not wait for it
+    from rich.progress import track
+
     if total is None and isinstance(items, Sized):
         total = len(items)
     if Console().is_terminal:
