@@ -20,8 +20,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from matplotlib.figure import Figure
 
-from src.cli.check_structure import check_structure
-from src.cli.check_values import check_values
+from src.cli.config.structure import check_structure
+from src.cli.config.values import check_values
 from src.system.errors import UserError
 from tests.commands import run_command
 from tests.conftest import REPO

@@ -19,7 +19,7 @@ def command(name: str, entry_point: str) -> Callable[[], None]:
     is imported after the signal handlers are set, so Ctrl-C works from the start. User errors (config, data, values)
     and disk errors (full, read-only) are printed in one line on standard error, with exit status 2;
     HYDRA_FULL_ERROR=1 prints the traceback instead. In a multirun, a failed job does not stop the others; see
-    src.cli.sweep.
+    src.cli.sweep.jobs.
 
     Args:
         name: name of the command, as in ``python -m src.NAME``.

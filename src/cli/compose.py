@@ -11,14 +11,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.check_structure import check_structure, compose_groups
-from src.cli.check_values import check_values
-from src.cli.checkpoint_keys import check_checkpoints, fetch_checkpoints, find_checkpoints
 from src.cli.conf_folder import CONF
+from src.cli.config.checkpoints import check_checkpoints, fetch_checkpoints, find_checkpoints
+from src.cli.config.paths import check_folders, expand_paths
+from src.cli.config.replay import replay_overrides
+from src.cli.config.structure import check_structure, compose_groups
+from src.cli.config.values import check_values
 from src.cli.config_sources import register_config_sources
-from src.cli.error_messages import explain, explain_start
-from src.cli.paths import check_folders, expand_paths
-from src.cli.replay import replay_overrides
+from src.cli.messages.errors import explain, explain_start
 from src.cli.resolvers import register_resolvers
 from src.system.errors import UserError
 

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.cli.conf_folder import CONF, INSTALLED, writable_conf
-from src.cli.paths import find_obstacle
+from src.cli.config.paths import find_obstacle
 from src.system.errors import UserError
 
 # Presets that start with one of these lines were written by a command, and commands may replace them.

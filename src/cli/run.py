@@ -23,17 +23,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src import __version__
-from src.cli.check_structure import key_of
-from src.cli.checkpoint_keys import require_checkpoint
+from src.cli.arguments import check_options
 from src.cli.compose import complete
 from src.cli.conf_folder import CONF
+from src.cli.config.checkpoints import require_checkpoint
+from src.cli.config.structure import key_of
 from src.cli.config_sources import register_config_sources
-from src.cli.error_messages import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.help_page import help_page
-from src.cli.options import check_options
+from src.cli.messages.errors import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.resolvers import register_resolvers
-from src.cli.sweep import run_job
-from src.cli.sweep_results import summarise_multirun
+from src.cli.sweep.jobs import run_job
+from src.cli.sweep.results import summarise_multirun
 from src.runs.provenance import save_record
 from src.system.errors import UserError, printable
 from src.system.folder_lock import exclusive_folder, is_first_process

@@ -13,9 +13,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.check_structure import check_structure
-from src.cli.check_values import check_values
-from src.cli.keys import RULES
+from src.cli.config.rules_by_key import RULES
+from src.cli.config.structure import check_structure
+from src.cli.config.values import check_values
 from src.cli.resolvers import register_resolvers
 from src.system.dotted_keys import walk
 from src.system.errors import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from src.cli.replay import KEPT, changed_defaults, is_replaced
+from src.cli.config.replay import KEPT, changed_defaults, is_replaced
 from src.training.resume.same_run import REFUSED
 from tests.commands import run_command
 from tests.faults.accidents import action_at_step

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.cli.sweep import use_last_checkpoint
+from src.cli.sweep.jobs import use_last_checkpoint
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO

@@ -13,10 +13,10 @@ from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError
 
-from src.cli.argument_keys import name_keys
-from src.cli.check_structure import is_group, key_of
+from src.cli.config.structure import is_group, key_of
 from src.cli.help_page import choices
-from src.cli.override_messages import choices_among, explain_composition, explain_syntax, no_such_key, one_line
+from src.cli.messages.argument_keys import name_keys
+from src.cli.messages.overrides import choices_among, explain_composition, explain_syntax, no_such_key, one_line
 from src.system.address_secrets import hide_secrets
 from src.system.addresses import name_addresses
 from src.system.command_name import as_typed

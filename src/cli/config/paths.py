@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.argument_keys import key_to_set
-from src.cli.keys import rule_of
-from src.cli.rules import Rule
+from src.cli.config.rules import Rule
+from src.cli.config.rules_by_key import rule_of
+from src.cli.messages.argument_keys import key_to_set
 from src.system.addresses import is_address
 from src.system.dotted_keys import walk
 from src.system.errors import UserError

@@ -12,9 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.argument_keys import REFERENCE
 from src.cli.conf_folder import CONF, conf_folders
 from src.cli.help_page import choices
+from src.cli.messages.argument_keys import REFERENCE
 from src.system.errors import UserError
 
 OPTIONAL_PARTS = re.compile(r"logger|(callbacks|logger)\.\w+")  # parts that a command can do without

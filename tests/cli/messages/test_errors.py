@@ -9,8 +9,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.compose import compose
-from src.cli.error_messages import explain
-from src.cli.override_messages import quote_value
+from src.cli.messages.errors import explain
+from src.cli.messages.overrides import quote_value
 from src.system.errors import UserError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from src.cli.check_values import check_values
+from src.cli.config.values import check_values
 from src.system.errors import UserError
 
 

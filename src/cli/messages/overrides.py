@@ -11,8 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.check_structure import find_blocked_key, is_group, key_of
 from src.cli.conf_folder import CONF
+from src.cli.config.structure import find_blocked_key, is_group, key_of
 from src.cli.deeplab import commands
 from src.cli.help_page import choices, groups
 from src.system.address_secrets import hide_secrets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.cli.options import check_options
+from src.cli.arguments import check_options
 from src.system.errors import UserError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hydra._internal.utils import get_args_parser
 
 from src.cli.help_page import groups
-from src.cli.override_messages import composed_defaults, keys_of, nested_keys
+from src.cli.messages.overrides import composed_defaults, keys_of, nested_keys
 from src.system.errors import UserError
 
 

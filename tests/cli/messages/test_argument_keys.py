@@ -10,8 +10,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.argument_keys import arguments_of, key_to_set, name_keys
-from src.cli.error_messages import explain
+from src.cli.messages.argument_keys import arguments_of, key_to_set, name_keys
+from src.cli.messages.errors import explain
 from src.data.dataset import DatasetError
 from src.models.backbones.backbone import WeightsError
 from src.system.errors import UserError

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.check_structure import as_written, key_of
-from src.cli.keys import rule_of
-from src.cli.rules import is_number
+from src.cli.config.rules import is_number
+from src.cli.config.rules_by_key import rule_of
+from src.cli.config.structure import as_written, key_of
 from src.system.dotted_keys import walk
 from src.system.errors import UserError
 

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.cli.override_messages import closest
+from src.cli.messages.overrides import closest
 from src.runs.checkpoints import (
     NO_CHECKPOINT,
     belongs_to_no_run,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.cli.sweep import RECORD, Sweep, read_record
+from src.cli.sweep.jobs import RECORD, Sweep, read_record
 from src.runs.metric_names import METHODS, column_name, metric_name
 from src.system.files import replacing
 

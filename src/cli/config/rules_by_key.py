@@ -1,7 +1,8 @@
 """What the command line knows of single keys: which values they take, and which of them are paths.
 
 Most keys are not listed. YAML gives their defaults, whose types ``check_values`` compares. The constructors behind
-``_target_`` check their own arguments, and ``src.cli.argument_keys`` adds the keys to their messages. Listed are:
+``_target_`` check their own arguments, and ``src.cli.messages.argument_keys`` puts the keys into their messages. Listed
+are:
 
 - paths, to expand them, and to check that a command can write where it will;
 - values that Hydra reads as another type than the user means, such as the string 2012;
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from src.cli.rules import (
+from src.cli.config.rules import (
     ABOVE_ZERO,
     ANYTHING,
     BATCHES,

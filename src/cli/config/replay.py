@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.check_structure import as_written, compose_anew, is_group, key_of
+from src.cli.config.structure import as_written, compose_anew, is_group, key_of
 from src.runs.provenance import read_config, read_overrides
 from src.system.dotted_keys import flattened
 from src.system.errors import UserError

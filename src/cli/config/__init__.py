@@ -1,0 +1,1 @@
+"""Check a composed config and fill it in: structure, paths, checkpoints, resumed runs, values."""

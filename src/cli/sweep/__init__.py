@@ -1,0 +1,1 @@
+"""The jobs of a multirun and the table of their results."""
