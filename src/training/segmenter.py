@@ -19,6 +19,7 @@ from src.prediction.trained_network import explain_misfit, read_checkpoint
 from src.runs.metric_names import metric_name
 from src.system.errors import UserError
 from src.training.datamodule import Batch
+from src.training.equal_sizes import PIXELS, EqualSizes
 from src.training.memory_format import FORMATS, lay_out, saved_memory_format
 from src.training.trainer import count_steps
 from src.training.validation import Validation, collect_metrics
@@ -75,6 +76,7 @@ class Segmenter(LightningModule):
         self.classes = list(classes)
         self.palette = torch.tensor(palette, dtype=torch.uint8)
         self.validation = Validation(self.classes)
+        self.equal_sizes = EqualSizes(0)
         self.validation_loss = MeanMetric()  # over images; Lightning's own mean is wrong for unequal shares
 
     def forward(self, image: Integer[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
@@ -100,17 +102,36 @@ class Segmenter(LightningModule):
     def on_validation_epoch_start(self) -> None:
         self.validation_loss.reset()
         self.validation.begin(self.device, self.trainer.strategy.reduce_boolean_decision)
+        self.equal_sizes = EqualSizes(PIXELS if self.device.type == "cuda" else 0)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Compute the scores and the loss of a batch, and pass the scores to ``validation``."""
+        """Predict an image; on a GPU, together with others of its size, when there are enough or no more come."""
+        for positions, joined in self.equal_sizes.add(batch_index, batch):
+            self.validate(positions, joined)
+        count = self.trainer.num_sanity_val_batches if self.trainer.sanity_checking else self.trainer.num_val_batches
+        if batch_index + 1 == count[0]:
+            for positions, joined in self.equal_sizes.rest():
+                self.validate(positions, joined)
+
+    def validate(self, positions: Sequence[int], batch: Batch) -> None:
+        """Compute the scores and the losses of a batch, and pass the scores to ``validation``.
+
+        Args:
+            positions: of the images in the data set.
+            batch: images of one size.
+
+        Raises:
+            UserError: if a score is not finite.
+        """
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
             raise UserError(
                 f"validation after {self.trainer.global_step} steps: the scores of {', '.join(batch['id'])} are "
                 "not finite (NaN or infinity): training diverged; lower optimizer.lr, or find where with debug=find_nan"
             )
-        self.validation_loss.update(self.loss(scores, batch["label"]))
-        self.validation.add(batch, scores)
+        for score_map, label in zip(scores.split(1), batch["label"].split(1), strict=True):
+            self.validation_loss.update(self.loss(score_map, label))
+        self.validation.add(positions, batch, scores)
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/loss``, ``val/miou``, ``val/iou/CLASS`` and the other metrics, with and without CRF."""

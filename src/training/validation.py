@@ -39,7 +39,7 @@ class Refinement(Protocol):
 
     time_limit: float
 
-    def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor] | None:
+    def submit(self, image: LabelledImage, scores: Tensor) -> Future[Tensor] | None:
         """Return a future of the image's refined label map; None if the image is not to be refined."""
 
     def give_up(self, error: BaseException) -> None:
@@ -67,7 +67,6 @@ class Validation:
         self.refinement: Refinement | None = None
         self.trimap = 0
         self.metrics: dict[Method, Metric | MetricCollection] = {}
-        self.images = 0
         self.computed: Results | None = None
         self.agree: Callable[[bool], bool] = bool
         self.waiting = OrderedFutures(self.count_refined)
@@ -84,7 +83,6 @@ class Validation:
             agree: returns whether a condition holds on all processes; called once, when ``compute`` is first called.
         """
         self.agree = agree
-        self.images = 0
         self.computed = None
         self.waiting.clear()
         methods = (NETWORK, CRF) if self.refinement is not None else (NETWORK,)
@@ -97,17 +95,22 @@ class Validation:
             return SegmentationMetrics(count)
         return MetricCollection([TrimapMetrics(count, self.trimap), BoundaryMetrics(count)], compute_groups=False)
 
-    def add(self, batch: Batch, scores: Float[Tensor, "batch classes rows columns"]) -> None:
-        """Count the network's predictions of a batch, and submit its score maps to the CRF."""
+    def add(self, positions: Sequence[int], batch: Batch, scores: Float[Tensor, "batch classes rows columns"]) -> None:
+        """Count the network's predictions of a batch, and submit its score maps to the CRF.
+
+        Args:
+            positions: of the images, counted from 0, in the order of this process.
+            batch: images of one size, with their true labels.
+            scores: the score maps of the images.
+        """
         predictions = predict_labels(scores, batch["label"].shape[-2:])
         self.metrics[NETWORK].update(predictions, batch["label"])
-        images = zip(batch["id"], batch["image"], batch["label"], predictions, scores, strict=True)
-        for id_, pixels, truth, prediction, score_map in images:
-            image = LabelledImage(self.images, id_, pixels, truth, NETWORK, prediction)
-            self.images += 1
+        images = zip(positions, batch["id"], batch["image"], batch["label"], predictions, strict=True)
+        for (position, id_, pixels, truth, prediction), score_map in zip(images, scores, strict=True):
+            image = LabelledImage(position, id_, pixels, truth, NETWORK, prediction)
             self.publish(image)
             with self.survive_lost_workers():
-                if self.refinement is not None and (future := self.refinement.submit(pixels, score_map)) is not None:
+                if self.refinement is not None and (future := self.refinement.submit(image, score_map)) is not None:
                     self.waiting.add(future, image._replace(method=CRF))
 
     def wait(self) -> None:

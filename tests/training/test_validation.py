@@ -31,8 +31,8 @@ class Later:
     def __init__(self) -> None:
         self.futures: list[tuple[Future[Tensor], Tensor]] = []
 
-    def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor]:
-        self.futures.append((Future(), torch.ones(image.shape[-2:], dtype=torch.int64)))
+    def submit(self, image: LabelledImage, scores: Tensor) -> Future[Tensor]:
+        self.futures.append((Future(), torch.ones(image.truth.shape, dtype=torch.int64)))
         return self.futures[-1][0]
 
     def finish(self) -> None:
@@ -58,8 +58,8 @@ def test_counts_by_hand_without_and_with_refinement() -> None:
     validation.refinement = later
     validation.readers.append(lambda image: read.append((image.id, image.method, int(image.prediction[0, 0]))))
     validation.begin(CPU)
-    for truth in (0, 1):
-        validation.add(batch_of(truth), scores_for(0))
+    for position, truth in enumerate((0, 1)):
+        validation.add([position], batch_of(truth), scores_for(0))
     assert read == [("all 0", NETWORK, 0), ("all 1", NETWORK, 0)]  # nothing is refined yet
     later.finish()
     results = validation.compute()
@@ -76,7 +76,7 @@ def test_a_lost_worker_costs_the_refined_metrics_only() -> None:
     later.time_limit = 0.01  # nothing is ever finished
     validation.refinement = later
     validation.begin(CPU)
-    validation.add(batch_of(0), scores_for(0))
+    validation.add([0], batch_of(0), scores_for(0))
     assert list(validation.compute()) == [NETWORK]
     assert isinstance(later.error, WaitedTooLong)
 
@@ -85,7 +85,7 @@ def test_a_copy_has_found_nothing() -> None:
     validation = Validation(["a", "b"])
     validation.refinement = Later()
     validation.begin(CPU)
-    validation.add(batch_of(0), scores_for(0))
+    validation.add([0], batch_of(0), scores_for(0))
     copy = deepcopy(validation)
     assert (copy.classes, copy.metrics, len(copy.waiting), copy.refinement) == (["a", "b"], {}, 0, None)
 

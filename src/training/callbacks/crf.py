@@ -15,6 +15,7 @@ from src.models.geometry import score_stride
 from src.runs.metric_names import is_crf_metric
 from src.system.errors import UserError
 from src.training.segmenter import Segmenter
+from src.training.validation import LabelledImage
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,6 @@ class CRFRefinement(Callback):
         self.time_limit = min(time_limit, threading.TIMEOUT_MAX)  # waiting raises OverflowError for more
         self.pool: RefinementPool | None = None
         self.validations = 0
-        self.submitted = 0  # images of the current validation
 
     def state_dict(self) -> dict[str, Any]:
         return {"validations": self.validations}
@@ -81,23 +81,20 @@ class CRFRefinement(Callback):
         due = trainer.state.fn != "fit" or self.validations % self.every_n_validations == 0
         module.validation.refinement = self if due and not trainer.sanity_checking else None
         self.validations += trainer.state.fn == "fit" and not trainer.sanity_checking
-        self.submitted = 0
         self.trainer, self.network = trainer, module.model
         if self.network.crf is not None:
             self.close()  # its parameters have changed
         for name in [name for name in trainer.callback_metrics if is_crf_metric(name)]:
             del trainer.callback_metrics[name]  # from the last validation, in case this one has no CRF
 
-    def submit(self, image: Tensor, scores: Tensor) -> Future[Tensor] | None:
+    def submit(self, image: LabelledImage, scores: Tensor) -> Future[Tensor] | None:
         """Return a future of the image's label map; None after the first n images."""
-        if self.submitted == self.first_n:
+        if self.first_n is not None and image.position >= self.first_n:
             return None
         if self.pool is None:
             crf = self.network.with_learned(self.crf)  # only now: weight averaging has swapped the weights
             self.pool = RefinementPool(crf, self.workers, time_limit=self.time_limit)
-        future = self.pool.refine(image, scores, score_stride(scores.shape[-2:], image.shape[-2:]))
-        self.submitted += 1
-        return future
+        return self.pool.refine(image.image, scores, score_stride(scores.shape[-2:], image.image.shape[-2:]))
 
     def give_up(self, error: BaseException) -> None:
         """Log why the CRF's workers were lost; the next validation starts new ones.
