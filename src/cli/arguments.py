@@ -1,27 +1,44 @@
-"""Refuse options that do not exist, in one line: the user of another program may write --max_steps 100."""
+"""Arrange the arguments of a command so that Hydra can parse them, and refuse those that are not settings."""
 
 from __future__ import annotations
 
+import os
+import re
 from argparse import ArgumentError
 from collections.abc import Sequence
 
 from hydra._internal.utils import get_args_parser
 
-from src.cli.help_page import groups
-from src.cli.messages.overrides import composed_defaults, keys_of, nested_keys
+from src.cli.messages.unknown_key import suggest_setting
+from src.cli.overrides import key_of
 from src.system.errors import UserError
 
 
-def check_options(arguments: Sequence[str], name: str) -> None:
-    """Check that all options are Hydra's; its own parser would print its usage in eight lines.
+def arrange_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in a form that Hydra can parse: -m before the overrides, ~ replaced with the home folder."""
+    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    others = [argument for argument in arguments if argument not in multirun]
+    home = os.path.expanduser("~")
+    if re.fullmatch(r"[\w./-]+", home):
+        # at the start of a value or of a list entry
+        others = [re.sub(r"(?<=[=\[,])~(?=[/,\]]|$)", home, argument) for argument in others]
+    return [*multirun[:1], *others]
+
+
+def check_arguments(arguments: Sequence[str], command: str) -> None:
+    """Check that no override sets the key ``command``, and that all options are Hydra's.
+
+    Hydra's own parser would print its usage in eight lines. Users of other programs may write --max_steps 100.
 
     Args:
-        arguments: the arguments of the command.
-        name: name of the command.
+        arguments: the arguments of the command, as ``arrange_arguments`` returns them.
+        command: name of the command.
 
     Raises:
-        UserError: with the option, and the setting that it most likely means.
+        UserError: with the override, or with the option and the setting that it most likely means.
     """
+    if forbidden := next((argument for argument in arguments if key_of(argument).partition(".")[0] == "command"), None):
+        raise UserError(f"{forbidden}: this key names the command and cannot be set")
     parser = get_args_parser()
     parser.exit_on_error = False
     parser.allow_abbrev = False  # abbreviations may be ambiguous, which the parser would not leave to us
@@ -35,15 +52,5 @@ def check_options(arguments: Sequence[str], name: str) -> None:
         if not value and after and not after[0].startswith("-") and "=" not in after[0]:
             value = after[0]
         raise UserError(
-            f"{option}: no such option; settings are written KEY=VALUE{suggest_setting(option, value, name)}"
+            f"{option}: no such option; settings are written KEY=VALUE{suggest_setting(option, value, command)}"
         )
-
-
-def suggest_setting(option: str, value: str, name: str) -> str:
-    """Return ": KEY=VALUE" with the only key that an option may mean; a hint to --help if there are none or several."""
-    key = option.lstrip("-").replace("-", "_")
-    defaults = composed_defaults(name, [])
-    known = {*keys_of(defaults, ""), *groups(name)}
-    is_known = key in known or ("." in key and key.rpartition(".")[2] in keys_of(defaults, key.rpartition(".")[0]))
-    keys = [key] if is_known else nested_keys(key, defaults)
-    return f": {keys[0]}={value or 'VALUE'}" if len(keys) == 1 else "; --help lists them"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -12,11 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.conf_folder import CONF
-from src.cli.config.checkpoints import check_checkpoints, fetch_checkpoints, find_checkpoints
-from src.cli.config.paths import check_folders, expand_paths
-from src.cli.config.replay import replay_overrides
-from src.cli.config.structure import check_structure, compose_groups
-from src.cli.config.values import check_values
+from src.cli.config.complete import complete_config
 from src.cli.config_sources import register_config_sources
 from src.cli.messages.errors import explain, explain_start
 from src.cli.resolvers import register_resolvers
@@ -47,7 +42,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         OmegaConf.set_struct(config, False)
         del config["hydra"]
         OmegaConf.set_struct(config, True)
-        config = complete(config, overrides)
+        config = complete_config(config, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, command, overrides)) from error
     except (ValueError, TypeError) as error:
@@ -55,40 +50,3 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
             raise UserError(line) from error
         raise
     return config
-
-
-def complete(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Return a composed config, checked, with its paths and ``ckpt=last`` expanded.
-
-    A training that resumes a run also gets the overrides of that run.
-
-    Args:
-        config: the config as Hydra composed it.
-        overrides: the overrides that the user gave.
-
-    Raises:
-        UserError: if an override has an unknown key or a wrong value, ckpt=last finds no run, or a path is read-only.
-    """
-    defaults = check_and_expand(config, overrides)
-    if config.command == "train" and isinstance(config.ckpt, str):
-        config, overrides = replay_overrides(config, overrides)
-        defaults = check_and_expand(config, overrides)
-    check_values(config, defaults, overrides)
-    check_checkpoints(config)
-    check_folders(config)
-    fetch_checkpoints(config)  # last, because it may take minutes
-    return config
-
-
-def check_and_expand(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Check the structure of a config, expand its paths and short forms, and return its defaults.
-
-    The defaults are the config with the overrides that choose from groups, without those that set values.
-    """
-    defaults = compose_groups(config.command, overrides)
-    check_structure(config, defaults, overrides)
-    if config.command == "export" and config.output in ("scores", "labels"):  # short for returns=
-        config.returns, config.output = config.output, None
-    expand_paths(config)
-    find_checkpoints(config)
-    return defaults

@@ -1,13 +1,13 @@
 """The ``deeplab`` command: ``deeplab train head=largefov`` is ``python -m src.train head=largefov``."""
 
 import ast
-import difflib
 import os
 import runpy
 import sys
 
 from src import __version__
-from src.cli.conf_folder import CONF, PACKAGE
+from src.cli.conf_folder import PACKAGE, commands
+from src.cli.messages.suggestions import did_you_mean
 
 
 def main() -> None:
@@ -27,9 +27,9 @@ def main() -> None:
         sys.path.insert(0, folder)  # as python -m does: a _target_ may be in the working directory
         runpy.run_module(f"src.{name}", run_name="__main__", alter_sys=True)
     else:
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        print(f"error: {name}: no such command.{hint} Commands: {', '.join(names)}", file=sys.stderr)
+        print(
+            f"error: {name}: no such command.{did_you_mean(name, names)} Commands: {', '.join(names)}", file=sys.stderr
+        )
         sys.exit(2)
 
 
@@ -49,11 +49,6 @@ def help_page() -> str:
             "deeplab COMMAND is the same as python -m src.COMMAND. deeplab --version prints the version.",
         ]
     )
-
-
-def commands() -> list[str]:
-    """Return the sorted names of the commands; each has a module in src/ and a YAML file in conf/."""
-    return sorted(path.stem for path in CONF.glob("*.yaml") if (PACKAGE / f"{path.stem}.py").is_file())
 
 
 def summary(name: str) -> str:

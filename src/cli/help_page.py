@@ -3,9 +3,10 @@
 import re
 import textwrap
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from src.cli.conf_folder import CONF, conf_folders
+from src.cli.conf_folder import CONF
+from src.cli.conf_groups import choices, groups
 from src.system.command_name import as_typed
 
 KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # a top-level key with its comment
@@ -36,14 +37,3 @@ def settings(name: str) -> list[str]:
     ]
     parts = {"Keys, their defaults and what they mean": keys, "Groups and their choices": lines}
     return [f"{title}\n\n" + "\n".join(part) for title, part in parts.items() if part]
-
-
-def groups(name: str) -> list[str]:
-    """Return the sorted groups of conf/NAME.yaml."""
-    entries = [entry for entry in OmegaConf.load(CONF / f"{name}.yaml").defaults if isinstance(entry, DictConfig)]
-    return sorted({str(group).removeprefix("optional ") for entry in entries for group in entry} - {"hydra", "paths"})
-
-
-def choices(group: str) -> list[str]:
-    """Return the choices of a group: the names of its YAML files, ./conf included, without bases (_NAME.yaml)."""
-    return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("[!_]*.yaml")})

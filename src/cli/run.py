@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import select
 import sys
 import traceback
@@ -23,11 +22,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src import __version__
-from src.cli.arguments import check_options
-from src.cli.compose import complete
+from src.cli.arguments import arrange_arguments, check_arguments
 from src.cli.conf_folder import CONF
 from src.cli.config.checkpoints import require_checkpoint
-from src.cli.config.structure import key_of
+from src.cli.config.complete import complete_config
 from src.cli.config_sources import register_config_sources
 from src.cli.help_page import help_page
 from src.cli.messages.errors import explain, explain_disk, explain_library, explain_start, reason_of
@@ -61,13 +59,11 @@ def run_command(name: str, entry_point: str) -> None:
     show_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1" and is_first_process()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     sys.argv[1:] = arrange_arguments(sys.argv[1:])
-    if forbidden := next((arg for arg in sys.argv[1:] if key_of(arg).partition(".")[0] == "command"), None):
-        exit_with_error(f"{forbidden}: this key names the command and cannot be set")
     register_resolvers()
     register_config_sources()
     command = RunningCommand(name, entry_point, show_tracebacks)
     with command.one_line_errors():
-        check_options(sys.argv[1:], name)
+        check_arguments(sys.argv[1:], name)
 
     def job(config: DictConfig) -> Any:
         return command.run(config)
@@ -107,7 +103,7 @@ class RunningCommand:
 
     def call_entry_point(self, config: DictConfig) -> float | None:
         """Check and record the config, call the entry point, and return the value that a sweeper maximises."""
-        config = complete(config, HydraConfig.get().overrides.task)
+        config = complete_config(config, HydraConfig.get().overrides.task)
         require_checkpoint(config)
         save_record(config)
         result = load_entry_point(self.entry_point)(config)
@@ -145,17 +141,6 @@ def version_or_help(name: str, arguments: Sequence[str]) -> str:
     if "--version" in arguments:
         return f"deeplab {__version__}"
     return help_page(name) if {"--help", "-h"} & set(arguments) else ""
-
-
-def arrange_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return arguments in a form that Hydra can parse: -m before the overrides, ~ replaced with the home folder."""
-    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    others = [argument for argument in arguments if argument not in multirun]
-    home = os.path.expanduser("~")
-    if re.fullmatch(r"[\w./-]+", home):
-        # at the start of a value or of a list entry
-        others = [re.sub(r"(?<=[=\[,])~(?=[/,\]]|$)", home, argument) for argument in others]
-    return [*multirun[:1], *others]
 
 
 def explain_other_error(error: Exception, begun: bool, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Iterate over nested mappings, such as configs, by dotted key."""
+"""Read nested mappings, such as configs, by dotted key."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def walk(nested: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{key}", value
         if isinstance(value, (dict, list)):
             yield from walk(value, f"{prefix}{key}.")
+
+
+def select(nested: Any, key: str) -> Any:
+    """Return the value at a dotted key in nested dicts and lists; None if it does not exist."""
+    for part in key.split("."):
+        if isinstance(nested, list) and part.isdecimal() and int(part) < len(nested):
+            nested = nested[int(part)]
+        elif isinstance(nested, dict):
+            nested = nested.get(part)
+        else:
+            return None
+    return nested

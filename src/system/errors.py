@@ -31,3 +31,11 @@ def name_settings(message: str, keys: Mapping[str, str]) -> str:
 def printable(text: str) -> str:
     """Return a string that prints in one line: line breaks, control characters and undecodable bytes are escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def one_line(text: str) -> str:
+    """Return a message in one line: the last line of a worker's traceback, otherwise all lines joined."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    if "Original Traceback" in text:
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return "; ".join(lines)

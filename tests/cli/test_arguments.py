@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.cli.arguments import check_options
+from src.cli.arguments import check_arguments
 from src.system.errors import UserError
 
 
@@ -29,11 +29,11 @@ from src.system.errors import UserError
 )
 def test_an_option_that_does_not_exist(command: str, arguments: list[str], line: str) -> None:
     with pytest.raises(UserError, match=f"^{line}"):
-        check_options(arguments, command)
+        check_arguments(arguments, command)
 
 
 @pytest.mark.parametrize(
     "arguments", [["-m", "seed=0,1"], ["--cfg", "job", "--resolve"], ["seed=1", "--info", "all"], []]
 )
 def test_options_of_hydra_stay(arguments: list[str]) -> None:
-    check_options(arguments, "train")
+    check_arguments(arguments, "train")

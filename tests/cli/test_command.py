@@ -12,8 +12,9 @@ import torch
 from lightning import Trainer
 from rich.console import Console
 
+from src.cli.arguments import arrange_arguments
 from src.cli.command import explain_stop
-from src.cli.run import arrange_arguments, end_on_closed_output, explain_other_error
+from src.cli.run import end_on_closed_output, explain_other_error
 from src.system.signals import Stopped
 from tests.commands import run_command
 from tests.faults.accidents import action_at_step

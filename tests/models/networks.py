@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.config.structure import is_group, key_of
+from src.cli.conf_groups import is_group
+from src.cli.overrides import key_of
 from src.cli.resolvers import register_resolvers
 from src.models import DeepLab
 

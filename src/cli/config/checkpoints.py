@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.cli.messages.overrides import closest
+from src.cli.messages.suggestions import did_you_mean
 from src.runs.checkpoints import (
     NO_CHECKPOINT,
     belongs_to_no_run,
@@ -79,7 +79,7 @@ def check_checkpoints(config: DictConfig) -> None:
 
 def reject_file(path: str, remedy: str) -> str:
     """Return why a path is not that of a checkpoint, the network of the package that it may mean, and the remedy."""
-    hint = "" if Path(path).is_dir() else closest(path, network_names())
+    hint = "" if Path(path).is_dir() else did_you_mean(path, network_names())
     return f"{why_no_file(path)}.{hint} {remedy[0].upper()}{remedy[1:]}" if hint else f"{why_no_file(path)}; {remedy}"
 
 

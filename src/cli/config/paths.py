@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.config.rules import Rule
 from src.cli.config.rules_by_key import rule_of
-from src.cli.messages.argument_keys import key_to_set
+from src.cli.references import key_to_set
 from src.system.addresses import is_address
 from src.system.dotted_keys import walk
 from src.system.errors import UserError

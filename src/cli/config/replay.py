@@ -13,7 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.config.structure import as_written, compose_anew, is_group, key_of
+from src.cli.conf_groups import is_group
+from src.cli.overrides import as_written, key_of
+from src.cli.recompose import recompose
 from src.runs.provenance import read_config, read_overrides
 from src.system.dotted_keys import flattened
 from src.system.errors import UserError
@@ -65,7 +67,7 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
 
 def compose_again(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Return the config of the same command, checkpoint and output folder with other overrides."""
-    composed = compose_anew(config.command, overrides)
+    composed = recompose(config.command, overrides)
     composed.ckpt = config.ckpt
     composed.paths.output_dir = config.paths.output_dir  # in Python, no override sets it
     return composed

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.config.rules import is_number
 from src.cli.config.rules_by_key import rule_of
-from src.cli.config.structure import as_written, key_of
+from src.cli.overrides import as_written, key_of
 from src.system.dotted_keys import walk
 from src.system.errors import UserError
 

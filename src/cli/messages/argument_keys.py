@@ -12,9 +12,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.cli.references import key_to_set
+from src.system.dotted_keys import select
 from src.system.errors import UserError, name_settings
 
-REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a reference; the key inside it is the one to set
 WRONG_CALL = re.compile(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)")  # Python's message; the function
 
 
@@ -67,24 +68,3 @@ def arguments_of(content: Any, key: str) -> Iterator[tuple[str, str]]:
         yield from arguments.items()
         for part in arguments.values():
             yield from arguments_of(content, part)
-
-
-def key_to_set(content: Any, key: str) -> str:
-    """Return the key that sets the value at a key: model.head.kernel -> head.kernel, since model.head is ${head}."""
-    parts = key.split(".")
-    for depth in range(1, len(parts) + 1):
-        if reference := REFERENCE.fullmatch(str(select(content, ".".join(parts[:depth])))):
-            return key_to_set(content, ".".join([reference[1], *parts[depth:]]))
-    return key
-
-
-def select(content: Any, key: str) -> Any:
-    """Return the value at a dotted key in nested mappings and lists; None if it does not exist."""
-    for part in key.split("."):
-        if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
-            content = content[int(part)]
-        elif isinstance(content, dict):
-            content = content.get(part)
-        else:
-            return None
-    return content

@@ -13,14 +13,15 @@ from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError
 
-from src.cli.config.structure import is_group, key_of
-from src.cli.help_page import choices
+from src.cli.conf_groups import choices, is_group
 from src.cli.messages.argument_keys import name_keys
-from src.cli.messages.overrides import choices_among, explain_composition, explain_syntax, no_such_key, one_line
+from src.cli.messages.overrides import explain_composition, explain_syntax
+from src.cli.messages.unknown_key import explain_unknown_key
+from src.cli.overrides import key_of, valid_choices
 from src.system.address_secrets import hide_secrets
 from src.system.addresses import name_addresses
 from src.system.command_name import as_typed
-from src.system.errors import UserError
+from src.system.errors import UserError, one_line
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"
@@ -98,11 +99,11 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
 
     The cause is a choice that is not a string, a list index, or a setting of a sweep's launcher or sweeper.
     """
-    valid = [key_of(o) for o in choices_among(overrides)]
+    valid = [key_of(o) for o in valid_choices(overrides)]
     if invalid := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in valid and "(" not in o]:
         return " ".join(invalid) + ": a group takes the name of one of its choices; --help lists them"
     if isinstance(error, ValueError) and "invalid literal for int" in str(error):
-        return next((line for o in overrides if (line := no_such_key(key_of(o), name, overrides))), "")
+        return next((line for o in overrides if (line := explain_unknown_key(key_of(o), name, overrides))), "")
     if "hydra.sweeper.params" in map(key_of, overrides):
         return "hydra.sweeper.params: write what to sweep over as overrides, such as -m optimizer.lr=0.1,0.01"
     if {"-m", "--multirun"} & set(overrides):

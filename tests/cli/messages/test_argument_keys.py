@@ -10,8 +10,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.messages.argument_keys import arguments_of, key_to_set, name_keys
+from src.cli.messages.argument_keys import arguments_of, name_keys
 from src.cli.messages.errors import explain
+from src.cli.references import key_to_set
 from src.data.dataset import DatasetError
 from src.models.backbones.backbone import WeightsError
 from src.system.errors import UserError

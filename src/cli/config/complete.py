@@ -1,0 +1,56 @@
+"""Check a composed config and fill it in: the steps that the config of every command goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from src.cli.config.checkpoints import check_checkpoints, fetch_checkpoints, find_checkpoints
+from src.cli.config.paths import check_folders, expand_paths
+from src.cli.config.replay import replay_overrides
+from src.cli.config.structure import check_structure
+from src.cli.config.values import check_values
+from src.cli.recompose import recompose_defaults
+
+
+def complete_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Return a composed config, checked, with its paths and ``ckpt=last`` expanded.
+
+    A training that resumes a run also gets the overrides of that run.
+
+    Args:
+        config: the config as Hydra composed it.
+        overrides: the overrides that the user gave.
+
+    Raises:
+        UserError: if an override has an unknown key or a wrong value, ckpt=last finds no run, or a path is read-only.
+    """
+    defaults = check_and_expand(config, overrides)
+    if config.command == "train" and isinstance(config.ckpt, str):
+        config, overrides = replay_overrides(config, overrides)
+        defaults = check_and_expand(config, overrides)
+    check_values(config, defaults, overrides)
+    check_checkpoints(config)
+    check_folders(config)
+    fetch_checkpoints(config)  # last, because it may take minutes
+    return config
+
+
+def check_and_expand(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Check the structure of a config, expand its short forms and paths in place, and return its defaults.
+
+    The defaults are the config with the overrides that choose from groups, without those that set values.
+    """
+    defaults = recompose_defaults(config.command, overrides)
+    check_structure(config, defaults, overrides)
+    expand_output(config)
+    expand_paths(config)
+    find_checkpoints(config)
+    return defaults
+
+
+def expand_output(config: DictConfig) -> None:
+    """Replace output=scores and output=labels of export with returns=, for which they are short."""
+    if config.command == "export" and config.output in ("scores", "labels"):
+        config.returns, config.output = config.output, None

@@ -1,0 +1,148 @@
+"""Explain keys that do not exist or cannot be set, and suggest the key that was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli.conf_folder import CONF, commands
+from src.cli.conf_groups import choices, groups, is_group
+from src.cli.messages.suggestions import did_you_mean
+from src.cli.overrides import as_written, key_of, valid_choices
+from src.cli.references import REFERENCE
+from src.system.dotted_keys import walk
+
+
+def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str:
+    """Return an error message that lists the existing keys next to ``key``; "" if the key exists.
+
+    The keys come from the config with the groups that the overrides choose.
+    """
+    known_groups = {*groups(command), "hydra", "paths"}  # choosing another command's group would fail again
+    chosen = [o for o in valid_choices(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in known_groups]
+    defaults = compose_choices(command, chosen)
+    group = key.partition(".")[0]
+    default_choice = defaults.pop("hydra").runtime.choices.get(group)
+    if reason := explain_blocked_key(key, OmegaConf.to_container(defaults)):
+        return f"{key}: {reason}"
+    parent, _, last = key.rpartition(".")
+    while not (siblings := keys_below(parent, defaults)) and parent:  # the parent does not exist either
+        parent, _, last = parent.rpartition(".")
+    if "." not in key:
+        siblings += [other for other in groups(command) if other not in siblings]
+    if last in siblings:
+        return ""
+    owners = [] if parent else commands_with(last)
+    if owners and command not in owners:  # a similar key of this command would mislead
+        found = nested_keys(last, defaults)[:3]
+        hint = f" Did you mean {' or '.join(found)}?" if found else ""
+        kind, verb = ("group" if is_group(last) else "key"), ("has" if len(owners) == 1 else "have")
+        names = join_names(owners)
+        return f"{key}: not a {kind} of {command}; {names} {verb} it.{hint} Top level has: {', '.join(siblings)}"
+    hint = suggest_key(key, last, siblings, command, defaults)
+    relevant = [o for o in chosen if key_of(o) in (group, "experiment") or o.startswith("~")]
+    if not relevant and not hint and default_choice and "." in key:
+        relevant = [f"{group}={default_choice}"]  # which the user may not know
+    context = f" with {' '.join(relevant)}" if relevant else ""
+    return f"{key}: no such key{context}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
+
+
+def compose_choices(command: str, choices: Sequence[str]) -> DictConfig:
+    """Return the config of a command with choices from groups, and with Hydra's own, but without the command's name."""
+    GlobalHydra.instance().clear()  # left over from a failed composition
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose(command, list(choices), return_hydra_config=True)
+    OmegaConf.set_struct(config, False)
+    del config["command"]
+    return config
+
+
+def explain_blocked_key(key: str, defaults: Any) -> str:
+    """Return why a key cannot be set (it lies below a reference or a plain value); "" if it can.
+
+    Args:
+        key: a dotted key.
+        defaults: the unresolved config without the override of the key, as nested dicts and lists.
+    """
+    node, parts = defaults, key.split(".")
+    for depth, part in enumerate(parts[:-1], 1):
+        if part not in node:
+            return ""
+        node, above = node[part], ".".join(parts[:depth])
+        if reference := REFERENCE.fullmatch(str(node)):
+            return f"{above} is {node}; set {'.'.join([reference[1], *parts[depth:]])}"
+        if isinstance(node, list):
+            if parts[depth].isdecimal() and int(parts[depth]) < len(node):
+                return ""
+            return f"{above} is a list; its indices are 0 to {len(node) - 1}"
+        if not isinstance(node, dict):
+            return f"{above} is a value ({as_written(node)}) and has no keys"
+    return ""
+
+
+def commands_with(key: str) -> list[str]:
+    """Return the commands that have a top-level key or a group of this name."""
+    return [
+        command
+        for command in commands()
+        if key in (*groups(command), *OmegaConf.load(CONF / f"{command}.yaml")) and key != "command"
+    ]
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return names as in a sentence: "evaluate, predict and tune_crf"."""
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
+
+
+def suggest_key(key: str, last: str, siblings: Sequence[str], command: str, config: DictConfig) -> str:
+    """Return a hint that suggests an existing key for one that does not exist; "" if nothing is similar.
+
+    Args:
+        key: the key as the user wrote it.
+        last: the first part of the key that does not exist.
+        siblings: the keys that exist at that level.
+        command: name of the command.
+        config: the composed config.
+    """
+    hint = ""
+    if "." not in key:
+        found = nested_keys(last, config)[:3]
+        hint = f" Did you mean {' or '.join(found)}?" if found else ""
+    elif last in groups(command):
+        hint = f" Did you mean the group {last}={'|'.join(choices(last))}?"
+    return hint or did_you_mean(last, siblings)
+
+
+def suggest_setting(option: str, value: str, command: str) -> str:
+    """Return ": KEY=VALUE" with the only key that an option may mean; a hint to --help if there are none or several.
+
+    Args:
+        option: the option as the user wrote it, such as "--max-steps".
+        value: its value; "" if it has none.
+        command: name of the command.
+    """
+    key = option.lstrip("-").replace("-", "_")
+    config = compose_choices(command, [])
+    parent, _, last = key.rpartition(".")
+    exists = last in keys_below(parent, config) or key in groups(command)
+    keys = [key] if exists else nested_keys(key, config)
+    return f": {keys[0]}={value or 'VALUE'}" if len(keys) == 1 else "; --help lists them"
+
+
+def keys_below(key: str, config: DictConfig) -> list[str]:
+    """Return the sorted keys below a key, or at the top level for ""; an empty list if it is not a mapping."""
+    node = OmegaConf.select(config, key) if key else config
+    return sorted(map(str, node)) if isinstance(node, DictConfig) else []
+
+
+def nested_keys(word: str, config: DictConfig) -> list[str]:
+    """Return the nested keys whose last part is a word, or else ends in it, shallowest first: lr -> optimizer.lr."""
+    keys = [key for key, _ in walk(OmegaConf.to_container(config)) if "." in key and not key.startswith("hydra.")]
+    exact = [key for key in keys if key.rpartition(".")[2] == word]
+    exact = exact or [key for key in keys if key.rpartition(".")[2] == f"max_{word}"]  # epochs, steps, time
+    found = exact or [key for key in keys if key.endswith(f"_{word}")]
+    return sorted(found, key=lambda key: key.count("."))
