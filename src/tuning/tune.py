@@ -51,8 +51,6 @@ def tune(config: DictConfig, presets: Path | None = None) -> Trial:
     start = time.perf_counter()
     path = None if config.name is None else preset_path(config.name, presets)
     base = initial_crf(config)
-    if config.images < 1:
-        raise UserError(f"images={config.images}: must be 1 or more")
     if not 0 <= config.held_back < 1:
         raise UserError(f"held_back={config.held_back}: must be a share, 0 <= held_back < 1")
 

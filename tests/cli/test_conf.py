@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.config.rules_by_key import RULES
+from src.cli.config.rules_by_key import RULES, RULES_OF_COMMANDS
 from src.cli.config.structure import check_structure
 from src.cli.config.values import check_values
 from src.cli.resolvers import register_resolvers
@@ -61,15 +61,23 @@ def compose_once(command: str, overrides: tuple[str, ...]) -> DictConfig:
 
 
 def test_every_key_with_a_rule_is_in_a_config():
-    choices = {
-        "train": ("dataset=folder", "callbacks=early_stopping", "scheduler=step"),
-        "tune_crf": ("search=optuna",),
-    }
-    configs = [compose(command=command) for command in COMMANDS]
-    configs += [compose(*chosen, command=command) for command, chosen in choices.items()]
+    choices = {"train": ("dataset=folder", "callbacks=early_stopping", "scheduler=step")}
+    configs = [compose(*chosen, command=command) for command in COMMANDS for chosen in ((), choices.get(command, ()))]
     keys = {key for config in configs for key, _ in walk(OmegaConf.to_container(config))}
     of_torch = {"scheduler.T_max", "scheduler.T_0", "scheduler.total_steps", "scheduler.eta_min"}  # in no YAML of ours
     assert {key for key in RULES if "*" not in key} - keys == of_torch
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_key_with_a_rule_of_a_command_is_at_its_top_level(command):
+    choices = {"tune_crf": ["search=optuna"]}.get(command, [])
+    assert RULES_OF_COMMANDS.get(command, {}).keys() <= set(compose(*choices, command=command))
+
+
+def test_a_command_of_your_own_may_use_the_keys_of_others():
+    config = OmegaConf.create({"command": "mine", "size": 0.5, "images": "all", "port": None})
+    check_values(config, config, [])
+    assert set(RULES_OF_COMMANDS) <= set(COMMANDS)
 
 
 def test_every_group_belongs_to_a_command():

@@ -41,7 +41,7 @@ def check_folders(config: DictConfig) -> None:
         UserError: with the key, the value and the reason.
     """
     for key, value, rule in paths_in(config):
-        is_file = rule.written == "file" or (key == "output" and config.command == "export" and config.format != "hub")
+        is_file = rule.written == "file" and not (config.command == "export" and config.format == "hub")
         if rule.written and (fault := find_obstacle(Path(value), is_file)):
             raise UserError(f"{key}={value}: {fault}; choose another place")
 
@@ -50,7 +50,7 @@ def paths_in(config: DictConfig) -> Iterator[tuple[str, str, Rule]]:
     """Yield (key, path, rule) of each path in a config; a path that is a reference has the key that it refers to."""
     content: Any = OmegaConf.to_container(config)
     for key, _ in walk(content):
-        if (rule := rule_of(key)) and rule.is_path:
+        if (rule := rule_of(key, config.command)) and rule.is_path:
             value = OmegaConf.select(config, key)
             if isinstance(value, str) and value and value not in rule.names and not is_address(value):
                 yield key_to_set(content, key), value, rule

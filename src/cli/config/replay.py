@@ -17,6 +17,7 @@ from src.cli.conf_groups import is_group
 from src.cli.overrides import as_written, key_of
 from src.cli.recompose import recompose
 from src.runs.provenance import read_config, read_overrides
+from src.runs.resumed_settings import KEPT
 from src.system.dotted_keys import flattened
 from src.system.errors import UserError
 
@@ -24,13 +25,6 @@ log = logging.getLogger(__name__)
 
 NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")  # what belongs to one run
 SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices have mostly the same keys
-# What a run keeps of its config if defaults have changed since it began
-KEPT = (
-    "seed", "data", "dataset", "augmentation", "backbone", "head", "model", "loss", "optimizer", "scheduler", "crf",
-    "trainer.max_steps", "trainer.max_epochs", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
-    "trainer.accumulate_grad_batches", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
-    "trainer.limit_train_batches", "trainer.overfit_batches",
-)  # fmt: skip
 
 
 def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:

@@ -10,7 +10,7 @@ are:
 - numbers whose default is null, or that may be something else than their default;
 - keys of commands that no constructor takes.
 
-What a resumed run may change depends on the parts of the config, and is in ``src.training.resume.same_run``.
+What a resumed run may change is in ``src.runs.resumed_settings``.
 """
 
 from __future__ import annotations
@@ -42,32 +42,84 @@ from src.cli.config.rules import (
 )
 from src.runs.networks import network_names
 
-# The rules, by key. GROUP.*.NAME stands for the keys of this name below a group, *.NAME for those at any place.
+CHECKPOINT = or_null(replace(PATH, names=("last", *network_names())))
+NAME = or_null(STRING)  # which may look like a number
+SPLIT = one_of("train", "val", "test")
+SEED = integer_between(0, 2**32 - 1)
+
+# The rules of keys at the top level, by command and key. conf/COMMAND.yaml explains these keys.
+RULES_OF_COMMANDS: dict[str, dict[str, Rule]] = {
+    "describe": {"num_classes": POSITIVE, "size": POSITIVE},
+    "evaluate": {
+        "ckpt": CHECKPOINT,
+        "split": SPLIT,
+        "trimap": integer_between(1, 10_000),
+        "num_workers": or_auto(COUNT),
+    },
+    "export": {
+        "ckpt": CHECKPOINT,
+        "format": NAME,
+        "output": or_null(FILE),  # a folder with format=hub
+        "push": NAME,
+        "license": NAME,
+    },
+    "playground": {
+        "ckpt": CHECKPOINT,
+        "examples": or_null(PATH),
+        "side": integer_between(1, 4096),
+        "megabytes": ABOVE_ZERO,
+        "host": STRING,
+        "port": integer_between(0, 65_535),
+    },
+    "predict": {"ckpt": CHECKPOINT, "input": or_null(PATH), "output": or_null(FOLDER), "shard": STRING},
+    "prepare": {
+        "from": or_null(PATH),
+        "images_from": or_null(PATH),
+        "downloads": PATH,
+        **dict.fromkeys(("name", "format", "unlabelled"), NAME),
+        "splits": list_of(SPLIT, "a list of train, val, test"),
+        "workers": or_auto(COUNT),
+    },
+    "report": {
+        "runs": Rule(or_null(either(STRING, list_of(STRING, ""))).fits, "a string, or a list of strings"),
+        "evaluations": PATH,
+        "baseline": NAME,
+        "images": COUNT,
+        "candidates": POSITIVE,
+    },
+    "train": {
+        "name": NAME,
+        "seed": SEED,
+        "ckpt": CHECKPOINT,
+        "init_from": or_null(replace(PATH, names=tuple(network_names()))),
+        "memory_format": one_of("auto", "channels_last", "contiguous"),
+    },
+    "tune_crf": {
+        "ckpt": CHECKPOINT,
+        "split": SPLIT,
+        "images": POSITIVE,
+        "seed": SEED,
+        "name": NAME,
+        "cache": FOLDER,
+        "workers": or_null(POSITIVE),
+        "storage": or_null(FILE),
+    },
+}
+
+# The rules of the parts. GROUP.*.NAME stands for the keys of this name below a group, *.NAME for those at any place.
 RULES: dict[str, Rule] = {
     "*._target_": TARGET,
-    # Paths that a command reads, or that it checks itself before it writes
-    "ckpt": or_null(replace(PATH, names=("last", *network_names()))),
-    "init_from": or_null(replace(PATH, names=tuple(network_names()))),
-    "input": or_null(replace(PATH, names=("uint8", "float32"))),  # the names are those of export
     "backbone.weights": replace(PATH, names=("none", "caffe", "imagenet", "imagenet_features")),
-    **dict.fromkeys(("from", "images_from", "examples", "dataset.root", "dataset.cache"), or_null(PATH)),
-    **dict.fromkeys(("downloads", "evaluations", "paths.data_dir", "paths.log_dir"), PATH),
-    # Paths that a command writes to. The callbacks and loggers may be the user's own.
-    "output": or_null(FOLDER),  # a file for most formats of export
-    "storage": or_null(FILE),
-    **dict.fromkeys(("cache", "paths.output_dir"), FOLDER),
-    **{
+    **dict.fromkeys(("dataset.root", "dataset.cache"), or_null(PATH)),
+    **dict.fromkeys(("paths.data_dir", "paths.log_dir"), PATH),
+    "paths.output_dir": FOLDER,
+    **{  # the callbacks and loggers may be the user's own
         f"{group}.*.{name}": replace(ANYTHING, is_path=True, written="folder" if name != "path" else "file")
         for group in ("callbacks", "logger", "trainer")
         for name in ("folder", "dirpath", "save_dir", "default_root_dir", "output_dir", "path")
     },
-    # Strings that may look like a number or a list
-    **dict.fromkeys(("name", "baseline", "push", "license", "format", "unlabelled"), or_null(STRING)),
-    **dict.fromkeys(("shard", "host"), STRING),
-    "runs": Rule(or_null(either(STRING, list_of(STRING, ""))).fits, "a string, or a list of strings"),
     # Lightning and torch check these late or not at all
-    **dict.fromkeys(("seed", "dataset.seed", "data.seed"), integer_between(0, 2**32 - 1)),
-    "memory_format": one_of("auto", "channels_last", "contiguous"),
+    **dict.fromkeys(("dataset.seed", "data.seed"), SEED),
     "trainer.devices": Rule(
         lambda v: v == "auto" or (integer_between(-1).fits(v) and v != 0) or list_of(COUNT, "").fits(v),
         "auto, a number of devices, or a list of indices: [0,1]",
@@ -115,21 +167,12 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("callbacks.resume.every_minutes", "inference.window"), or_null(NUMBER)),
     "crf.sxy": either(NUMBER, list_of(NUMBER, "a list of two: [height,width]")),
     "dataset.void": ANYTHING,
-    # Keys of commands that no constructor takes
-    "num_workers": or_auto(COUNT),
-    "workers": or_null(or_auto(COUNT)),
-    "splits": list_of(one_of("train", "val", "test"), "a list of train, val, test"),
-    "split": one_of("train", "val", "test"),
-    "trimap": integer_between(1, 10_000),
-    **dict.fromkeys(("size", "num_classes", "candidates"), POSITIVE),
-    "images": COUNT,
-    "port": integer_between(0, 65_535),
-    "side": integer_between(1, 4096),
-    "megabytes": ABOVE_ZERO,
 }
 
 
-def rule_of(key: str) -> Rule | None:
-    """Return the rule of a key; None if it has none."""
+def rule_of(key: str, command: str) -> Rule | None:
+    """Return the rule of a key in the config of a command; None if it has none."""
+    if rule := RULES_OF_COMMANDS.get(command, {}).get(key):
+        return rule
     group, name = key.partition(".")[0], key.rpartition(".")[2]
     return RULES.get(key) or RULES.get(f"{group}.*.{name}") or RULES.get(f"*.{name}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.config.rules import is_number
+from src.cli.config.rules import Rule, is_number
 from src.cli.config.rules_by_key import rule_of
 from src.cli.overrides import as_written, key_of
 from src.system.dotted_keys import walk
@@ -29,20 +29,21 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
     """
     content: Any = OmegaConf.to_container(config, resolve=True)
     values = dict(walk(content))
+    command = content.get("command", "")
     for key in [key_of(override) for override in overrides if not override.startswith("~")]:
-        if fault := find_wrong_type(key, OmegaConf.select(defaults, key), values.get(key)):
-            raise UserError(f"{key}={as_written(values.get(key))}: {key} {fault}")
+        default, value = OmegaConf.select(defaults, key), values.get(key)
+        if fault := find_wrong_type(key, default, value, rule_of(key, command)):
+            raise UserError(f"{key}={as_written(value)}: {key} {fault}")
     for key, value in values.items():
         if is_number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # false for NaN too
             raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
-        if (rule := rule_of(key)) and not rule.fits(value):
+        if (rule := rule_of(key, command)) and not rule.fits(value):
             raise UserError(f"{key}={as_written(value)}: {key} takes {rule.words}")
     check_trainer(content.get("trainer") or {}, content.get("callbacks") or {})
 
 
-def find_wrong_type(key: str, default: Any, value: Any) -> str:
+def find_wrong_type(key: str, default: Any, value: Any, rule: Rule | None) -> str:
     """Return what a key takes, in words, if a value has another type than the default, and no rule allows it."""
-    rule = rule_of(key)
     if rule and rule.fits(value):
         return ""
     if isinstance(default, bool) and not (value is None or isinstance(value, bool) or rule):

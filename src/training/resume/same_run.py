@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.models.weights.torch_file import read_state
 from src.runs.moved_names import with_new_names
+from src.runs.resumed_settings import IGNORED, REFUSED
 from src.system.dotted_keys import flattened
 from src.system.errors import UserError
 from src.training.memory_format import saved_memory_format
@@ -19,18 +20,6 @@ from src.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-# Parts and keys of the config in which a resumed run may not differ, or may silently. Other differences are logged.
-# The longest entry that covers a key counts; *.NAME covers the keys of this name at any place.
-REFUSED = (  # they decide what a step computes, in addition to the settings that a checkpoint stores
-    "seed", "data.batch_size", "data.seed", "dataset", "augmentation", "loss", "callbacks.weight_averaging",
-    "trainer.accumulate_grad_batches", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
-    "trainer.limit_train_batches", "trainer.overfit_batches",
-)  # fmt: skip
-IGNORED = (  # they change no result, or follow from other settings
-    "command", "name", "ckpt", "init_from", "memory_format", "hydra", "paths", "logger", "model", "data",
-    "dataset.root", "dataset.cache", "callbacks.progress", "*.path", "*.dirpath", "*.folder",
-    "trainer._target_", "trainer.default_root_dir", "trainer.max_time",
-)  # fmt: skip
 OPTIONAL_PART = re.compile(r"(crf|callbacks\.\w+)\._target_")  # parts that one of two runs may lack
 # Settings that a checkpoint restores, regardless of the config
 RESTORED = ("classes", "optimizer", "scheduler", "memory_format")
