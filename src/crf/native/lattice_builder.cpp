@@ -44,43 +44,69 @@ void LatticeBuilder<D, Key>::link(int band) {
 
 template <int D, class Key>
 void LatticeBuilder<D, Key>::normalise(int band, Array<float>& ones, float kernel_weight, Barrier& barrier) {
-    constexpr int kCorners = D + 1;
-    Lattice<D>& lattice = *lattice_;
-    if (band == 0) ones.fit(lattice.slots);
+    if (band == 0) ones.fit(lattice_->slots);
     barrier.wait();
-    const uint32_t first_slot = slots_.first_slot[band];
-    float* const band_ones = ones.data() + first_slot;
-    std::fill_n(band_ones, slots_.first_slot[band + 1] - first_slot, 0.f);
-    for_simplices(band, [&](Simplex<kCorners>& simplex, PixelWeights<kCorners>* pixels) {
+    splat_ones(band, ones.data());
+    barrier.wait();
+    if (band == 0) add_aliases(ones.data());
+    barrier.wait();
+    for (int direction = 0; direction <= D; ++direction) {
+        blur_direction(direction, band, ones.data());
+        barrier.wait();
+    }
+    copy_to_aliases(band, ones.data());
+    scale_weights(band, ones.data(), kernel_weight);
+    barrier.wait();
+}
+
+template <int D, class Key>
+void LatticeBuilder<D, Key>::splat_ones(int band, float* ones) {
+    constexpr int kCorners = D + 1;
+    float* const band_ones = ones + slots_.first_slot[band];
+    std::fill(band_ones, ones + slots_.first_slot[band + 1], 0.f);
+    for_simplices(band, [=](Simplex<kCorners>& simplex, PixelWeights<kCorners>* pixels) {
         float sum[kCorners] = {};
         for (uint32_t n = 0; n < simplex.pixels; ++n)
             for (int k = 0; k < kCorners; ++k) sum[k] += pixels[n].weights[k];
         for (int k = 0; k < kCorners; ++k) band_ones[simplex.slots[k]] += sum[k];
     });
-    barrier.wait();
-    if (band == 0)
-        for (const std::vector<Alias>& aliases : lattice.aliases)
-            for (const Alias& alias : aliases) ones[alias.original] += ones[alias.slot];
-    barrier.wait();
-    for (int j = 0; j < kCorners; ++j) {
-        const uint32_t* const chain = lattice.chains[j].data();
-        float before = 0;
-        for (size_t i = lattice.cuts[j][band]; i < lattice.cuts[j][band + 1]; ++i) {
-            const bool is_last = chain[i] & kChainEnd;
-            const uint32_t slot = chain[i] & ~kChainEnd;
-            const float here = ones[slot];
-            const float after = is_last ? 0.f : ones[chain[i + 1] & ~kChainEnd];
-            ones[slot] = here + 0.5f * (before + after);
-            before = is_last ? 0.f : here;
-        }
-        barrier.wait();
+}
+
+template <int D, class Key>
+void LatticeBuilder<D, Key>::add_aliases(float* ones) const {
+    for (const std::vector<Alias>& aliases : lattice_->aliases)
+        for (const Alias& alias : aliases) ones[alias.original] += ones[alias.slot];
+}
+
+template <int D, class Key>
+void LatticeBuilder<D, Key>::blur_direction(int direction, int band, float* ones) const {
+    const uint32_t* const chain = lattice_->chains[direction].data();
+    const std::vector<size_t>& cuts = lattice_->cuts[direction];
+    float before = 0;
+    for (size_t i = cuts[band]; i < cuts[band + 1]; ++i) {
+        const bool is_last = chain[i] & kChainEnd;
+        const uint32_t slot = chain[i] & ~kChainEnd;
+        const float here = ones[slot];
+        const float after = is_last ? 0.f : ones[chain[i + 1] & ~kChainEnd];
+        ones[slot] = here + 0.5f * (before + after);
+        before = is_last ? 0.f : here;
     }
-    for (const Alias& alias : lattice.aliases[band]) ones[alias.slot] = ones[alias.original];
-    for_simplices(band, [&](Simplex<kCorners>& simplex, PixelWeights<kCorners>* pixels) {
+}
+
+template <int D, class Key>
+void LatticeBuilder<D, Key>::copy_to_aliases(int band, float* ones) const {
+    for (const Alias& alias : lattice_->aliases[band]) ones[alias.slot] = ones[alias.original];
+}
+
+template <int D, class Key>
+void LatticeBuilder<D, Key>::scale_weights(int band, const float* ones, float kernel_weight) {
+    constexpr int kCorners = D + 1;
+    const uint32_t first_slot = slots_.first_slot[band];
+    for_simplices(band, [=](Simplex<kCorners>& simplex, PixelWeights<kCorners>* pixels) {
         float corner[kCorners];
         for (int k = 0; k < kCorners; ++k) {
-            corner[k] = band_ones[simplex.slots[k]];
             simplex.slots[k] += first_slot;
+            corner[k] = ones[simplex.slots[k]];
         }
         for (uint32_t n = 0; n < simplex.pixels; ++n) {
             float sum = 0;
@@ -89,7 +115,6 @@ void LatticeBuilder<D, Key>::normalise(int band, Array<float>& ones, float kerne
             for (int k = 0; k < kCorners; ++k) pixels[n].weights[k] *= scale;
         }
     });
-    barrier.wait();
 }
 
 template <int D, class Key>

@@ -28,11 +28,19 @@ class LatticeBuilder {
     // Links vertices to chains of neighbours.
     void link(int band);
 
-    // Filters ones: the sums of the kernel at each pixel. Gives weights their share of the kernel's weight and of the
-    // normalisation D^-1/2 K D^-1/2 (D: these sums), and slots their final numbers. Contains barriers.
+    // Filters an image of ones, which gives the sum of the kernel at each pixel. Multiplies the weights by the square
+    // root of the kernel's weight over this sum: that is w D^-1/2 K D^-1/2, with the sums in D. Gives the slots of the
+    // simplices their final numbers. Contains barriers.
     void normalise(int band, Array<float>& ones, float kernel_weight, Barrier& barrier);
 
   private:
+    // The steps of normalise. `ones` has a value for each slot: ones splatted, then blurred.
+    void splat_ones(int band, float* ones);
+    void add_aliases(float* ones) const;  // of all bands
+    void blur_direction(int direction, int band, float* ones) const;
+    void copy_to_aliases(int band, float* ones) const;
+    void scale_weights(int band, const float* ones, float kernel_weight);  // and numbers the slots of simplices anew
+
     template <class Work>
     void for_simplices(int band, const Work& work);
 

@@ -63,10 +63,11 @@ void Settling::settle(int thread, const Tile& tile, size_t number, TileStep step
 
     scores_.read_tile(thread, tile, step.values);
     float* scores = scratch.active_scores.grow((first + count) * lanes, first * lanes) + first * lanes;
-    std::copy_n(step.pruned_mass, pixels, best_value);
+    float* const pruned_mass = scratch.pruned_mass.fit(pixels);  // a copy: active pixels change their order
+    std::copy_n(step.pruned_mass, pixels, pruned_mass);
     for (uint32_t n = 0; n < count; ++n) {
         scores = std::copy_n(step.values + active[n] * lanes, lanes, scores);
-        step.pruned_mass[n] = best_value[active[n]];
+        step.pruned_mass[n] = pruned_mass[active[n]];
     }
 }
 
