@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from src.crf import inputs
-from src.crf.engines import Engine, make_engine
+from src.crf.engines import Engine, EngineName, WorkerKind, make_engine
 from src.crf.engines.torch_engine import MAX_BATCH_PIXELS, TorchEngine
 from src.crf.parameters import Parameters
 
@@ -66,7 +66,7 @@ class DenseCRF:
         log.info("dense CRF engine: %s (%s)", self._engine.name, reason)
 
     @property
-    def engine_name(self) -> str:
+    def engine_name(self) -> EngineName:
         """The name of the engine that refines scores on the CPU.
 
         With engine=auto, the torch engine refines scores that are on a GPU.
@@ -74,7 +74,7 @@ class DenseCRF:
         return self._engine.name
 
     @property
-    def workers(self) -> str:
+    def workers(self) -> WorkerKind:
         """How ``RefinementPool`` runs several images at once: "threads", "processes" or "one"."""
         return self._engine.workers
 

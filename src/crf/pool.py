@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +23,10 @@ from src.crf.batches import LARGEST, BatchRefiner
 from src.crf.dense_crf import DenseCRF
 from src.crf.inputs import is_on_gpu
 from src.crf.threads import DaemonThreads
+
+Array = Tensor | np.ndarray
+Scores = TypeVar("Scores", Tensor, np.ndarray)
+Result = TypeVar("Result")
 
 
 class RefinementPool:
@@ -62,42 +68,57 @@ class RefinementPool:
         self._free_slots = threading.BoundedSemaphore(pending or 2 * workers)
         self._free_batch_slots = threading.BoundedSemaphore(pending or 2 * LARGEST)
         self._batches = BatchRefiner(crf, self._one_at_a_time)
-        self._executor: Executor
+        self._executor: DaemonThreads | ProcessPoolExecutor
         if crf.workers == "processes":
             spawn = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_ignore_signals)
         else:
             self._executor = DaemonThreads(workers, "dense-crf", partial(_prepare_thread, threading.Lock()))
 
+    @overload
+    def submit(self, image: Array, probabilities: Scores, *, size: tuple[int, int] | None = None) -> Future[Scores]: ...
+
+    @overload
+    def submit(self, image: Array, *, logits: Scores, size: tuple[int, int] | None = None) -> Future[Scores]: ...
+
     def submit(
         self,
-        image: Any,
-        probabilities: Any = None,
+        image: Array,
+        probabilities: Array | None = None,
         *,
-        logits: Any = None,
+        logits: Array | None = None,
         size: tuple[int, int] | None = None,
-    ) -> Future:
+    ) -> Future[Any]:
         """Return a future of ``crf(image, probabilities)`` or ``crf(image, logits=logits)`` for one image.
+
+        The result of an engine that runs in processes is on the CPU.
 
         Args:
             image, probabilities, logits: see ``DenseCRF.__call__``.
             size: height and width of the top left part to refine, for images padded to a common size.
+
+        Raises:
+            ValueError: if both or neither of ``probabilities`` and ``logits`` are given.
         """
         scores = logits if probabilities is None else probabilities
-        if size is not None:
-            image, scores = (array[..., : size[0], : size[1]] for array in (image, scores))
+        if scores is None or (probabilities is not None and logits is not None):
+            raise ValueError("give either probabilities or logits=..., not both or neither")
+        image, scores = _crop(image, size), _crop(scores, size)
         return self._run(scores, _call, image, scores, logits is not None, self._threads)
 
-    def refine(self, image: Any, score_map: Any, stride: int = 8, size: tuple[int, int] | None = None) -> Future:
+    def refine(
+        self, image: Array, score_map: Array, stride: int = 8, size: tuple[int, int] | None = None
+    ) -> Future[Tensor]:
         """Return a future of ``crf.refine(image, score_map, stride)``, the label map of one image.
+
+        The result of an engine that runs in processes is on the CPU.
 
         Args:
             image, score_map, stride: see ``DenseCRF.refine``.
             size: height and width of the top left part to refine, for images padded to a common size.
         """
-        if size is not None:
-            image = image[..., : size[0], : size[1]]
-        if self._runs_one_at_a_time(score_map) and is_on_gpu(score_map):
+        image = _crop(image, size)
+        if isinstance(score_map, Tensor) and is_on_gpu(score_map) and self._runs_one_at_a_time(score_map):
             return self._in_slot(self._free_batch_slots, partial(self._add_to_batch, image, score_map, stride))
         return self._run(score_map, _refine, image, score_map, stride, self._threads)
 
@@ -110,7 +131,9 @@ class RefinementPool:
 
         Images that no worker has started are cancelled. Processes are killed; threads end after their current image.
         """
-        processes = list((getattr(self._executor, "_processes", None) or {}).values())  # Python 3.14: kill_workers()
+        processes = []
+        if isinstance(self._executor, ProcessPoolExecutor):
+            processes = list((self._executor._processes or {}).values())  # Python 3.14: kill_workers()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._batches.cancel()
         for process in processes:
@@ -123,26 +146,27 @@ class RefinementPool:
         self._executor.shutdown(wait=True, cancel_futures=kind is not None)
         self._batches.cancel()
 
-    def _run(self, scores: Any, function: Any, *arguments: Any) -> Future:
-        if self._crf.workers == "processes":  # each tensor sent to a process would need a file descriptor
-            arguments = tuple(_as_array(argument) for argument in arguments)
+    def _run(self, scores: Array, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        if self._crf.workers == "processes":
+            function = partial(_return_by_value, function)
+            arguments = tuple(_by_value(argument) for argument in arguments)
         elif self._runs_one_at_a_time(scores):
             function = partial(_run_locked, self._one_at_a_time, function)
-        return self._in_slot(self._free_slots, partial(self._executor.submit, function, self._crf, *arguments))
+        return self._in_slot(self._free_slots, lambda: self._executor.submit(function, self._crf, *arguments))
 
-    def _runs_one_at_a_time(self, scores: Any) -> bool:
+    def _runs_one_at_a_time(self, scores: Array) -> bool:
         return (
             self._crf.workers != "processes"
             and isinstance(scores, Tensor)
             and self._crf.engine_for(scores).workers == "one"
         )
 
-    def _add_to_batch(self, image: Any, score_map: Tensor, stride: int) -> Future:
+    def _add_to_batch(self, image: Array, score_map: Tensor, stride: int) -> Future[Tensor]:
         labels = self._batches.add(torch.as_tensor(image), score_map, stride)
         self._executor.submit(self._batches.refine_next)
         return labels
 
-    def _in_slot(self, slots: threading.BoundedSemaphore, submit: Callable[[], Future]) -> Future:
+    def _in_slot(self, slots: threading.BoundedSemaphore, submit: Callable[[], Future[Result]]) -> Future[Result]:
         """Return the future of a submitted image, which occupies a slot until it is done."""
         if not slots.acquire(timeout=self._time_limit):
             raise FutureTimeout
@@ -155,22 +179,44 @@ class RefinementPool:
         return future
 
 
-def _call(crf: DenseCRF, image: Any, scores: Any, are_logits: bool, threads: int) -> Any:
+class _ByValue:
+    """A tensor that another process unpickles as a copy on the CPU.
+
+    The way in which ``multiprocessing`` sends a tensor needs a file descriptor for each.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.detach().cpu().contiguous()
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Tensor], tuple[bytes]]:
+        return pickle.loads, (pickle.dumps(self.tensor),)
+
+
+def _by_value(argument: Any) -> Any:
+    return _ByValue(argument) if isinstance(argument, Tensor) else argument
+
+
+def _return_by_value(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in another process; a tensor that it returns comes back as a copy."""
+    return _by_value(function(*arguments))
+
+
+def _call(crf: DenseCRF, image: Array, scores: Scores, are_logits: bool, threads: int) -> Scores:
     return crf(image, logits=scores, threads=threads) if are_logits else crf(image, scores, threads=threads)
 
 
-def _refine(crf: DenseCRF, image: Any, score_map: Any, stride: int, threads: int) -> Any:
+def _refine(crf: DenseCRF, image: Array, score_map: Array, stride: int, threads: int) -> Tensor:
     return crf.refine(image, score_map, stride, threads)
 
 
-def _run_locked(lock: threading.Lock, function: Any, *arguments: Any) -> Any:
+def _run_locked(lock: threading.Lock, function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function while holding a lock, for an engine that uses the whole GPU or all cores."""
     with lock:
         return function(*arguments)
 
 
-def _as_array(argument: Any) -> Any:
-    return argument.detach().cpu().numpy() if isinstance(argument, Tensor) else argument
+def _crop(array: Array, size: tuple[int, int] | None) -> Array:
+    return array if size is None else array[..., : size[0], : size[1]]
 
 
 def _ignore_signals() -> None:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-Task = tuple[Future, Callable[[], Any]]
+Task = tuple[Future[Any], Callable[[], Any]]
 
 
 class DaemonThreads(Executor):

@@ -68,6 +68,8 @@ def test_futures_give_the_same_as_calls(small_image):
         assert pool.refine(small_image, score_map, size=(20, 30)).result().shape == (20, 30)
         with pytest.raises(ValueError, match="image is"):
             pool.submit(small_image, logits=logits[:, 1:]).result()
+        with pytest.raises(ValueError, match="not both or neither"):
+            pool.submit(small_image, logits.softmax(0), logits=logits)
 
 
 def test_no_more_than_so_many_images_are_pending(small_image):
@@ -157,8 +159,14 @@ def test_the_torch_engine_refines_one_image_at_a_time(small_image, monkeypatch):
 def test_pydensecrf_goes_to_processes(small_image):
     crf = DenseCRF(4, 20, 10, engine=engine_or_skip("pydensecrf"))
     score_map = network_like_scores(tuple(small_image.shape[1:]), 5)
+    full = upsample(score_map, tuple(small_image.shape[1:]), 8)
     with RefinementPool(crf, workers=1) as pool:
         assert torch.equal(pool.refine(small_image, score_map).result(timeout=60), crf.refine(small_image, score_map))
+        for logits in (full, full.bfloat16(), full.numpy()):  # Q has their type
+            q = pool.submit(small_image, logits=logits).result(timeout=60)
+            expected = crf(small_image, logits=logits)
+            assert (type(q), q.dtype) == (type(expected), expected.dtype)
+            assert (q == expected).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from src.crf.parameters import Parameters
 
-ENGINES = ("native", "torch", "pydensecrf", "exact")
+EngineName = Literal["native", "torch", "pydensecrf", "exact"]
+WorkerKind = Literal["threads", "one", "processes"]
+
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class Engine(Protocol):
@@ -24,8 +27,8 @@ class Engine(Protocol):
             one core per image), "one" (it uses all cores or the GPU) or "processes" (it holds the lock).
     """
 
-    name: str
-    workers: str
+    name: EngineName
+    workers: WorkerKind
 
     def refine(
         self,

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from src.crf.engines.engine import EngineName, WorkerKind
 from src.crf.inputs import upsample_to
 from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.mean_field import pruned_mean_field
@@ -23,8 +24,8 @@ _CHUNK_ENTRIES = 1 << 22  # kernel entries in memory at a time: 32 MB in float64
 class ExactEngine:
     """Computes the messages by summing over all pairs of pixels."""
 
-    name = "exact"
-    workers = "one"
+    name: EngineName = "exact"
+    workers: WorkerKind = "one"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, computed in float64."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.crf.engines.engine import EngineName, WorkerKind
 from src.crf.parameters import Parameters
 
 _native: Any = None
@@ -22,8 +23,8 @@ except ImportError as error:
 class NativeEngine:
     """Runs the compiled engine on the CPU."""
 
-    name = "native"
-    workers = "threads"
+    name: EngineName = "native"
+    workers: WorkerKind = "threads"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, on the CPU."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.crf.engines.engine import EngineName, WorkerKind
 from src.crf.inputs import upsample_to
 from src.crf.lattice.features import bilateral_features
 from src.crf.parameters import Parameters
@@ -20,8 +21,8 @@ class PydensecrfEngine:
         ImportError: if pydensecrf is not installed.
     """
 
-    name = "pydensecrf"
-    workers = "processes"
+    name: EngineName = "pydensecrf"
+    workers: WorkerKind = "processes"
 
     def __init__(self) -> None:
         _import_pydensecrf()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from src.crf.engines.engine import EngineName, WorkerKind
 from src.crf.inputs import upsample_to
 from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.lattice.permutohedral import Lattice
@@ -31,8 +32,8 @@ MAX_BATCH_PIXELS = 1 << 22  # a Gaussian lattice of this size takes about 200 MB
 class TorchEngine:
     """Runs mean field on the permutohedral lattice in torch, on the device of the scores."""
 
-    name = "torch"
-    workers = "one"
+    name: EngineName = "torch"
+    workers: WorkerKind = "one"
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, on the device of the logits."""
