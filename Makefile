@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := $(VENV)-lowest
 LOWEST_TESTS := tests/cli/test_conf.py tests/crf/test_crf_inputs.py tests/crf/test_crf_module.py tests/data tests/metrics \
-  tests/models/test_every_network.py tests/prediction/export/test_export.py tests/runs tests/integration/test_train.py tests/tuning
+  tests/models/test_every_network.py tests/prediction/export/test_export.py tests/runs tests/integration/test_train.py \
+  tests/test_private_names.py tests/tuning
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-all test-lowest lint docs bench bench-compare gpu faults sanitize clean

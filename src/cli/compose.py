@@ -37,7 +37,8 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
     register_config_sources()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose(command, [f"paths.output_dir='{folder}'", *overrides], return_hydra_config=True)
+            quoted = str(folder).replace("'", r"\'")
+            config = hydra.compose(command, [f"paths.output_dir='{quoted}'", *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(config)  # loggers ask it for the overrides
         OmegaConf.set_struct(config, False)
         del config["hydra"]

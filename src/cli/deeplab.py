@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command named by the first argument; exit with status 2 if it does not exist."""
     name, *overrides = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
-        print(help_page())
+        print(overview())
     elif name == "--version":
         print(f"deeplab {__version__}")
     elif name in (names := commands()):
@@ -33,7 +33,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def help_page() -> str:
+def overview() -> str:
     """Return what ``deeplab --help`` prints."""
     width = max(map(len, commands()))
     lines = [f"  {name:<{width}}  {summary(name)}" for name in commands()]

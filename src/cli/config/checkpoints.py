@@ -1,4 +1,4 @@
-"""The keys ckpt and init_from: find the files that they stand for, check that they exist, fetch those at addresses."""
+"""Find, check and fetch the files that the keys ckpt and init_from stand for."""
 
 from __future__ import annotations
 
@@ -72,13 +72,14 @@ def check_checkpoints(config: DictConfig) -> None:
             "give the best.ckpt or last.ckpt of a run, last for the newest, an address, or a network that comes with "
             f"the package: {', '.join(network_names())}"
         )
-        raise UserError(f"ckpt={ckpt}: {reject_file(ckpt, remedy)}")
+        raise UserError(f"ckpt={ckpt}: {explain_missing_file(ckpt, remedy)}")
     if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
-        raise UserError(f"init_from={init_from}: {reject_file(init_from, 'give the checkpoint of a trained network')}")
+        remedy = "give the checkpoint of a trained network"
+        raise UserError(f"init_from={init_from}: {explain_missing_file(init_from, remedy)}")
 
 
-def reject_file(path: str, remedy: str) -> str:
-    """Return why a path is not that of a checkpoint, the network of the package that it may mean, and the remedy."""
+def explain_missing_file(path: str, remedy: str) -> str:
+    """Return that a path is no checkpoint, the network of the package that it may mean, and the remedy."""
     hint = "" if Path(path).is_dir() else did_you_mean(path, network_names())
     return f"{why_no_file(path)}.{hint} {remedy[0].upper()}{remedy[1:]}" if hint else f"{why_no_file(path)}; {remedy}"
 

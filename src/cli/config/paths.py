@@ -1,4 +1,4 @@
-"""The paths in a config: expand them, and check that a command can write to its folders and files, before it begins."""
+"""Expand the paths in a config, and check that a command can write to its folders and files, before it begins."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ from src.cli.recompose import recompose
 from src.runs.provenance import read_config, read_overrides
 from src.runs.resumed_settings import KEPT
 from src.system.dotted_keys import flattened
-from src.system.errors import UserError
+from src.system.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
-NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")  # what belongs to one run
+NOT_REPLAYED = ("ckpt", "init_from", "hydra", "paths", "name")  # keys and groups that belong to one run
 SAME_KEYS = ("trainer", "callbacks", "logger")  # groups whose choices have mostly the same keys
 
 
@@ -44,9 +44,8 @@ def replay_overrides(config: DictConfig, overrides: Sequence[str]) -> tuple[Dict
         if changed := changed_defaults(resumed, read_config(Path(config.ckpt)), given):
             resumed = compose_again(config, [*replayed, *changed, *given])
     except (HydraException, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"ckpt={config.ckpt}: the overrides of its run ({' '.join(replayed)}) do not fit: {reason}"
+            f"ckpt={config.ckpt}: the overrides of its run ({' '.join(replayed)}) do not fit: {one_line(str(error))}"
         ) from error
     if replayed:
         log.info("resuming with the overrides of the run: %s", " ".join(replayed))

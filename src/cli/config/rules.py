@@ -17,8 +17,8 @@ class Rule:
         fits: tells whether a value is valid.
         words: the valid values, for messages: "KEY takes WORDS".
         is_path: whether the value is a path, to expand ~ and variables.
-        written: whether the command writes to this folder or file, which must be possible before it starts.
-        names: values of a path that are names of something else.
+        written: what the command writes at the path, which is tried before it starts; "" if it only reads it.
+        names: values that are no paths but names, such as "last".
     """
 
     fits: Callable[[Any], bool]

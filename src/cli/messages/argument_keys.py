@@ -42,7 +42,7 @@ def name_keys(message: str, error: BaseException, config: DictConfig) -> tuple[s
 
 
 def failed_part(error: BaseException, content: Any) -> str:
-    """Return the key of the part of a config that an error is about; "" if it names none, or one that is not there."""
+    """Return the key of the part of a config that an error is about; "" if it names none that exists."""
     part = ""
     cause: BaseException | None = error
     while cause is not None:  # the innermost error knows best

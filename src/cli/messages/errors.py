@@ -89,9 +89,9 @@ def explain_reference(text: str, overrides: Sequence[str]) -> str:
     if missing and user and (removing := [o for o in overrides if missing[1].startswith(f"{key_of(o)}.")]):
         return f"{' '.join(removing)}: has no {missing[1]}, which {user[1]} needs"
     culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
-    reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", one_line(text.split("full_key")[0]))
+    reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", one_line(text.split("full_key")[0])).strip('"')
     hint = f"; the environment's variable is ${missing[1]}" if missing and missing[1] in os.environ else ""
-    return f"{' '.join(culprits)}{': ' if culprits else ''}{reason.strip(chr(34))}{hint}"
+    return f"{' '.join(culprits)}{': ' if culprits else ''}{reason}{hint}"
 
 
 def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> str:
@@ -100,7 +100,8 @@ def explain_start(error: BaseException, name: str, overrides: Sequence[str]) -> 
     The cause is a choice that is not a string, a list index, or a setting of a sweep's launcher or sweeper.
     """
     valid = [key_of(o) for o in valid_choices(overrides)]
-    if invalid := [o for o in overrides if is_group(key_of(o)) and key_of(o) not in valid and "(" not in o]:
+    choosing = [o for o in overrides if is_group(key_of(o)) and "(" not in o]  # without functions such as glob(*)
+    if invalid := [o for o in choosing if key_of(o) not in valid]:
         return " ".join(invalid) + ": a group takes the name of one of its choices; --help lists them"
     if isinstance(error, ValueError) and "invalid literal for int" in str(error):
         return next((line for o in overrides if (line := explain_unknown_key(key_of(o), name, overrides))), "")

@@ -41,6 +41,11 @@ def test_a_folder_where_a_file_should_be(tmp_path: Path) -> None:
         compose("train", f"callbacks.resume.path={tmp_path}", output_dir=tmp_path / "run")
 
 
+def test_the_folder_of_a_run_may_have_quotes_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / """ann's "first" run"""
+    assert compose("describe", output_dir=folder).paths.output_dir == str(folder)
+
+
 def test_nothing_is_left_where_it_was_tried(tmp_path: Path) -> None:
     compose("predict", f"output={tmp_path}/new/folder", output_dir=tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
