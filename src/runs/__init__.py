@@ -1,1 +1,1 @@
-"""A run's folder: its lock, its records, its checkpoint files and its loggers."""
+"""A run's folder: its records, its checkpoint files, its loggers, and the settings that a resumed run keeps."""
