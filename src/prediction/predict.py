@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from src.data.dataset import Picture
 from src.data.decode import read_image
 from src.prediction.inputs import find_images, result_names
 from src.prediction.predictor import Prediction, Predictor
-from src.prediction.results.files import (
-    CLASS_LIST,
-    ENDINGS,
-    SETTINGS,
-    Job,
-    WriteError,
-    check_settings,
-    checksum,
-    save_class_list,
-    save_prediction,
-    save_settings,
-)
-from src.prediction.results.summaries import SUMMARIES, Summary
-from src.prediction.shards import Shard, find_shard
+from src.prediction.results.files import ENDINGS, Job, WriteError, save_prediction
+from src.prediction.results.folder import check_output, complete_summaries, find_settings, prepare_output
+from src.prediction.results.summaries import SUMMARIES
+from src.prediction.shards import find_shard
+from src.prediction.trained_network import checkpoint_file
 from src.system.errors import UserError, printable
 from src.system.futures import OrderedFutures
-from src.system.processes import one_at_a_time
 from src.system.progress import tracked
 
 __all__ = ["Prediction", "Predictor", "predict"]
@@ -64,8 +53,11 @@ def predict(config: DictConfig) -> list[str]:
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)
     workers = max(1, min(torch.get_num_threads(), len(shard_jobs)))
-    predictor = Predictor(config.ckpt, crf, inference, config.accelerator, config.precision, workers, shard.local_index)
-    prepare_output(config, predictor.classes, jobs, shard)
+    ckpt = checkpoint_file(config.ckpt)
+    settings = find_settings(config, ckpt)
+    check_output(config, settings, jobs)  # before the network is loaded, which takes seconds
+    predictor = Predictor(ckpt, crf, inference, config.accelerator, config.precision, workers, shard.local_index)
+    prepare_output(config, settings | {"classes": predictor.classes}, jobs, shard)
 
     missing = [job._replace(results={k: p for k, p in job.results.items() if not p.exists()}) for job in shard_jobs]
     missing = [job for job in missing if job.results]
@@ -76,80 +68,6 @@ def predict(config: DictConfig) -> list[str]:
     part = f" of shard {shard.index}/{shard.count} ({len(jobs)} in all)" if shard.count > 1 else ""
     print(f"{len(missing) - failed} of {len(shard_jobs)} images{part} labelled{notes}: {config.output}/")
     return faults
-
-
-def prepare_output(config: DictConfig, classes: list[str], jobs: Sequence[Job], shard: Shard) -> None:
-    """Check that the output folder has no results of other settings, and write the settings to it.
-
-    With ``overwrite``, remove this process's earlier results.
-
-    Raises:
-        UserError: if the folder has other results, or cannot be written to.
-    """
-    output = Path(config.output)
-    settings: dict[str, Any] = {key: OmegaConf.to_container(config[key]) or None for key in ("crf", "inference")}
-    settings |= {"checkpoint": checksum(Path(config.ckpt)), "classes": classes}
-    if not config.overwrite:
-        paths = [path for job in jobs for path in job.results.values()]
-        paths += [output / SUMMARIES[key][0] for key in SUMMARIES if config[key]]
-        check_settings(output, settings, any(path.exists() for path in paths))
-    with lock_output(output, shard):
-        summaries = open_summaries(config, classes)
-        if config.overwrite:
-            remove_results(jobs[shard.index :: shard.count], summaries)
-        save_settings(output, settings)
-        if config.labelme and (config.overwrite or not (output / "labelme" / CLASS_LIST).exists()):
-            save_class_list(output / "labelme", classes)
-
-
-def complete_summaries(config: DictConfig, classes: list[str], jobs: Sequence[Job], shard: Shard) -> list[str]:
-    """Add the images labelled so far to the summaries, and return a line for each failure.
-
-    Every process does this at its end, so the last one adds what the others could not.
-    """
-    if not any(config[key] for key in SUMMARIES):
-        return []
-    with lock_output(Path(config.output), shard):
-        masks = {job.name: job.results["masks"] for job in jobs if job.results["masks"].exists()}
-        return [fault for summary in open_summaries(config, classes) for fault in summary.complete(masks)]
-
-
-@contextmanager
-def lock_output(output: Path, shard: Shard) -> Iterator[None]:
-    """Lock the settings and summaries during the block, if other processes also write to the folder.
-
-    Raises:
-        WriteError: if the folder is not writable.
-    """
-    if shard.count == 1:
-        yield
-        return
-    with ExitStack() as stack:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(one_at_a_time(output / SETTINGS))
-        except OSError as error:
-            raise WriteError(f"{output}: cannot be written to ({error.strerror or error})") from error
-        yield
-
-
-def open_summaries(config: DictConfig, classes: Sequence[str]) -> list[Summary[Any]]:
-    """Return the summaries that the config asks for, with their existing entries.
-
-    Raises:
-        UserError: if a summary cannot be read.
-    """
-    chosen = [SUMMARIES[key] for key in SUMMARIES if config[key]]
-    return [kind(Path(config.output, name), classes, replace=config.overwrite) for name, kind in chosen]
-
-
-def remove_results(jobs: Sequence[Job], summaries: Sequence[Summary[Any]]) -> None:
-    """Remove the results of all jobs, so that no results of other settings remain if the command is stopped."""
-    for job in jobs:
-        for path in job.results.values():
-            path.unlink(missing_ok=True)
-    for summary in summaries:
-        summary.remove(job.name for job in jobs)
 
 
 def find_jobs(config: DictConfig) -> list[Job]:

@@ -97,13 +97,7 @@ def read_checkpoint(ckpt: str | Path | None) -> Checkpoint:
         UserError: if the file does not exist, is not such a checkpoint, names classes of other projects, or contains
             weights that are not finite.
     """
-    if not ckpt:
-        raise UserError(NO_CHECKPOINT)
-    path = find_checkpoint(ckpt)
-    if not path.is_file():
-        raise UserError(
-            f"{path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
-        )
+    path = checkpoint_file(ckpt)
     content = read_state(path)
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
         raise UserError(f"{path}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
@@ -116,6 +110,22 @@ def read_checkpoint(ckpt: str | Path | None) -> Checkpoint:
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} is not finite (NaN or infinity): its training diverged")
     return Checkpoint(path, hparams, state)
+
+
+def checkpoint_file(ckpt: str | Path | None) -> Path:
+    """Return the file that a value of ckpt stands for; see ``read_checkpoint`` for the values.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if not ckpt:
+        raise UserError(NO_CHECKPOINT)
+    path = find_checkpoint(ckpt)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
+        )
+    return path
 
 
 @contextmanager

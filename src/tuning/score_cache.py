@@ -14,7 +14,8 @@ import torch
 
 from src.data import SegmentationDataset
 from src.prediction.predictor import Predictor
-from src.prediction.results.files import checksum, save
+from src.prediction.results.files import save
+from src.prediction.results.folder import checksum
 from src.system.progress import tracked
 from src.tuning.search import ScoredImage
 

@@ -113,17 +113,19 @@ def test_existing_results_are_kept_and_missing_ones_are_written(ckpt: Path, tmp_
     assert all(stamps(tmp_path / "out")[name] != after[name] for name in after)
 
 
-def test_results_of_other_settings_are_refused(ckpt: Path, tmp_path: Path) -> None:
+def test_results_of_other_settings_are_refused(ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures(tmp_path / "in", "a.png")
     run(ckpt, tmp_path / "in", tmp_path / "out")
-    with pytest.raises(UserError, match="results of another crf"):
-        run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none")
-    with pytest.raises(UserError, match="results of another inference"):
-        run(ckpt, tmp_path / "in", tmp_path / "out", "inference.flip=true")
     other = tmp_path / "other.ckpt"
     torch.save({**torch.load(ckpt, weights_only=True), "epoch": 1}, other)
-    with pytest.raises(UserError, match="results of another checkpoint"):
-        run(other, tmp_path / "in", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.delattr("src.prediction.predict.Predictor")  # they are refused before the network is loaded
+        with pytest.raises(UserError, match="results of another crf"):
+            run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none")
+        with pytest.raises(UserError, match="results of another inference"):
+            run(ckpt, tmp_path / "in", tmp_path / "out", "inference.flip=true")
+        with pytest.raises(UserError, match="results of another checkpoint"):
+            run(other, tmp_path / "in", tmp_path / "out")
     assert run(ckpt, tmp_path / "in", tmp_path / "out", "crf=none", "overwrite=true") == []
     assert json.loads((tmp_path / "out" / "predict.json").read_text())["crf"] is None
 

@@ -1,11 +1,10 @@
-"""Write the results of predict, and never mix results of different settings in a folder."""
+"""Write the results of each image."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -20,7 +19,6 @@ from src.system.errors import UserError
 from src.system.files import replacing
 
 ENDINGS = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz", "labelme": ".json"}  # by folder
-SETTINGS = "predict.json"
 CLASS_LIST = "labels.txt"  # in labelme's folder
 
 
@@ -93,38 +91,6 @@ def save_json(path: Path, content: Any, indent: int | None = None) -> None:
     save(path, lambda file: file.write(text.encode()))
 
 
-def check_settings(output: Path, settings: Mapping[str, Any], has_results: bool) -> None:
-    """Check that a folder contains no results of other settings, and no files of other programs.
-
-    Args:
-        output: the folder.
-        settings: everything that determines the results.
-        has_results: whether the folder has a file with a result's name.
-
-    Raises:
-        UserError: with the settings that differ, and the remedy.
-    """
-    remedy = "choose another folder, or set overwrite=true"
-    path = output / SETTINGS
-    if not path.is_file():
-        if has_results:
-            raise UserError(f"output={output}: already has files of these names, but no {SETTINGS}; {remedy}")
-        return
-    before = json.loads(path.read_text())
-    if differing := [key for key, value in settings.items() if before.get(key) != value]:
-        raise UserError(f"output={output}: has results of another {' and '.join(differing)} (see {path}); {remedy}")
-
-
-def save_settings(output: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings of the results in a folder, for ``check_settings``."""
-    save_json(output / SETTINGS, settings, indent=2)
-
-
 def save_class_list(folder: Path, classes: Sequence[str]) -> None:
     """Write the class names, in order, for ``labelme --labels labels.txt`` and prepare."""
     save(folder / CLASS_LIST, lambda file: file.write("".join(f"{name}\n" for name in classes).encode()))
-
-
-def checksum(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
