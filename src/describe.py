@@ -1,4 +1,7 @@
-"""Show a network's layers, sizes, parameters, FLOPs and receptive fields: python -m src.describe [OVERRIDES]."""
+"""Show a network's layers, sizes, parameters, FLOPs and receptive fields: python -m src.describe [OVERRIDES].
+
+The work is in src/preparation/describe.py.
+"""
 
 from src.cli.command import command
 

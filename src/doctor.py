@@ -1,4 +1,7 @@
-"""Describe this machine and what is wrong with it, to read and to paste into a report: python -m src.doctor."""
+"""Describe this machine and what is wrong with it, to read and to paste into a report: python -m src.doctor.
+
+The work is in src/preparation/doctor/.
+"""
 
 from src.preparation.doctor.page import main
 

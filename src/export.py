@@ -1,4 +1,7 @@
-"""Write a trained network as one file for other programs: python -m src.export ckpt=CHECKPOINT format=onnx."""
+"""Write a trained network as one file for other programs: python -m src.export ckpt=CHECKPOINT format=onnx.
+
+The work is in src/prediction/export/.
+"""
 
 from src.cli.command import command
 

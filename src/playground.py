@@ -1,4 +1,7 @@
-"""Try the CRF on images in the browser: python -m src.playground ckpt=CHECKPOINT."""
+"""Try the CRF on images in the browser: python -m src.playground ckpt=CHECKPOINT.
+
+The work is in src/prediction/playground/.
+"""
 
 from src.cli.command import command
 

@@ -1,4 +1,7 @@
-"""Get a data set, import labels, or look at every sample: python -m src.prepare dataset=CHOICE or from=PATH."""
+"""Get a data set, import labels, or look at every sample: python -m src.prepare dataset=CHOICE or from=PATH.
+
+The work is in src/preparation/prepare.py.
+"""
 
 from src.cli.command import command
 

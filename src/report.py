@@ -1,4 +1,7 @@
-"""Put runs side by side, beside the paper's tables, on one page: python -m src.report runs=GLOB."""
+"""Put runs side by side, beside the paper's tables, on one page: python -m src.report runs=GLOB.
+
+The work is in src/reporting/report.py.
+"""
 
 from src.cli.command import command
 

@@ -1,4 +1,7 @@
-"""Search the dense CRF's parameters for a trained network: python -m src.tune_crf ckpt=CHECKPOINT."""
+"""Search the dense CRF's parameters for a trained network: python -m src.tune_crf ckpt=CHECKPOINT.
+
+The work is in src/tuning/tune.py.
+"""
 
 from src.cli.command import command
 
