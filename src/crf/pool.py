@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -188,8 +187,12 @@ class _ByValue:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor.detach().cpu().contiguous()
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Tensor], tuple[bytes]]:
-        return pickle.loads, (pickle.dumps(self.tensor),)
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[np.ndarray, torch.dtype]]:
+        return _from_bytes, (self.tensor.view(torch.uint8).numpy(), self.tensor.dtype)
+
+
+def _from_bytes(values: np.ndarray, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(values).view(dtype)
 
 
 def _by_value(argument: Any) -> Any:
