@@ -61,8 +61,7 @@ class DenseCRF:
         self._auto = engine == "auto"
         self._engine, reason = make_engine(engine)
         self._on_gpu: Engine | None = None
-        if self._engine.name == "pydensecrf" and prune > 0:
-            raise ValueError(f"engine=pydensecrf cannot prune (prune={prune}): set prune=0, or choose another engine")
+        self._check_pruning()
         log.info("dense CRF engine: %s (%s)", self._engine.name, reason)
 
     @property
@@ -79,10 +78,19 @@ class DenseCRF:
         return self._engine.workers
 
     def with_parameters(self, **values: Any) -> DenseCRF:
-        """Return a copy of this CRF with these values of ``Parameters`` changed."""
+        """Return a copy of this CRF with these values of ``Parameters`` changed.
+
+        Raises:
+            ValueError: if a value is out of range, or the engine cannot prune.
+        """
         changed = copy(self)
         changed.parameters = replace(self.parameters, **values)
+        changed._check_pruning()
         return changed
+
+    def _check_pruning(self) -> None:
+        if self._engine.name == "pydensecrf" and (prune := self.parameters.prune) > 0:
+            raise ValueError(f"engine=pydensecrf cannot prune (prune={prune}): set prune=0, or choose another engine")
 
     @overload
     def __call__(self, image: Images, probabilities: S, *, threads: int | None = None) -> S: ...

@@ -39,7 +39,7 @@ def mean_field(
 
     Args:
         logits: pixels x classes.
-        smooth: maps Q to the sum of w K Q over the kernels.
+        smooth: returns the sum of w K Q over the kernels, in a new tensor, which is then changed in place.
         iterations: number of updates.
         affinity: entry (k, l) is how much class l adds to the message of class k; None for the identity (Potts model).
         normalise: the softmax to use in the updates.

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.crf.batches import LARGEST, BatchRefiner
+from src.crf.batches import MAX_BATCH, BatchRefiner
 from src.crf.dense_crf import DenseCRF
 from src.crf.inputs import is_on_gpu
 from src.crf.threads import DaemonThreads
@@ -65,7 +65,7 @@ class RefinementPool:
         self._time_limit = time_limit
         self._one_at_a_time = threading.Lock()
         self._free_slots = threading.BoundedSemaphore(pending or 2 * workers)
-        self._free_batch_slots = threading.BoundedSemaphore(pending or 2 * LARGEST)
+        self._free_batch_slots = threading.BoundedSemaphore(pending or 2 * MAX_BATCH)
         self._batches = BatchRefiner(crf, self._one_at_a_time)
         self._executor: DaemonThreads | ProcessPoolExecutor
         if crf.workers == "processes":

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://.+?)(?:[@#]sha256[:=]([0-9a-f]*))?", re.IGNORECASE)
 DIGITS = 16  # of a checksum, at least
-LARGEST = 8 << 30  # bytes; no checkpoint of a network of this project comes near
+MAX_BYTES = 8 << 30  # bytes; no checkpoint of a network of this project comes near
 RECORD = "record.json"  # what is known about a copy, beside it
 HUB_FILE = "model.safetensors"  # of a folder of export format=hub
 
@@ -122,7 +122,7 @@ def save(source: Source, path: Path) -> str:
     Raises:
         AddressError: if it is no checkpoint, too large for the disk, larger than any, or ends early.
     """
-    limit = min(LARGEST, shutil.disk_usage(path.parent).free * 9 // 10)  # leave room to others
+    limit = min(MAX_BYTES, shutil.disk_usage(path.parent).free * 9 // 10)  # leave room to others
     if source.size is not None:
         check_size(source.size, limit)
     digest, size = hashlib.sha256(), 0
@@ -150,7 +150,7 @@ def check_size(size: int, limit: int) -> None:
         AddressError: if it is.
     """
     if size > limit:
-        what = "no checkpoint is so large" if limit == LARGEST else "the disk has no room; set TORCH_HOME=FOLDER"
+        what = "no checkpoint is so large" if limit == MAX_BYTES else "the disk has no room; set TORCH_HOME=FOLDER"
         raise AddressError(f"gives more than {megabytes(limit)}: {what}")
 
 

@@ -13,7 +13,7 @@ PIXELS = 8 * 375 * 500  # in a batch: eight images of VOC 2012, or half a batch 
 WAITING = 64  # images, of all sizes together
 
 
-class Place(NamedTuple):
+class WaitingImage(NamedTuple):
     """An image that waits for others of its size."""
 
     position: int
@@ -29,17 +29,17 @@ class EqualSizes:
 
     def __init__(self, pixels: int = PIXELS) -> None:
         self.pixels = pixels
-        self.waiting: dict[Hashable, list[Place]] = {}  # by size, longest waiting first
+        self.waiting: dict[Hashable, list[WaitingImage]] = {}  # by size, longest waiting first
 
     def add(self, position: int, batch: Batch) -> Iterator[tuple[list[int], Batch]]:
         """Take one image, and yield the batches that are now complete, with the positions of their images.
 
         Args:
-            position: of the image in the data set.
+            position: of the image, counted from 0, in the order of this process.
             batch: the image, in a batch of its own.
         """
         size = batch["image"].shape[-2:]
-        self.waiting.setdefault(size, []).append(Place(position, batch))
+        self.waiting.setdefault(size, []).append(WaitingImage(position, batch))
         if (len(self.waiting[size]) + 1) * size.numel() > self.pixels:
             yield self.join(size)
         elif sum(map(len, self.waiting.values())) >= WAITING:

@@ -105,7 +105,7 @@ class Segmenter(LightningModule):
         self.equal_sizes = EqualSizes(PIXELS if self.device.type == "cuda" else 0)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Predict an image; on a GPU, together with others of its size, when there are enough or no more come."""
+        """Predict an image; on a GPU, once a batch of images of its size is full, or at the last image."""
         for positions, joined in self.equal_sizes.add(batch_index, batch):
             self.validate(positions, joined)
         count = self.trainer.num_sanity_val_batches if self.trainer.sanity_checking else self.trainer.num_val_batches
@@ -117,7 +117,7 @@ class Segmenter(LightningModule):
         """Compute the scores and the losses of a batch, and pass the scores to ``validation``.
 
         Args:
-            positions: of the images in the data set.
+            positions: of the images, counted from 0, in the order of this process.
             batch: images of one size.
 
         Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.crf import DenseCRF, RefinementPool
-from src.crf.batches import LARGEST, BatchRefiner
+from src.crf.batches import MAX_BATCH, BatchRefiner
 from tests.crf.samples import network_like_scores
 
 SIZES = ((33, 41), (25, 33))
@@ -65,12 +65,12 @@ def test_images_of_one_size_are_refined_together(samples: list[tuple[Tensor, Ten
     for sample, future in zip(samples, futures, strict=True):
         assert (future.result(timeout=0) != alone(crf, *sample)).float().mean() < 1e-3
 
-    for _ in range(LARGEST + 1):
+    for _ in range(MAX_BATCH + 1):
         refiner.add(*samples[0], 8)
     batches.clear()
     refiner.refine_next()
     refiner.refine_next()
-    assert [batch[0] for batch in batches] == [LARGEST, 1]
+    assert [batch[0] for batch in batches] == [MAX_BATCH, 1]
 
 
 def test_an_image_that_fails_does_not_fail_the_others(samples: list[tuple[Tensor, Tensor]]) -> None:

@@ -195,7 +195,7 @@ def test_a_lost_connection_leaves_nothing_half(site: Site, folder: Path) -> None
 
 @pytest.mark.parametrize("endless", [True, False])
 def test_too_large_files_are_given_up(endless: bool, site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "LARGEST", 200_000)
+    monkeypatch.setattr(addresses, "MAX_BYTES", 200_000)
     if endless:
         site.endless.add("/net.ckpt")
     with pytest.raises(UserError, match=r"gives more than 0.2 MB: no checkpoint is so large$"):

@@ -17,6 +17,7 @@ from src.training.callbacks import CRFRefinement
 from src.training.datamodule import Batch, ValidationDataModule
 from src.training.equal_sizes import WAITING, EqualSizes
 from src.training.segmenter import Segmenter
+from src.training.validation import LabelledImage
 
 SIZES = ((40, 56), (56, 40), (40, 56), (40, 56), (32, 32), (56, 40), (40, 56))  # of seven images
 
@@ -86,13 +87,17 @@ def validate(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, pixels: int)
     batches: list[int] = []
     monkeypatch.setattr("src.training.segmenter.EqualSizes", lambda _: EqualSizes(pixels))
     inference = segmenter.inference
+
+    def count_images(network: Any, images: Tensor) -> Tensor:
+        batches.append(len(images))
+        return inference(network, images)
+
+    def keep_label(image: LabelledImage) -> None:
+        labels[image.position, image.method] = image.prediction.clone()
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            segmenter, "inference", lambda network, image: (batches.append(len(image)), inference(network, image))[1]
-        )
-        patch.setattr(
-            segmenter.validation, "readers", [lambda image: labels.update({image[0::4]: image.prediction.clone()})]
-        )
+        patch.setattr(segmenter, "inference", count_images)
+        patch.setattr(segmenter.validation, "readers", [keep_label])
         crf = CRFRefinement(DenseCRF(5, 30, 10), first_n=5)
         trainer = L.Trainer(
             accelerator="cpu", logger=False, callbacks=[crf], enable_progress_bar=False,

@@ -79,8 +79,8 @@ def check_checkpoints(config: DictConfig) -> None:
 
 
 def explain_missing_file(path: str, remedy: str) -> str:
-    """Return that a path is no checkpoint, the network of the package that it may mean, and the remedy."""
-    hint = "" if Path(path).is_dir() else did_you_mean(path, network_names())
+    """Return that a path is no checkpoint, the name that it may mean, and the remedy."""
+    hint = "" if Path(path).is_dir() else did_you_mean(path, ["last", *network_names()])
     return f"{why_no_file(path)}.{hint} {remedy[0].upper()}{remedy[1:]}" if hint else f"{why_no_file(path)}; {remedy}"
 
 

@@ -39,7 +39,7 @@ def one_of(*values: str) -> Rule:
     return Rule(lambda v: v in values, " or ".join([", ".join(values[:-1]), values[-1]]))
 
 
-def list_of(rule: Rule, words: str) -> Rule:
+def list_of(rule: Rule, words: str = "a list") -> Rule:
     """Return the rule for lists that are not empty, of values that fit a rule."""
     return Rule(lambda v: isinstance(v, list) and bool(v) and all(map(rule.fits, v)), words)
 

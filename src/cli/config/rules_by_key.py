@@ -81,7 +81,7 @@ RULES_OF_COMMANDS: dict[str, dict[str, Rule]] = {
         "workers": or_auto(COUNT),
     },
     "report": {
-        "runs": Rule(or_null(either(STRING, list_of(STRING, ""))).fits, "a string, or a list of strings"),
+        "runs": replace(or_null(either(STRING, list_of(STRING))), words="a string, or a list of strings"),
         "evaluations": PATH,
         "baseline": NAME,
         "images": COUNT,
@@ -121,7 +121,7 @@ RULES: dict[str, Rule] = {
     # Lightning and torch check these late or not at all
     **dict.fromkeys(("dataset.seed", "data.seed"), SEED),
     "trainer.devices": Rule(
-        lambda v: v == "auto" or (integer_between(-1).fits(v) and v != 0) or list_of(COUNT, "").fits(v),
+        lambda v: v == "auto" or (integer_between(-1).fits(v) and v != 0) or list_of(COUNT).fits(v),
         "auto, a number of devices, or a list of indices: [0,1]",
     ),
     "trainer.max_steps": integer_between(-1),

@@ -13,7 +13,7 @@ from src.cli.overrides import as_written, key_of
 from src.system.dotted_keys import walk
 from src.system.errors import UserError
 
-LARGEST = {int: 2**63 - 1, float: 1e38}  # 64-bit integers, 32-bit floats
+LARGEST_NUMBER = {int: 2**63 - 1, float: 1e38}  # 64-bit integers, 32-bit floats
 
 
 def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
         if fault := find_wrong_type(key, default, value, rule_of(key, command)):
             raise UserError(f"{key}={as_written(value)}: {key} {fault}")
     for key, value in values.items():
-        if is_number(value) and not abs(value) <= (largest := LARGEST[type(value)]):  # false for NaN too
+        if is_number(value) and not abs(value) <= (largest := LARGEST_NUMBER[type(value)]):  # false for NaN too
             raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
         if (rule := rule_of(key, command)) and not rule.fits(value):
             raise UserError(f"{key}={as_written(value)}: {key} takes {rule.words}")

@@ -123,7 +123,7 @@ def use_last_checkpoint(config: DictConfig, folder: Path) -> None:
     It takes precedence over the ``ckpt`` that the job started with. If all checkpoints in the folder are damaged, they
     are renamed, and the job starts again.
     """
-    if "init_from" not in config:
+    if config.command != "train":
         return
 
     last = folder / "checkpoints" / "last.ckpt"

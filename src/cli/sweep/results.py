@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def summarise_multirun() -> Iterator[None]:
 def collect_results(folder: Path) -> list[dict[str, Any]]:
     """Return a row of results for each job, in job order."""
     rows = []
-    for path in sorted(folder.glob(f"*/{RECORD}"), key=lambda path: int(path.parent.name.partition("_")[0])):
+    for path in sorted(folder.glob(f"*/{RECORD}"), key=job_order):
         record = read_record(path.parent) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
         metrics = path.parent / "metrics.json"
         figures = json.loads(metrics.read_text()) if record["status"] == "done" and metrics.is_file() else {}
@@ -40,6 +41,12 @@ def collect_results(folder: Path) -> list[dict[str, Any]]:
         row |= {column_name("miou", method): figures.get(metric_name("miou", method)) for method in METHODS}
         rows.append({**row, "seconds": record["seconds"], "error": record["error"]})
     return rows
+
+
+def job_order(record: Path) -> tuple[float, str]:
+    """Return a sort key: the number at the start of the job's folder, or after all numbers, the folder's name."""
+    number, name = record.parent.name.partition("_")[0], record.parent.name
+    return int(number) if number.isdecimal() else math.inf, name
 
 
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:

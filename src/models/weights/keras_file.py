@@ -29,7 +29,7 @@ from src.system.errors import UserError
 if TYPE_CHECKING:
     import h5py
 
-LARGEST = FC_CHANNELS * int(np.prod(FC_INPUT))  # elements of the largest layer of any VGG, fc6
+MAX_ELEMENTS = FC_CHANNELS * int(np.prod(FC_INPUT))  # elements of the largest layer of any VGG, fc6
 
 
 class KerasLayer(NamedTuple):
@@ -133,7 +133,7 @@ def caffe_name(name: str) -> str | None:
 def read_layer(layer: KerasLayer, name: str) -> list[Tensor]:
     """Return [weight, bias] of a layer in Caffe's layout, in float32."""
     for item in (layer.kernel, layer.bias):
-        if item.dtype.kind != "f" or item.size > LARGEST or item.is_virtual or item.external:
+        if item.dtype.kind != "f" or item.size > MAX_ELEMENTS or item.is_virtual or item.external:
             raise UserError(f"{layer.path} holds no weights of VGG: {item.dtype} of shape {item.shape}")
     kernel, bias = (torch.from_numpy(np.asarray(item, np.float32)) for item in (layer.kernel, layer.bias))
     if kernel.ndim == 4:

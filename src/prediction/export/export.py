@@ -44,7 +44,7 @@ def export(config: DictConfig) -> Path:
     path = Path(config.output or Path(config.paths.output_dir, f"network{form.ending}"))
     with replacing(path) as part:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # exporters warn of much that concerns nobody
+            warnings.simplefilter("ignore")  # most of the exporters' warnings do not concern the user
             form.write(network, config.returns, random_images(EXAMPLE, config.input), part)
             compare = compare_labels if config.returns == "labels" else compare_scores
             difference = compare(build_graph(network), form.load(part), config.input)
@@ -117,11 +117,16 @@ def random_images(shape: tuple[int, ...], dtype: str) -> Tensor:
 
 
 def compare_scores(network: nn.Module, exported: Graph, dtype: str) -> float:
-    """Return the largest difference of scores over all sizes, relative to the largest score; NaN if a score is NaN."""
+    """Return the largest difference of scores over all sizes, relative to the largest score; NaN if a score is NaN.
+
+    It is infinite if the scores have another type or size.
+    """
     shares = []
     for shape in CHECKED:
         image = random_images(shape, dtype)
         expected, scores = network(image), exported(image)
+        if scores.dtype != expected.dtype or scores.shape != expected.shape:
+            return float("inf")
         shares.append(float((scores - expected).abs().max() / expected.abs().max()))
     return max(shares, key=lambda share: float("inf") if share != share else share)
 

@@ -235,7 +235,7 @@ def in_table(text: str) -> str:
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload a folder to the hub, into a repository that is made, private, if it does not exist; return its address.
+    """Upload a folder to a repository of the hub and return its address; a missing repository is created as private.
 
     Raises:
         UserError: if the hub does not take it; the folder stays.

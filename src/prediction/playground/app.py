@@ -33,7 +33,7 @@ from src.system.errors import UserError, printable
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-LARGEST = "largest"  # in place of a class: the most probable one
+MOST_PROBABLE = "largest"  # in place of a class: the most probable one
 REQUEST_BYTES = 65_536  # of a request that is no image
 SCENE_BYTES = 1 << 29  # of all images that are open
 HEADERS = {
@@ -183,7 +183,7 @@ class App:
     def scores(self, request: Request) -> Response:
         """Return a picture of the probability of one class, or of the most probable one."""
         of, scene = request.path_params["of"], self.find_scene(request)
-        labels = {LARGEST: None, **{str(label): label for label in range(len(self.workbench.classes))}}
+        labels = {MOST_PROBABLE: None, **{str(label): label for label in range(len(self.workbench.classes))}}
         if of not in labels:
             raise HTTPException(404, f"{of}: no such class")
         return JSONResponse({"scores": self.workbench.draw_scores(scene, labels[of])})

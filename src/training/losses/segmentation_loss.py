@@ -45,5 +45,6 @@ class SegmentationLoss(nn.Module):
         """
         scores, label = scores.float(), label.to(torch.int64)
         if self.grid == "scores" and (stride := score_stride(scores.shape[-2:], label.shape[-2:])) > 1:
+            # Images are padded for stride 8, whatever the stride of the scores is.
             return self.criterion(scores, shrink_label(pad_to_grid(label, VOID), stride))
         return self.criterion(upsample_scores(scores, label.shape[-2:]), label)

@@ -146,7 +146,7 @@ def check_other_settings(checkpoint: str, before: Mapping[str, Any], now: Mappin
 def covering_entry(key: str) -> str:
     """Return the entry of ``REFUSED`` or ``IGNORED`` that covers a key; "" if there is none."""
     parts = key.split(".")
-    entries = [f"*.{parts[-1]}", *(".".join(parts[:depth]) for depth in range(len(parts), 0, -1))]
+    entries = [*(".".join(parts[:depth]) for depth in range(len(parts), 0, -1)), f"*.{parts[-1]}"]
     return next((entry for entry in entries if entry in REFUSED + IGNORED), "")
 
 

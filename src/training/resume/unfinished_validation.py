@@ -12,6 +12,8 @@ class UnfinishedValidation(Callback):
 
     def __init__(self) -> None:
         self.due = False
+        self.max_steps = -1
+        self.interval: float | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.due = is_validation_due(checkpoint)
