@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
+from copy import deepcopy
 from typing import ClassVar
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -28,7 +28,7 @@ class UserConf(SearchPathPlugin):
 class ParsedOnce(FileConfigSource):
     """Hydra's source of YAML files, which parses each file once: a command composes its config three times."""
 
-    parsed: ClassVar[dict[tuple[str, int, int], bytes]] = {}  # pickled, because Hydra changes what it loads
+    parsed: ClassVar[dict[tuple[str, int, int], ConfigResult]] = {}
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the content of a file (called by Hydra); it is parsed again if the file has changed."""
@@ -36,9 +36,8 @@ class ParsedOnce(FileConfigSource):
         state = os.stat(path)
         key = path, state.st_mtime_ns, state.st_size
         if key not in self.parsed:
-            self.parsed[key] = pickle.dumps(super().load_config(config_path))
-        result: ConfigResult = pickle.loads(self.parsed[key])  # noqa: S301 - written above
-        return result
+            self.parsed[key] = super().load_config(config_path)
+        return deepcopy(self.parsed[key])  # Hydra changes what it loads
 
 
 def register_config_sources() -> None:

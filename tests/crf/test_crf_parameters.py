@@ -39,3 +39,10 @@ def test_presets_set_every_parameter() -> None:
 def test_the_documentation_explains_every_parameter() -> None:
     section = (REPO / "docs" / "crf.md").read_text().partition("## Parameters")[2].partition("\n![")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*NAMES, "engine"]
+
+
+def test_pydensecrf_refuses_to_prune_in_a_copy_too() -> None:
+    pytest.importorskip("pydensecrf.densecrf")
+    crf = DenseCRF(5, 30, 10, engine="pydensecrf")
+    with pytest.raises(ValueError, match="cannot prune"):
+        crf.with_parameters(prune=0.1)

@@ -87,6 +87,8 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("predict", "masks=off", "masks=off: masks takes true or false, such as masks=false"),
         ("prepare", "verify=yes", "verify=yes: verify takes true or false, such as verify=true"),
         ("predict", "ckpt=camvid_slm", "ckpt=camvid_slm: no such file. Did you mean camvid_slim? Give the best.ckpt"),
+        ("predict", "ckpt=lst", "ckpt=lst: no such file. Did you mean last? Give the best.ckpt"),
+        ("train", "optimizer.lr=-1", "optimizer.lr=-1: optimizer.lr takes a number, 0 or more"),
         (
             "train",
             "init_from=camvid_slm",

@@ -10,7 +10,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.cli.sweep.jobs import use_last_checkpoint
+from src.cli.sweep.jobs import RECORD, use_last_checkpoint, write_record
+from src.cli.sweep.results import collect_results
 from tests.cli.test_conf import compose
 from tests.commands import run_command
 from tests.conftest import REPO
@@ -26,6 +27,16 @@ def multirun(folder: Path, *overrides: str, command: str = "train") -> subproces
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_results_of_jobs_in_folders_that_the_user_named(tmp_path: Path) -> None:
+    """hydra.sweep.subdir may name them in any way; by default, they begin with their number."""
+    for name in ("10_seed=1", "9_seed=0", "seed/0", "late"):
+        (tmp_path / name).mkdir(parents=True)
+        write_record(tmp_path / name, {"status": "done", "overrides": [], "seconds": 1.0, "error": ""})
+    (tmp_path / "9_seed=0" / RECORD).write_text("{")  # damaged
+    found = [(row["job"], row["status"]) for row in collect_results(tmp_path)]
+    assert found == [("seed/0", "done"), ("9_seed=0", "unfinished"), ("10_seed=1", "done"), ("late", "done")]
 
 
 def test_a_failed_job_is_marked_and_the_others_run(tmp_path: Path) -> None:

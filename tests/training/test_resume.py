@@ -309,6 +309,8 @@ def test_going_on_as_another_run_is_refused(tmp_path: Path, overrides: list[str]
     [
         ("seed", "refused"),
         ("dataset.samples.train", "refused"),
+        ("dataset.folder", "refused"),
+        ("loss.criterion.path", "refused"),
         ("data.batch_size", "refused"),
         ("callbacks.weight_averaging.avg_fn.decay", "refused"),
         ("trainer.gradient_clip_val", "refused"),

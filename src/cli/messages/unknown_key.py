@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hydra
@@ -25,30 +25,53 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
     known_groups = {*groups(command), "hydra", "paths"}  # choosing another command's group would fail again
     chosen = [o for o in valid_choices(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in known_groups]
     defaults = compose_choices(command, chosen)
-    group = key.partition(".")[0]
-    default_choice = defaults.pop("hydra").runtime.choices.get(group)
+    default_choices = defaults.pop("hydra").runtime.choices
     if reason := explain_blocked_key(key, OmegaConf.to_container(defaults)):
         return f"{key}: {reason}"
-    parent, _, last = key.rpartition(".")
-    while not (siblings := keys_below(parent, defaults)) and parent:  # the parent does not exist either
-        parent, _, last = parent.rpartition(".")
-    if "." not in key:
-        siblings += [other for other in groups(command) if other not in siblings]
+    parent, last, siblings = find_level(key, command, defaults)
     if last in siblings:
         return ""
-    owners = [] if parent else commands_with(last)
-    if owners and command not in owners:  # a similar key of this command would mislead
-        found = nested_keys(last, defaults)[:3]
-        hint = f" Did you mean {' or '.join(found)}?" if found else ""
-        kind, verb = ("group" if is_group(last) else "key"), ("has" if len(owners) == 1 else "have")
-        names = join_names(owners)
-        return f"{key}: not a {kind} of {command}; {names} {verb} it.{hint} Top level has: {', '.join(siblings)}"
-    hint = suggest_key(key, last, siblings, command, defaults)
+    reason = "" if parent else explain_key_of_other_command(last, command, defaults)
+    if not reason:
+        hint = suggest_key(key, last, siblings, command, defaults)
+        reason = f"no such key{name_choices(key, chosen, {} if hint else default_choices)}.{hint}"
+    return f"{key}: {reason} {parent or 'Top level'} has: {', '.join(siblings)}"
+
+
+def find_level(key: str, command: str, defaults: DictConfig) -> tuple[str, str, list[str]]:
+    """Return the deepest part of a key that exists, the next part, and the keys (and groups) that exist next to it."""
+    parent, _, last = key.rpartition(".")
+    while not (siblings := keys_below(parent, defaults)) and parent:
+        parent, _, last = parent.rpartition(".")
+    if "." not in key:
+        siblings += [group for group in groups(command) if group not in siblings]
+    return parent, last, siblings
+
+
+def explain_key_of_other_command(key: str, command: str, defaults: DictConfig) -> str:
+    """Return which other commands have a key at their top level; "" if none has it, or this command too."""
+    owners = commands_with(key)
+    if not owners or command in owners:
+        return ""
+    found = nested_keys(key, defaults)[:3]
+    hint = f" Did you mean {' or '.join(found)}?" if found else ""
+    kind, verb = ("group" if is_group(key) else "key"), ("has" if len(owners) == 1 else "have")
+    return f"not a {kind} of {command}; {join_names(owners)} {verb} it.{hint}"
+
+
+def name_choices(key: str, chosen: Sequence[str], default_choices: Mapping[str, str]) -> str:
+    """Return " with GROUP=CHOICE", the choices that decide whether a key exists; "" if there are none.
+
+    Args:
+        key: a key that does not exist.
+        chosen: the choices that the user made.
+        default_choices: the choices of the config by group, to name where the user made none.
+    """
+    group, _, nested = key.partition(".")
     relevant = [o for o in chosen if key_of(o) in (group, "experiment") or o.startswith("~")]
-    if not relevant and not hint and default_choice and "." in key:
-        relevant = [f"{group}={default_choice}"]  # which the user may not know
-    context = f" with {' '.join(relevant)}" if relevant else ""
-    return f"{key}: no such key{context}.{hint} {parent or 'Top level'} has: {', '.join(siblings)}"
+    if not relevant and nested and (choice := default_choices.get(group)):
+        relevant = [f"{group}={choice}"]
+    return f" with {' '.join(relevant)}" if relevant else ""
 
 
 def compose_choices(command: str, choices: Sequence[str]) -> DictConfig:

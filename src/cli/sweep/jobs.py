@@ -65,7 +65,7 @@ def stop_jobs(number: int, frame: FrameType | None, folder: Path) -> NoReturn:
 
     Otherwise the launcher would kill these processes.
     """
-    running = {path.parent: process_using(path.parent) for path in folder.glob(f"*/{RECORD}")}
+    running = {path.parent: process_using(path.parent) for path in folder.rglob(RECORD)}
     for process in filter(None, running.values()):
         with suppress(ProcessLookupError):
             os.kill(process, number)

@@ -33,20 +33,24 @@ def summarise_multirun() -> Iterator[None]:
 def collect_results(folder: Path) -> list[dict[str, Any]]:
     """Return a row of results for each job, in job order."""
     rows = []
-    for path in sorted(folder.glob(f"*/{RECORD}"), key=job_order):
-        record = read_record(path.parent) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
-        metrics = path.parent / "metrics.json"
+    for job in sorted((path.parent for path in folder.rglob(RECORD)), key=job_order):
+        record = read_record(job) or {"status": "unfinished", "overrides": [], "seconds": 0.0, "error": ""}
+        metrics = job / "metrics.json"
         figures = json.loads(metrics.read_text()) if record["status"] == "done" and metrics.is_file() else {}
-        row = {"job": path.parent.name, "overrides": " ".join(record["overrides"]), "status": record["status"]}
+        row = {
+            "job": job.relative_to(folder).as_posix(),
+            "overrides": " ".join(record["overrides"]),
+            "status": record["status"],
+        }
         row |= {column_name("miou", method): figures.get(metric_name("miou", method)) for method in METHODS}
         rows.append({**row, "seconds": record["seconds"], "error": record["error"]})
     return rows
 
 
-def job_order(record: Path) -> tuple[float, str]:
-    """Return a sort key: the number at the start of the job's folder, or after all numbers, the folder's name."""
-    number, name = record.parent.name.partition("_")[0], record.parent.name
-    return int(number) if number.isdecimal() else math.inf, name
+def job_order(folder: Path) -> tuple[float, str]:
+    """Return a sort key of a job's folder: the number that its name begins with; folders without one come last, by path."""
+    number = folder.name.partition("_")[0]
+    return int(number) if number.isdecimal() else math.inf, str(folder)
 
 
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from src.cli.compose import compose
 from src.data import CamVid, Shapes
 from src.models.geometry import predict_labels, upsample_scores
 from src.prediction.export import export
+from src.prediction.export.export import compare_scores
 from src.prediction.export.formats import FORMATS
 from src.prediction.trained_network import build_dataset, load_network
 from src.system.errors import UserError
@@ -278,3 +279,19 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_and_does_not_end_the_process(form: str) -> None:
     with pytest.raises(OSError, match="No space left"):
         FORMATS[form].write(checkpoints.segmenter(), "scores", torch.zeros(1, 3, 33, 41), Path("/dev/full"))
+
+
+@pytest.mark.parametrize(
+    ("exported", "difference"),
+    [
+        (lambda image: torch.ones(len(image), 3, 5, 4), 0),
+        (lambda image: torch.full((len(image), 3, 5, 4), 1.5), 0.5),
+        (lambda image: torch.ones(len(image), 3, 1, 1), float("inf")),  # would broadcast
+        (lambda image: torch.ones(len(image), 3, 5, 4, dtype=torch.float64), float("inf")),
+    ],
+)
+def test_exported_scores_have_the_shape_and_type_of_the_networks(exported, difference: float) -> None:
+    def network(image: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(image), 3, 5, 4)
+
+    assert compare_scores(network, exported, "uint8") == difference
