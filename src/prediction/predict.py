@@ -18,7 +18,7 @@ from src.data.dataset import Picture
 from src.data.decode import read_image
 from src.prediction.inputs import find_images, result_names
 from src.prediction.predictor import Prediction, Predictor
-from src.prediction.results.files import ENDINGS, Job, WriteError, save_prediction
+from src.prediction.results.files import ENDINGS, ImageJob, WriteError, save_prediction
 from src.prediction.results.folder import check_output, complete_summaries, find_settings, prepare_output
 from src.prediction.results.summaries import SUMMARIES
 from src.prediction.shards import find_shard
@@ -70,7 +70,7 @@ def predict(config: DictConfig) -> list[str]:
     return faults
 
 
-def find_jobs(config: DictConfig) -> list[Job]:
+def find_jobs(config: DictConfig) -> list[ImageJob]:
     """Return a job for every image in ``input``.
 
     Raises:
@@ -90,7 +90,7 @@ def find_jobs(config: DictConfig) -> list[Job]:
     base, images = find_images(str(config.input), without=[output / kind for kind in ENDINGS])
     names = result_names(images, base)
     return [
-        Job(
+        ImageJob(
             image,
             image.relative_to(base).as_posix(),
             {kind: output / kind / f"{name}{ENDINGS[kind]}" for kind in kinds},
@@ -99,7 +99,7 @@ def find_jobs(config: DictConfig) -> list[Job]:
     ]
 
 
-def run(jobs: list[Job], predictor: Predictor) -> list[str]:
+def run(jobs: list[ImageJob], predictor: Predictor) -> list[str]:
     """Label the images of all jobs and save the results; return a line for each image that failed.
 
     On a CPU, each core labels an image of its own, because several cores wait for each other in every layer. On a GPU,
@@ -109,12 +109,12 @@ def run(jobs: list[Job], predictor: Predictor) -> list[str]:
     workers = torch.get_num_threads()
     one_core_each = predictor.device.type == "cpu" and len(jobs) >= workers
 
-    def take_result(future: Future[None], job: Job) -> None:
+    def take_result(future: Future[None], job: ImageJob) -> None:
         with collect_faults(faults, job):
             future.result()
 
     reading: deque[Future[Picture]] = deque()
-    finishing: OrderedFutures[None, Job] = OrderedFutures(take_result, limit=2 * workers)  # limits memory
+    finishing: OrderedFutures[None, ImageJob] = OrderedFutures(take_result, limit=2 * workers)  # limits memory
     with single_core_threads(workers) as pool:
         for index, job in enumerate(tracked(jobs, "labelling", transient=False)):
             while len(reading) <= workers and index + len(reading) < len(jobs):
@@ -142,19 +142,19 @@ def single_core_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)  # the last number set is that of every thread started later
 
 
-def label(job: Job, pixels: Picture, predictor: Predictor) -> None:
+def label(job: ImageJob, pixels: Picture, predictor: Predictor) -> None:
     """Label an image and save its results."""
     finish(job, pixels, predictor.scores(pixels), predictor)
 
 
-def finish(job: Job, pixels: Picture, scores: Tensor, predictor: Predictor) -> None:
+def finish(job: ImageJob, pixels: Picture, scores: Tensor, predictor: Predictor) -> None:
     """Refine the scores of an image and save its results."""
     prediction = predictor.refine(pixels, scores, probabilities="probabilities" in job.results)
     save_prediction(job, pixels, prediction, predictor)
 
 
 @contextmanager
-def collect_faults(faults: list[str], job: Job) -> Iterator[None]:
+def collect_faults(faults: list[str], job: ImageJob) -> Iterator[None]:
     """Append an error from the block to ``faults``, so that the other images are still labelled.
 
     Raises:

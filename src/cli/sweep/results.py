@@ -48,7 +48,7 @@ def collect_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def job_order(folder: Path) -> tuple[float, str]:
-    """Return a sort key of a job's folder: the number that its name begins with; folders without one come last, by path."""
+    """Return a sort key of a job's folder: the number at the start of its name; others come last, by path."""
     number = folder.name.partition("_")[0]
     return int(number) if number.isdecimal() else math.inf, str(folder)
 

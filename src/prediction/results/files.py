@@ -40,7 +40,7 @@ def save(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         raise WriteError(f"{path}: cannot be written ({reason}); run the same command again to continue") from error
 
 
-class Job(NamedTuple):
+class ImageJob(NamedTuple):
     """One image to label.
 
     Attributes:
@@ -54,7 +54,7 @@ class Job(NamedTuple):
     results: dict[str, Path]
 
 
-def save_prediction(job: Job, pixels: Picture, prediction: Prediction, predictor: Predictor) -> None:
+def save_prediction(job: ImageJob, pixels: Picture, prediction: Prediction, predictor: Predictor) -> None:
     """Write the results of one image.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.prediction.results.files import CLASS_LIST, Job, WriteError, save_class_list, save_json
+from src.prediction.results.files import CLASS_LIST, ImageJob, WriteError, save_class_list, save_json
 from src.prediction.results.summaries import SUMMARIES, Summary
 from src.prediction.shards import Shard
 from src.system.errors import UserError
@@ -26,7 +26,7 @@ def find_settings(config: DictConfig, ckpt: Path) -> dict[str, Any]:
     return settings | {"checkpoint": checksum(ckpt)}
 
 
-def check_output(config: DictConfig, settings: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+def check_output(config: DictConfig, settings: Mapping[str, Any], jobs: Sequence[ImageJob]) -> None:
     """Check that the output folder has no results of other settings; with ``overwrite``, it may have any.
 
     Raises:
@@ -62,7 +62,7 @@ def check_settings(output: Path, settings: Mapping[str, Any], has_results: bool)
         raise UserError(f"output={output}: has results of another {' and '.join(differing)} (see {path}); {remedy}")
 
 
-def prepare_output(config: DictConfig, settings: Mapping[str, Any], jobs: Sequence[Job], shard: Shard) -> None:
+def prepare_output(config: DictConfig, settings: Mapping[str, Any], jobs: Sequence[ImageJob], shard: Shard) -> None:
     """Check the output folder again, and write the settings to it.
 
     With ``overwrite``, remove this process's earlier results.
@@ -87,7 +87,7 @@ def prepare_output(config: DictConfig, settings: Mapping[str, Any], jobs: Sequen
             save_class_list(output / "labelme", classes)
 
 
-def complete_summaries(config: DictConfig, classes: list[str], jobs: Sequence[Job], shard: Shard) -> list[str]:
+def complete_summaries(config: DictConfig, classes: list[str], jobs: Sequence[ImageJob], shard: Shard) -> list[str]:
     """Add the images labelled so far to the summaries, and return a line for each failure.
 
     Every process does this at its end, so the last one adds what the others could not.
@@ -128,7 +128,7 @@ def open_summaries(config: DictConfig, classes: Sequence[str]) -> list[Summary[A
     return [kind(Path(config.output, name), classes, replace=config.overwrite) for name, kind in chosen]
 
 
-def remove_results(jobs: Sequence[Job], summaries: Sequence[Summary[Any]]) -> None:
+def remove_results(jobs: Sequence[ImageJob], summaries: Sequence[Summary[Any]]) -> None:
     """Remove the results of all jobs, so that no results of other settings remain if the command is stopped."""
     for job in jobs:
         for path in job.results.values():
