@@ -44,7 +44,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
 
-OTHER_PROGRAMS = {"pip", "source", "jupyter", "pytest", ".venv/bin/pip"}  # that the pages call
+OTHER_PROGRAMS = {"pip", "python3", "source", "jupyter", "pytest", ".venv/bin/pip"}  # that the pages call
 CHOICES_OF_YOURS = {
     "dataset=mine": "dataset=folder",
     "crf=mine": "crf=deeplab",

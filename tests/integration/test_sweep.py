@@ -131,7 +131,7 @@ def test_a_job_resumes_from_the_newest_intact_checkpoint(
             torch.save({"step": state}, folder / name)
             if state == "cut":
                 (folder / name).write_bytes((folder / name).read_bytes()[:-100])
-    config = OmegaConf.create({"init_from": None, "ckpt": "began/with.ckpt"})
+    config = OmegaConf.create({"command": "train", "ckpt": "began/with.ckpt"})
     use_last_checkpoint(config, tmp_path)
     assert config.ckpt == (str(folder / found) if found else "began/with.ckpt")
     assert ("starting again" in caplog.text) == (found is None)

@@ -31,11 +31,11 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
     parent, last, siblings = find_level(key, command, defaults)
     if last in siblings:
         return ""
-    reason = "" if parent else explain_key_of_other_command(last, command, defaults)
-    if not reason:
-        hint = suggest_key(key, last, siblings, command, defaults)
-        reason = f"no such key{name_choices(key, chosen, {} if hint else default_choices)}.{hint}"
-    return f"{key}: {reason} {parent or 'Top level'} has: {', '.join(siblings)}"
+    level = f"{parent or 'Top level'} has: {', '.join(siblings)}"
+    if not parent and (reason := explain_key_of_other_command(last, command, defaults)):
+        return f"{key}: {reason} {level}"
+    hint = suggest_key(key, last, siblings, command, defaults)
+    return f"{key}: no such key{name_choices(key, chosen, {} if hint else default_choices)}.{hint} {level}"
 
 
 def find_level(key: str, command: str, defaults: DictConfig) -> tuple[str, str, list[str]]:
