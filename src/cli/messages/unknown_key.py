@@ -32,8 +32,8 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
     if last in siblings:
         return ""
     level = f"{parent or 'Top level'} has: {', '.join(siblings)}"
-    if not parent and (reason := explain_key_of_other_command(last, command, defaults)):
-        return f"{key}: {reason} {level}"
+    if not parent and (reason := explain_key_of_other_command(key, command, defaults)):
+        return f"{reason} {level}"
     hint = suggest_key(key, last, siblings, command, defaults)
     return f"{key}: no such key{name_choices(key, chosen, {} if hint else default_choices)}.{hint} {level}"
 
@@ -49,14 +49,15 @@ def find_level(key: str, command: str, defaults: DictConfig) -> tuple[str, str, 
 
 
 def explain_key_of_other_command(key: str, command: str, defaults: DictConfig) -> str:
-    """Return which other commands have a key at their top level; "" if none has it, or this command too."""
-    owners = commands_with(key)
+    """Return which other commands have the first part of a key; "" if none has it, or this command too."""
+    first = key.partition(".")[0]
+    owners = commands_with(first)
     if not owners or command in owners:
         return ""
-    found = nested_keys(key, defaults)[:3]
+    found = nested_keys(first, defaults)[:3]
     hint = f" Did you mean {' or '.join(found)}?" if found else ""
-    kind, verb = ("group" if is_group(key) else "key"), ("has" if len(owners) == 1 else "have")
-    return f"not a {kind} of {command}; {join_names(owners)} {verb} it.{hint}"
+    kind, verb = ("group" if is_group(first) else "key"), ("has" if len(owners) == 1 else "have")
+    return f"{key}: not a {kind} of {command}; {join_names(owners)} {verb} it.{hint}"
 
 
 def name_choices(key: str, chosen: Sequence[str], default_choices: Mapping[str, str]) -> str:
