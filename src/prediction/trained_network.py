@@ -98,17 +98,21 @@ def read_checkpoint(ckpt: str | Path | None) -> Checkpoint:
             weights that are not finite.
     """
     path = checkpoint_file(ckpt)
-    content = read_state(path)
+    remedy = "give the best.ckpt or last.ckpt of a run"
+    try:
+        content = read_state(path)
+    except UserError as error:
+        raise UserError(f"ckpt={error}; {remedy}") from error
     if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"{path}: holds no network to rebuild; give the best.ckpt or last.ckpt of a run")
+        raise UserError(f"ckpt={path}: holds no network to rebuild; {remedy}")
     # The optimiser and the schedule are not needed, and may name classes of other projects.
     hparams = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
     if fault := next(find_untrusted(hparams), ""):
-        raise UserError(f"{path}: {fault}")
+        raise UserError(f"ckpt={path}: {fault}")
     state: dict[str, Tensor] = content["state_dict"]
     for name, value in state.items():
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"{path}: {name} is not finite (NaN or infinity): its training diverged")
+            raise UserError(f"ckpt={path}: {name} is not finite (NaN or infinity): its training diverged")
     return Checkpoint(path, hparams, state)
 
 
@@ -123,7 +127,7 @@ def checkpoint_file(ckpt: str | Path | None) -> Path:
     path = find_checkpoint(ckpt)
     if not path.is_file():
         raise UserError(
-            f"{path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
+            f"ckpt={path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
         )
     return path
 
@@ -136,7 +140,7 @@ def explain_misfit(path: Path) -> Iterator[None]:
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
         first, *details = (str(error.__cause__ or error) or type(error).__name__).splitlines()
         reason = shorten(details[0] if details and first.endswith(":") else first, 300, placeholder=" ...")
-        raise UserError(f"{path}: does not fit this version of the code ({reason})") from error
+        raise UserError(f"ckpt={path}: does not fit this version of the code ({reason})") from error
 
 
 def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) -> SegmentationDataset:
@@ -157,7 +161,7 @@ def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) ->
         if "_target_" not in chosen:
             if not saved:
                 raise UserError(
-                    "the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
+                    "dataset=null: the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
                 )
             changes = {key: value for key, value in chosen.items() if value is not None}
             chosen.update({**saved, **changes})
@@ -171,7 +175,8 @@ def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) ->
         raise DatasetError(str(error)) from error
     if list(dataset.classes) != classes:
         raise UserError(
-            f"the checkpoint knows {len(classes)} classes ({', '.join(classes)}), "
-            f"the data set has {len(dataset.classes)} ({', '.join(dataset.classes)})"
+            f"dataset: has {len(dataset.classes)} classes ({', '.join(dataset.classes)}), the network has "
+            f"{len(classes)} ({', '.join(classes)}); choose a data set with the network's classes, in their order, or "
+            "set ckpt to a network trained on this data set"
         )
     return dataset

@@ -224,7 +224,7 @@ def test_the_data_set_may_lie_elsewhere(voc_mini: Path, tmp_path: Path) -> None:
 
 def test_other_classes_are_refused(tmp_path: Path, voc_mini: Path) -> None:
     write_checkpoint(tmp_path / "net.ckpt", dataset=SHAPES)
-    with pytest.raises(UserError, match=r"knows 7 classes .* the data set has 21"):
+    with pytest.raises(UserError, match=r"^dataset: has 21 classes .*, the network has 7 .*; choose a data set"):
         run(tmp_path, f"ckpt={tmp_path / 'net.ckpt'}", "dataset=voc12", f"dataset.root={voc_mini}")
 
 

@@ -318,8 +318,23 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         load_trained(configured(*SLIM, "head=msc"), str(path))
     with pytest.raises(UserError, match="another normalisation"):
         load_trained(configured(*SLIM, "head=largefov", "backbone.bgr=false"), str(path))
-    with pytest.raises(UserError, match=r"^nowhere\.ckpt: no such file"):
+    with pytest.raises(UserError, match=r"^init_from=nowhere\.ckpt: no such file; give the best\.ckpt"):
         load_trained(configured(*SLIM), "nowhere.ckpt")
+
+
+@pytest.mark.parametrize("head", ["largefov", "msc"])
+def test_another_number_of_classes_is_not_another_network(head: str, tmp_path: Path) -> None:
+    path = tmp_path / "eleven.ckpt"
+    save_checkpoint(configured(*SLIM, f"head={head}", classes=11), path)
+    with pytest.raises(UserError, match=rf"^init_from={path}: has 11 classes, the data set has 7; train on data with"):
+        load_trained(configured(*SLIM, f"head={head}", classes=7), str(path))
+
+
+def test_a_file_that_holds_no_weights_is_named_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "notes.ckpt"
+    path.write_text("no weights")
+    with pytest.raises(UserError, match=rf"^init_from={path}: cannot be read as weights \(.*\); give the best\.ckpt"):
+        load_trained(configured(*SLIM), str(path))
 
 
 def test_a_normalisation_rounded_to_16_bits_is_the_same(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
         path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
         with pytest.raises(UserError, match=said.strip()) as caught:
             load_network(str(path))
-        assert str(path) in str(caught.value)
+        line = str(caught.value)
+        assert line.startswith(f"ckpt={path}: ") and line.endswith("; give the best.ckpt or last.ckpt of a run")
     for given, said in ((None, "ckpt=CHECKPOINT is needed"), ("/nowhere.ckpt", "no such file")):
         with pytest.raises(UserError, match=said):
             load_network(given)
@@ -85,7 +86,7 @@ def test_a_zip_archive_and_a_cut_file_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_network_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"^{tmp_path}: a folder that holds no model\.safetensors, and no network"):
+    with pytest.raises(UserError, match=rf"^ckpt={tmp_path}: a folder that holds no model\.safetensors, and no network"):
         load_network(tmp_path)
 
 

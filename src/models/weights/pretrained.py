@@ -162,9 +162,13 @@ def load_trained(model: DeepLab, path: str) -> str:
     Raises:
         UserError: if the checkpoint holds another network, or one with another normalisation.
     """
+    remedy = "give the best.ckpt or last.ckpt of a run"
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; give the checkpoint of a trained network")
-    saved = read_state(Path(path)).get("state_dict")
+        raise UserError(f"init_from={path}: no such file; {remedy}")
+    try:
+        saved = read_state(Path(path)).get("state_dict")
+    except UserError as error:
+        raise UserError(f"init_from={error}; {remedy}") from error
     tensors = {str(n): v for n, v in saved.items() if isinstance(v, Tensor)} if isinstance(saved, Mapping) else {}
     state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     if isinstance(model.head, MSc) and not any(name.startswith("head.trunk.") for name in state):
@@ -174,23 +178,39 @@ def load_trained(model: DeepLab, path: str) -> str:
     wrong = [
         *(f"{n} is missing" for n in current if n not in state and not n.startswith(ADDED)),
         *(f"{n} is unknown" for n in state if n not in current),
-        *(
-            f"{n} is {tuple(v.shape)}, not {tuple(current[n].shape)}"
-            for n, v in state.items()
-            if n in current and v.shape != current[n].shape
-        ),
+    ]
+    if not wrong and (classes := find_class_count(model, state)):
+        raise UserError(
+            f"init_from={path}: has {classes} classes, the data set has {model.num_classes}; train on data with as many "
+            "classes, or leave init_from out"
+        )
+    wrong += [
+        f"{n} is {tuple(v.shape)}, not {tuple(current[n].shape)}"
+        for n, v in state.items()
+        if n in current and v.shape != current[n].shape
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"{path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head")
+        raise UserError(
+            f"init_from={path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head"
+        )
     rounding = 1e-3  # export once wrote mean and std in 16 bits
     if any(
         not torch.allclose(state[f"backbone.{name}"].float(), current[f"backbone.{name}"], rounding)
         for name in ("mean", "std")
     ):
         raise UserError(
-            f"{path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
+            f"init_from={path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
         )
     missing = model.load_state_dict(state, strict=False).missing_keys
     branches = [name for name in missing if not name.startswith("crf.")]
     return f"network from {path}" + (f", {len(branches)} tensors of the branches at random" if branches else "")
+
+
+def find_class_count(model: DeepLab, state: Mapping[str, Tensor]) -> int:
+    """Return the number of classes of saved weights that fit a network except for this number; 0 for other weights."""
+    shapes = [(tuple(state[n].shape), tuple(v.shape)) for n, v in model.state_dict().items() if n in state]
+    if any(len(saved) != len(wanted) for saved, wanted in shapes):
+        return 0
+    sizes = {pair for both in shapes for pair in zip(*both, strict=True) if pair[0] != pair[1]}
+    return next(iter(sizes))[0] if [wanted for _, wanted in sizes] == [model.num_classes] else 0
