@@ -127,7 +127,8 @@ def checkpoint_file(ckpt: str | Path | None) -> Path:
     path = find_checkpoint(ckpt)
     if not path.is_file():
         raise UserError(
-            f"ckpt={path}: {why_no_file(path)}, and no network that comes with the package ({', '.join(network_names())})"
+            f"ckpt={path}: {why_no_file(path)}, and no network that comes with the package "
+            f"({', '.join(network_names())})"
         )
     return path
 
@@ -161,7 +162,8 @@ def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) ->
         if "_target_" not in chosen:
             if not saved:
                 raise UserError(
-                    "dataset=null: the checkpoint does not say what it was trained on: choose dataset=NAME dataset.root=FOLDER"
+                    "dataset=null: the checkpoint does not say what it was trained on; "
+                    "choose dataset=NAME dataset.root=FOLDER"
                 )
             changes = {key: value for key, value in chosen.items() if value is not None}
             chosen.update({**saved, **changes})

@@ -181,8 +181,8 @@ def load_trained(model: DeepLab, path: str) -> str:
     ]
     if not wrong and (classes := find_class_count(model, state)):
         raise UserError(
-            f"init_from={path}: has {classes} classes, the data set has {model.num_classes}; train on data with as many "
-            "classes, or leave init_from out"
+            f"init_from={path}: has {classes} classes, the data set has {model.num_classes}; train on data with as "
+            "many classes, or leave init_from out"
         )
     wrong += [
         f"{n} is {tuple(v.shape)}, not {tuple(current[n].shape)}"
@@ -200,7 +200,8 @@ def load_trained(model: DeepLab, path: str) -> str:
         for name in ("mean", "std")
     ):
         raise UserError(
-            f"init_from={path}: was trained with another normalisation; set the same backbone.weights (or mean, std and bgr)"
+            f"init_from={path}: was trained with another normalisation; set the same backbone.weights (or mean, std "
+            "and bgr)"
         )
     missing = model.load_state_dict(state, strict=False).missing_keys
     branches = [name for name in missing if not name.startswith("crf.")]
