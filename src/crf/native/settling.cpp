@@ -29,43 +29,62 @@ void Settling::begin() {
 
 void Settling::settle(int thread, const Tile& tile, size_t number, TileStep step) {
     ThreadScratch& scratch = *workspace_.threads[thread];
-    const size_t pixels = tile.pixels(), lanes = scores_.kept().lanes();
+    // active_pixels and active_scores grow as active_bilateral does, so one position serves for all three.
+    const size_t first = scratch.active_bilateral.pixel_count();
+    uint16_t* const active = scratch.active_pixels.grow(first + tile.pixels(), first) + first;
+    const uint32_t count = find_active(scratch, tile, step, active);
+    sum_settled(number, step, active, count);
+    next_active_[number] = order_active(scratch, step, active, count);
+    copy_scores(thread, tile, step, active, next_active_[number]);
+}
+
+uint32_t Settling::find_active(ThreadScratch& scratch, const Tile& tile, const TileStep& step, uint16_t* active) const {
+    const size_t pixels = tile.pixels();
     int32_t* const best_lane = scratch.best_lane.fit(pixels);
     float* const best_value = scratch.best_value.fit(pixels);
     kernels().argmax(step.values, best_lane, best_value, step.pixels, step.vectors);
-    for (size_t i = 0; i < pixels; ++i) output_.write_label(tile, i, best_lane[i]);
-
-    const size_t first = scratch.active_bilateral.pixel_count();
-    uint16_t* const active = scratch.active_pixels.grow(first + pixels, first) + first;
     uint32_t* const numbers = scratch.active_number.fit(pixels);
     uint32_t count = 0;
     for (size_t i = 0; i < pixels; ++i) {
+        output_.write_label(tile, i, best_lane[i]);
         const bool is_settled = best_value[i] >= 1.f - doubt_;
         active[count] = uint16_t(i);
         numbers[i] = is_settled ? kNone : uint32_t(i);
         count += !is_settled;
     }
+    return count;
+}
 
+void Settling::sum_settled(size_t number, TileStep step, const uint16_t* active, uint32_t count) {
+    const size_t lanes = scores_.kept().lanes();
     for (uint32_t n = 0; n < count; ++n) std::fill_n(step.values + active[n] * lanes, lanes, 0.f);
     float* const sums = workspace_.settled_sums.data();
     lattices_.clear_tile(number, sums);
     lattices_.set_sums(sums, step);
     kernels().splat(step);
+}
 
-    // Active pixels are numbered in the order in which their bilateral simplices have them.
+Settling::ActiveTile Settling::order_active(ThreadScratch& scratch, const TileStep& step, uint16_t* active,
+                                            uint32_t count) const {
+    uint32_t* const numbers = scratch.active_number.data();
     const ActiveSimplices<6>::Place bilateral = scratch.active_bilateral.add(step.bilateral, numbers, count);
-    PixelWeights<6>* const active_weights = scratch.active_bilateral.pixels(bilateral);
+    PixelWeights<6>* const weights = scratch.active_bilateral.pixels(bilateral);
     for (uint32_t n = 0; n < count; ++n) {
-        active[n] = uint16_t(active_weights[n].pixel);
-        numbers[active[n]] = active_weights[n].pixel = n;
+        active[n] = uint16_t(weights[n].pixel);
+        numbers[active[n]] = weights[n].pixel = n;
     }
-    next_active_[number] = {int(count), bilateral, scratch.active_gaussian.add(step.gaussian, numbers, count)};
+    return {int(count), bilateral, scratch.active_gaussian.add(step.gaussian, numbers, count)};
+}
 
+void Settling::copy_scores(int thread, const Tile& tile, const TileStep& step, const uint16_t* active,
+                           const ActiveTile& place) {
+    ThreadScratch& scratch = *workspace_.threads[thread];
+    const size_t lanes = scores_.kept().lanes(), pixels = tile.pixels(), first = place.first();
     scores_.read_tile(thread, tile, step.values);
-    float* scores = scratch.active_scores.grow((first + count) * lanes, first * lanes) + first * lanes;
+    float* scores = scratch.active_scores.grow((first + place.count) * lanes, first * lanes) + first * lanes;
     float* const pruned_mass = scratch.pruned_mass.fit(pixels);  // a copy: active pixels change their order
     std::copy_n(step.pruned_mass, pixels, pruned_mass);
-    for (uint32_t n = 0; n < count; ++n) {
+    for (int n = 0; n < place.count; ++n) {
         scores = std::copy_n(step.values + active[n] * lanes, lanes, scores);
         step.pruned_mass[n] = pruned_mass[active[n]];
     }
