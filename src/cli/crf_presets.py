@@ -38,7 +38,9 @@ def preset_path(name: str, folder: Path | None = None) -> Path:
     hidden = INSTALLED and packaged.exists()  # crf=NAME would find the package's preset
     if hidden or (path.exists() and not is_made_by_command(path)):
         taken = packaged if hidden else path
-        raise UserError(f"name={name}: {taken} was not written by a command and stays; choose another name")
+        raise UserError(
+            f"name={name}: {taken} was not written by a command, so it is not overwritten; choose another name"
+        )
     if fault := find_obstacle(folder, is_file=False):
         raise UserError(f"name={name}: {fault}; choose a folder that can be written to")
     return path

@@ -42,7 +42,7 @@ def train_transform(
     steps: list[Any] = []
     if scale is not None:
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale={list(scale)}: must be two factors, 0 < low <= high, or None (null)")
+            raise ValueError(f"scale={list(scale)}: must be two factors, 0 < low <= high, or null")
         low, high = scale
         if low < 1:  # sides are rounded down: pad tiny images, so that none shrinks to nothing
             side = math.ceil(1 / low) + 1

@@ -16,8 +16,8 @@ class CRFLayer(nn.Module):
     """Refines a score map with a CRF, with gradients to the scores and to the CRF's parameters.
 
     In training, mean field runs on every ``stride``-th pixel, with kernels that are narrower by the same factor; stride
-    2 takes a quarter of the time of stride 1. At test, ``update`` gives the learned parameters to a ``DenseCRF``, which
-    runs on every pixel.
+    2 takes a quarter of the time of stride 1. At test time, ``update`` gives the learned parameters to a ``DenseCRF``,
+    which runs on every pixel.
 
     Source: Zheng et al., "Conditional Random Fields as Recurrent Neural Networks", ICCV 2015.
 

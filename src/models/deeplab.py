@@ -55,11 +55,12 @@ class DeepLab(nn.Module):
     def forward(self, image: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes rows columns"]:
         """Return the score map (logits) of images in RGB, 0..255, uint8 or float, of any size.
 
-        Most heads give a score map at an eighth of the padded image's size; ``MSc`` at test and ``FullResolutionHead``
-        give one at the padded image's size. ``geometry.upsample_scores`` brings either to the image's size.
+        Most heads give a score map at an eighth of the padded image's size; ``MSc`` at test time and
+        ``FullResolutionHead`` give one at the padded image's size. ``geometry.upsample_scores`` brings either to the
+        image's size.
 
-        In training, a network with a CRF returns the score map of the CRF. At test, it returns its own, and the caller
-        runs the CRF: ``with_learned`` returns one with the learned parameters.
+        In training, a network with a CRF returns the score map of the CRF. At test time, it returns its own, and
+        the caller runs the CRF: ``with_learned`` returns one with the learned parameters.
         """
         scores = self.head(self.backbone(image))
         return self.crf(image, scores) if self.training and self.crf is not None else scores

@@ -97,7 +97,7 @@ def upsample_scores(
 ) -> Float[Tensor, "batch classes height width"]:
     """Return the scores of every pixel of an image of ``size`` (height, width), without those of the padding.
 
-    Scores at full resolution (``MSc`` at test, ``FullResolutionHead``) are only cropped.
+    Scores at full resolution (``MSc`` at test time, ``FullResolutionHead``) are only cropped.
     """
     height, width = size
     return resize_aligned(scores, (padded_side(height), padded_side(width)))[..., :height, :width]

@@ -38,14 +38,14 @@ class Inference:
     ) -> None:
         for name, pixels in (("window", window), ("step", step)):
             if pixels is not None and (isinstance(pixels, bool) or not isinstance(pixels, int)):
-                raise ValueError(f"{name}={pixels}: must be a whole number of pixels, or None (null)")
+                raise ValueError(f"{name}={pixels}: must be a whole number of pixels, or null")
         is_list = isinstance(scales, Sequence) and not isinstance(scales, str)
         if not is_list or not all(map(is_number, scales)):
             raise ValueError(f"scales={list(scales) if is_list else scales}: must be numbers, such as [0.75,1,1.25]")
         if not scales or not all(0 < scale < float("inf") for scale in scales):
             raise ValueError(f"scales={list(scales)}: must be positive factors, such as [0.75,1,1.25]")
         if window is not None and window < 1:
-            raise ValueError(f"window={window}: must be positive, or None (null) for whole images")
+            raise ValueError(f"window={window}: must be positive, or null for whole images")
         self.scales, self.flip, self.window = tuple(scales), flip, window
         self.step = step if step is not None else max(1, (window or 1) * 2 // 3)
         if window is not None and not 1 <= self.step <= window:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://.+?)(?:[@#]sha256[:=]([0-9a-f]*))?", re.IGNORECASE)
 DIGITS = 16  # of a checksum, at least
 MAX_BYTES = 8 << 30  # bytes; no checkpoint of a network of this project comes near
-RECORD = "record.json"  # what is known about a copy, beside it
+RECORD = "record.json"  # beside a copy: its address, the server's version, the checksum
 HUB_FILE = "model.safetensors"  # of a folder of export format=hub
 
 

@@ -44,7 +44,7 @@ class ValidationDataModule(LightningDataModule):
         num_workers: loader processes; "auto" takes one per core that the main process leaves free, at most 8.
 
     Raises:
-        ValueError: if ``num_workers`` is neither.
+        ValueError: if ``num_workers`` is neither "auto" nor a whole number, 0 or more.
     """
 
     def __init__(self, val_set: SegmentationDataset, num_workers: int | str = "auto") -> None:
@@ -55,7 +55,7 @@ class ValidationDataModule(LightningDataModule):
         self.num_workers = num_workers if isinstance(num_workers, int) else default_workers()
 
     def setup(self, stage: str) -> None:
-        """Open the data set's cache in every process; the first process to come builds it."""
+        """Open the data set's cache in every process; the first process that gets there builds it."""
         self.val_set.open_cache(self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -129,7 +129,7 @@ class SegmentationDataModule(ValidationDataModule):
         check_splits({"train": self.train_set, "val": self.val_set}, self.num_workers)
 
     def check_devices(self, count: int) -> None:
-        """Check that a batch can be divided among so many devices.
+        """Check that a batch can be divided among this many devices.
 
         Raises:
             DatasetError: if it cannot.
@@ -141,7 +141,7 @@ class SegmentationDataModule(ValidationDataModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Open the data sets' caches in every process; the first process to come builds them."""
+        """Open the data sets' caches in every process; the first process that gets there builds them."""
         super().setup(stage)
         if stage == "fit":
             self.train_set.open_cache(self.num_workers)

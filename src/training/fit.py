@@ -105,7 +105,7 @@ def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:
     devices = trainer.num_devices * trainer.num_nodes
     datamodule.check_devices(devices)
     if devices > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError("several devices train one run at a time: leave out -m, or set trainer=cpu or trainer=gpu")
+        raise UserError("-m cannot be combined with several devices: leave out -m, or set trainer=cpu or trainer=gpu")
 
 
 def write_results(folder: Path, metrics: Mapping[str, float], segmenter: Segmenter) -> None:

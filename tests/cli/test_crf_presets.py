@@ -46,6 +46,6 @@ def test_only_presets_of_commands_are_replaced(header: str, tmp_path: Path) -> N
     (tmp_path / "folder.yaml").mkdir()
     for name in ("other", "folder"):
         with pytest.raises(
-            UserError, match=rf"{name}\.yaml was not written by a command and stays; choose another name"
+            UserError, match=rf"{name}\.yaml was not written by a command, so it is not overwritten; choose"
         ):
             preset_path(name, tmp_path)

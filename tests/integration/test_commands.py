@@ -148,7 +148,7 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         ("export", "overwrite=true", "ckpt=CHECKPOINT is needed"),
         ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
         ("tune_crf", "ckpt=camvid_slim crf=none", "crf=none: choose the preset to start from"),
-        ("tune_crf", "ckpt=camvid_slim name=deeplab", "was not written by a command and stays; choose another name"),
+        ("tune_crf", "ckpt=camvid_slim name=deeplab", "was not written by a command, so it is not overwritten; choose"),
         ("report", "runs=nowhere/*", "runs=nowhere/*: finds no folder"),
         ("export", "ckpt=camvid_slim format=onx", "format=onx: must be one of onnx, torchscript, pt2"),
         (

@@ -113,7 +113,7 @@ def test_an_installed_package_keeps_the_names_of_its_presets(tmp_path: Path, mon
     folder = tmp_path / "conf" / "crf"
     assert preset_path("mine", folder) == folder / "mine.yaml"
     assert not folder.exists()
-    with pytest.raises(UserError, match=r"camvid\.yaml was not written by a command and stays; choose another name"):
+    with pytest.raises(UserError, match=r"camvid\.yaml was not written by a command, so it is not overwritten; choose"):
         preset_path("camvid", folder)
 
 

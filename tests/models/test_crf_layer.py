@@ -1,4 +1,4 @@
-"""The CRF as the last layer of a network: its geometry, and the same numbers in training and at test."""
+"""The CRF as the last layer of a network: its geometry, and the same results in training and at test time."""
 
 from pathlib import Path
 

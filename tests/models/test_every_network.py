@@ -106,7 +106,7 @@ def test_any_size_gives_a_score_map_of_the_grid(backbone: str, head: str) -> Non
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_branch_scores_are_aligned_in_training_and_test(backbone: str) -> None:
-    """MSc on any backbone: the scores in training equal every eighth score at test."""
+    """MSc on any backbone: the scores in training equal every eighth score at test time."""
     model = network(backbone, "msc_largefov").double()
     with torch.no_grad():
         full = model(images(1, 40, 21))

@@ -29,7 +29,7 @@ def random_image(height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_each_branch_meets_the_trunk_on_the_grid(model: DeepLab, size: tuple[int, int]) -> None:
-    """The scores in training equal every eighth score at test, for the sum and for each branch."""
+    """The scores in training equal every eighth score at test time, for the sum and for each branch."""
     assert isinstance(model.head, MSc)
     features = model.backbone(random_image(*size))
     full = model.head(features)
@@ -42,7 +42,7 @@ def test_each_branch_meets_the_trunk_on_the_grid(model: DeepLab, size: tuple[int
 
 
 def test_on_a_head_that_scores_every_pixel() -> None:
-    """Training is as at test: branches have stride 1 and are up-sampled to the image's size, as the trunk is."""
+    """Training is as at test time: branches have stride 1 and are up-sampled to the image's size, as the trunk is."""
     torch.manual_seed(0)
     overrides = ("backbone=vgg11", "backbone.width=0.0625", "head=msc", "head@head.trunk=tutorial", "head.dropout=0")
     model = network("cpu", *overrides, "model.frozen_norm=true", classes=4).double()

@@ -51,6 +51,6 @@ def check_and_expand(config: DictConfig, overrides: Sequence[str]) -> DictConfig
 
 
 def expand_output(config: DictConfig) -> None:
-    """Replace output=scores and output=labels of export with returns=, for which they are short."""
+    """Replace output=scores and output=labels of export with returns=, of which they are the short form."""
     if config.command == "export" and config.output in ("scores", "labels"):
         config.returns, config.output = config.output, None

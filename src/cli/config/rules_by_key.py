@@ -1,13 +1,13 @@
-"""What the command line knows of single keys: which values they take, and which of them are paths.
+"""The rules for individual keys: which values they take, and which of them are paths.
 
 Most keys are not listed. YAML gives their defaults, whose types ``check_values`` compares. The constructors behind
 ``_target_`` check their own arguments, and ``src.cli.messages.argument_keys`` puts the keys into their messages. Listed
 are:
 
-- paths, to expand them, and to check that a command can write where it will;
+- paths, to expand them, and to check that a command can write to its folders and files;
 - values that Hydra reads as another type than the user means, such as the string 2012;
 - values that Lightning and PyTorch reject late, or with an unclear message, or silently ignore;
-- numbers whose default is null, or that may be something else than their default;
+- numbers whose default is null, or whose type may differ from that of the default;
 - keys of commands that no constructor takes.
 
 What a resumed run may change is in ``src.runs.resumed_settings``.

@@ -90,7 +90,7 @@ def open_cache(
             write_pack(path, dataset, digest, workers)
             return PackedCache(path, read_index(path, digest))
     except OSError as error:
-        raise DatasetError(f"cache={folder}: {error.strerror}; choose another folder, or None (null)") from error
+        raise DatasetError(f"cache={folder}: {error.strerror}; choose another folder, or null") from error
 
 
 def digest_of(files: Sequence[Path], settings: bytes) -> bytes:

@@ -84,5 +84,5 @@ def require_space(folder: Path, size: int) -> None:
     if (free := shutil.disk_usage(folder).free) < size:
         raise DatasetError(
             f"cache={folder}: about {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; "
-            "choose another folder, or None (null)"
+            "choose another folder, or null"
         )

@@ -75,7 +75,7 @@ def class_names(names: Any, place: str) -> dict[int, str]:
     """Return the name of each class by its number, from a list or mapping in data.yaml.
 
     Raises:
-        DatasetError: if it is neither.
+        DatasetError: if it is neither a list nor a mapping.
     """
     if isinstance(names, list):
         names = dict(enumerate(names))

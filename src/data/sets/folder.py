@@ -127,7 +127,7 @@ def check_numbers(classes: int, palette: Any, values: Any, void: Any) -> None:
     numbers += [("values", value, MASK_VALUES) for value in values or ()]
     if is_list(void):
         if len(void) != 3:
-            raise DatasetError(f"void={void}: must be a value, a colour of three numbers, or None (null)")
+            raise DatasetError(f"void={void}: must be a value, a colour of three numbers, or null")
         if palette is None:
             raise DatasetError(f"void={void}: is a colour; give the classes' colours too: 'palette=[[0,0,0],...]'")
         numbers += [("void", channel, 256) for channel in void]

@@ -17,9 +17,10 @@ class MSc(Head):
     The paper concatenates the features of the head and the branches before one classifier. Adding the scores of
     separate classifiers is equivalent; the released Caffe files do this.
 
-    In training, the branches have strides 8, 4, 2, 1, 1, so that all score maps have stride 8. At test, their stride is
-    1, and all score maps are up-sampled to the image's size before they are added, as in the released files. Both give
-    the same scores at pixels (8i, 8j). On a head with scores at full resolution, training works as at test.
+    In training, the branches have strides 8, 4, 2, 1, 1, so that all score maps have stride 8. At test time, their
+    stride is 1, and all score maps are up-sampled to the image's size before they are added, as in the released files.
+    Both give the same scores at pixels (8i, 8j). On a head with scores at full resolution, training works as at test
+    time.
 
     Args:
         in_channels: channels of every feature map of the backbone; every map but the last gets a branch.
@@ -30,7 +31,7 @@ class MSc(Head):
         dropout: probability, for single elements, after both hidden layers of a branch.
         std: standard deviation of the initial weights of each branch's hidden layers, finest map first; that of its
             classifier is 0.01.
-        full_resolution: up-sample at test as described above; False keeps stride 8, which is faster but less sharp.
+        full_resolution: up-sample at test time as described above; False keeps stride 8: faster, but less sharp.
 
     Raises:
         ValueError: if ``std`` does not have a number for each branch, or ``width`` leaves no channels.
@@ -72,7 +73,7 @@ class MSc(Head):
         return [branch for branch in self.scales if isinstance(branch, Branch)]
 
     def forward(self, features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch classes rows columns"]:
-        """Return the sum of all scores: at stride 8 in training, at the padded image's size at test."""
+        """Return the sum of all scores: at stride 8 in training, at the padded image's size at test time."""
         scores = self.trunk(features)
         coarse = scores.shape[-2:] == features[-1].shape[-2:]  # False if the trunk gives scores at full resolution
         if coarse and (self.training or not self.full_resolution):

@@ -192,7 +192,8 @@ def load_trained(model: DeepLab, path: str) -> str:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(
-            f"init_from={path}: holds another network ({'; '.join(wrong[:3])}{more}); use its backbone and head"
+            f"init_from={path}: holds another network ({'; '.join(wrong[:3])}{more}); "
+            "use its backbone, head and number of classes"
         )
     rounding = 1e-3  # export once wrote mean and std in 16 bits
     if any(

@@ -88,7 +88,7 @@ def check_options(config: DictConfig) -> None:
         raise UserError(f"format={config.format}: must be one of {', '.join([*FORMATS, 'hub'])}")
     for key in ("push", "license"):
         if config[key] is not None:
-            raise UserError(f"{key}={config[key]}: is for format=hub")
+            raise UserError(f"{key}={config[key]}: needs format=hub")
     if config.input not in ("uint8", "float32"):
         raise UserError(f"input={config.input}: must be uint8 or float32 (RGB in 0..255 either way)")
     if config.returns not in GRAPHS:

@@ -1,4 +1,4 @@
-"""What the CRF knows of one pixel: its kernel to all others, and its probabilities before and after."""
+"""One pixel as the CRF treats it: its kernel to all others, and its probabilities before and after."""
 
 from __future__ import annotations
 

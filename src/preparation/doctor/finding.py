@@ -1,4 +1,4 @@
-"""What the doctor finds, without what is nobody else's business."""
+"""The findings of the doctor, without private data."""
 
 from __future__ import annotations
 

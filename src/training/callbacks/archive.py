@@ -25,7 +25,7 @@ class ServerArchive(Callback):
         split: the split that the server evaluates.
 
     Raises:
-        ValueError: if ``competition`` is neither.
+        ValueError: if ``competition`` is neither "comp5" nor "comp6".
     """
 
     def __init__(self, folder: str, competition: str = "comp6", split: str = "test") -> None:

@@ -8,7 +8,7 @@ Average = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def average_from(start: int) -> Average:
-    """Return an averaging function: the plain mean of the weights from step ``start`` on, before it the weights as is.
+    """Return an averaging function: the mean of the weights from step ``start`` on; before that, the current weights.
 
     Lightning's StochasticWeightAveraging counts epochs, but runs here are counted in steps.
 

@@ -76,7 +76,7 @@ class ClassBalancedCrossEntropy(nn.Module):
 
 
 class Focal(nn.Module):
-    """Cross-entropy with smaller weights for positions that the network is sure of (Lin et al., ICCV 2017).
+    """Cross-entropy with smaller weights for positions where the network is confident (Lin et al., ICCV 2017).
 
     The mean is over all positions that are not ``VOID``.
 

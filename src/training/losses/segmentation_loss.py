@@ -22,7 +22,7 @@ class SegmentationLoss(nn.Module):
         grid: "scores" or "image".
 
     Raises:
-        ValueError: if ``grid`` is neither.
+        ValueError: if ``grid`` is neither "scores" nor "image".
     """
 
     def __init__(self, criterion: nn.Module, grid: Literal["scores", "image"] = "scores") -> None:

@@ -45,7 +45,7 @@ class ResumeCheckpoint(Callback):
     def __init__(self, path: str, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
         for name, value in {"every_n_steps": every_n_steps, "every_minutes": every_minutes}.items():
             if value is not None and value <= 0:
-                raise ValueError(f"{name}={value}: must be positive, or None (null)")
+                raise ValueError(f"{name}={value}: must be positive, or null")
         self.path = Path(path)
         self.every_n_steps = every_n_steps or float("inf")
         self.every_seconds = 60 * (every_minutes or float("inf"))
@@ -65,7 +65,8 @@ class ResumeCheckpoint(Callback):
         if self.stop_signal is not None or nothing_to_save:
             raise Stopped(number)
         self.stop_signal = number
-        log.warning("%s: finishing the step; the same again stops at once", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        log.warning("%s: finishing this step; send the signal again (or press Ctrl-C) to stop at once", name)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Unlike ModelCheckpoint's every_n_train_steps, not at the end of the step: only now are its metrics logged and

@@ -156,8 +156,8 @@ def test_a_failure_leaves_the_folder_as_it_was(run: Path, tmp_path: Path, monkey
     ("overrides", "said"),
     [
         (["format=hub", "push=name"], "push=name: must be OWNER/NAME"),
-        (["format=onnx", "push=owner/name"], "push=owner/name: is for format=hub"),
-        (["format=checkpoint", "license=mit"], "license=mit: is for format=hub"),
+        (["format=onnx", "push=owner/name"], "push=owner/name: needs format=hub"),
+        (["format=checkpoint", "license=mit"], "license=mit: needs format=hub"),
         (["format=hub", "returns=labels"], "returns=labels: format=hub holds weights, not a graph"),
     ],
 )
