@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from src.cli.sweep.check import jobs_to_check
 from src.cli.sweep.jobs import RECORD, use_last_checkpoint, write_record
 from src.cli.sweep.results import collect_results
 from tests.cli.test_conf import compose
@@ -40,21 +41,56 @@ def test_results_of_jobs_in_folders_that_the_user_named(tmp_path: Path) -> None:
 
 
 def test_a_failed_job_is_marked_and_the_others_run(tmp_path: Path) -> None:
-    jobs = ["backbone=slim", "measure=false", "num_classes=3,many,5"]
+    jobs = ["backbone=slim", "measure=false", "head.kernel=3,0,5"]
     done = multirun(tmp_path, *jobs, command="describe")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "2 of 3 jobs done" in done.stdout
     table = rows(tmp_path)
     assert [row["status"] for row in table] == ["done", "failed", "done"]
-    assert [row["overrides"].split()[-1] for row in table] == ["num_classes=3", "num_classes=many", "num_classes=5"]
-    assert table[1]["error"].startswith("num_classes=many: num_classes takes a number")
-    assert "num_classes takes a number" in (tmp_path / table[1]["job"] / "describe.log").read_text()
-    assert "UserError" in (tmp_path / table[1]["job"] / "traceback.txt").read_text()
+    assert [row["overrides"].split()[-1] for row in table] == ["head.kernel=3", "head.kernel=0", "head.kernel=5"]
+    assert table[1]["error"].startswith("head.kernel=0: must be positive")
+    assert "head.kernel=0: must be positive" in (tmp_path / table[1]["job"] / "describe.log").read_text()
+    assert "InstantiationException" in (tmp_path / table[1]["job"] / "traceback.txt").read_text()
 
     again = multirun(tmp_path, *jobs, command="describe")
     assert again.stdout.count("already done") == 2
     assert [row["status"] for row in rows(tmp_path)] == ["done", "failed", "done"]
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "line"),
+    [
+        ("train", ["optimizer.lr=0.1,abc"], "optimizer.lr=abc: optimizer.lr takes a number, such as optimizer.lr="),
+        ("train", ["head=largefov,vanilla", "seed=1,a"], "seed=a: seed takes a number, such as seed=0"),
+        ("train", ["head=largefov,vanila"], "head=vanila: no such choice. Did you mean vanilla?"),
+        ("train", ["init_from=null,/nowhere.ckpt"], "init_from=/nowhere.ckpt: no such file; give"),
+        ("describe", ["size=65,-1"], "size=-1: size takes a whole number, 1 or more"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_the_first_job(
+    command: str, overrides: list[str], line: str, tmp_path: Path
+) -> None:
+    done = multirun(tmp_path / "sweep", *overrides, command=command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {line}")
+    assert not list((tmp_path / "sweep").glob("*/*"))
+
+
+def test_every_value_is_checked_once() -> None:
+    """Three and four values need six jobs, not twelve: the first has one of each, the others one more each."""
+    config = OmegaConf.create(
+        {
+            "hydra": {
+                "sweeper": {"params": None},
+                "overrides": {"task": ["a=1,2,3", "b=range(4)", "c=${paths.output_dir}"]},
+            }
+        }
+    )
+    jobs = list(jobs_to_check(config))
+    assert jobs[0][:2] == ["a=1", "b=0"]
+    assert len(jobs) == 6
+    assert {value for job in jobs for value in job[:2]} == {*["a=1", "a=2", "a=3", "b=0", "b=1", "b=2", "b=3"]}
 
 
 def test_a_killed_sweep_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:

@@ -37,6 +37,24 @@ def complete_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
+def check_config(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Check the config of a job as ``complete_config`` does, but without resuming a run or fetching a checkpoint.
+
+    Raises:
+        UserError: as ``complete_config``.
+    """
+    defaults = recompose_defaults(config.command, overrides)
+    check_structure(config, defaults, overrides)
+    expand_output(config)
+    expand_paths(config)
+    if not (config.command == "train" and config.ckpt):  # its values depend on the run that it resumes
+        check_values(config, defaults, overrides)
+    if config.get("ckpt") != "last":
+        find_checkpoints(config)
+        check_checkpoints(config)
+    check_folders(config)
+
+
 def check_and_expand(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Check the structure of a config, expand its short forms and paths in place, and return its defaults.
 

@@ -17,12 +17,16 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.messages.errors import explain
 from src.cli.resolvers import register_resolvers
+from src.cli.sweep.check import check_jobs, task_overrides
 from src.runs.checkpoints import newest_intact, previous_path
-from src.system.errors import UserError
+from src.system.errors import UserError, printable
 from src.system.files import write_text
 from src.system.folder_lock import exclusive_folder, process_using
 from src.system.signals import find_stop, hold_back_signals, set_stop_handlers, stop
@@ -33,7 +37,7 @@ RECORD = "status.json"  # in a job's folder: status (unfinished, done, failed), 
 
 
 class Sweep(Callback):
-    """A Hydra callback that locks a multirun's folder and remembers its path.
+    """A Hydra callback that checks a multirun's jobs, locks its folder and remembers its path.
 
     Launchers pickle it. Unpickling calls the constructor, which registers the resolvers in the new process.
     """
@@ -48,12 +52,13 @@ class Sweep(Callback):
         return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Lock the multirun's folder; exit with status 2 if another process has locked it."""
+        """Check the jobs and lock the folder; exit with status 2 if a job is wrong or another process has the lock."""
         folder = Path(config.hydra.sweep.dir)
         try:
+            check_jobs(config)
             Sweep.lock.enter_context(exclusive_folder(folder))
-        except UserError as error:  # Hydra would only warn
-            print(f"error: {error}", file=sys.stderr)
+        except (UserError, HydraException, OmegaConfBaseException) as error:  # Hydra would only warn
+            print(f"error: {printable(explain(error, config.command, task_overrides(config)))}", file=sys.stderr)
             sys.exit(2)
         Sweep.folder = folder
         set_stop_handlers(functools.partial(stop_jobs, folder=folder))
