@@ -63,9 +63,9 @@ BENCH = $(BIN)/python -m tests.benchmarks
 bench: $(READY) ## measure training, prediction, CRF and start against their peers (JSON=FILE keeps the figures)
 	$(BENCH) $(if $(JSON),--json "$(JSON)")
 
-bench-compare: $(READY) ## measure this tree and another commit in turns: make bench-compare BASE=REVISION
+bench-compare: $(READY) ## measure another commit, then this tree: make bench-compare BASE=REVISION (ARGS="--only crf")
 	@git rev-parse --verify --quiet "$(BASE)^{commit}" >/dev/null || { echo "error: BASE=$(BASE): name a commit" >&2; exit 2; }
-	tests/benchmarks/compare.sh "$(BASE)" $(CURDIR)/$(BIN)/python
+	tests/benchmarks/compare.sh "$(BASE)" $(CURDIR)/$(BIN)/python $(ARGS)
 
 gpu: $(READY) ## run all that only a GPU can show, in 8 minutes, and write gpu.json and gpu.md
 	$(BIN)/python -m tests.gpu --json gpu.json --markdown gpu.md
