@@ -27,9 +27,9 @@ def log_folder(path: object) -> str:
     """Return ``paths.log_dir`` with ~ and environment variables expanded.
 
     Raises:
-        ValueError: if it is not a string.
+        ValueError: if it is not a string, or empty.
     """
-    if not isinstance(path, str):
+    if not isinstance(path, str) or not path:
         raise ValueError(f"paths.log_dir={path}: must be the path of a folder, such as paths.log_dir=logs")
     return str(expand_path(path))
 

@@ -55,7 +55,7 @@ class Parameters:
     def __post_init__(self) -> None:
         if isinstance(self.sxy, Sequence):
             if len(self.sxy) != 2:
-                raise ValueError(f"sxy={list(self.sxy)}: has {len(self.sxy)} entries; give one number or (sy, sx)")
+                raise ValueError(f"sxy={list(self.sxy)}: has {len(self.sxy)} entries; give one number, or two: [sy,sx]")
             object.__setattr__(self, "sxy", tuple(float(s) for s in self.sxy))  # YAML gives a list
         for name, widths in {"sxy": (self.sy, self.sx), "srgb": (self.srgb,), "sg": (self.sg,)}.items():
             if wrong := [width for width in widths if not MIN_WIDTH <= width <= MAX_VALUE]:  # also catches NaN

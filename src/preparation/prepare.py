@@ -40,8 +40,8 @@ def prepare(config: DictConfig) -> None:
     """
     if config.get("release") is None:
         raise UserError(
-            "this data set has no known release (--help lists the known ones); "
-            "verify=true checks the data that you have"
+            "dataset=NAME is needed: a data set with a known release, which --help lists; "
+            "verify=true checks data that you have"
         )
     instantiate(config.release).prepare(Path(config.dataset.root), Path(config.downloads))
     log.info("%s is ready; verify=true checks every sample", config.dataset.root)

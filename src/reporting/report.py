@@ -24,7 +24,7 @@ def report(config: DictConfig) -> Path:
         The path of report.html.
 
     Raises:
-        UserError: if there are no runs, or no row has the label of the baseline.
+        UserError: if there are no runs with results, or no row has the label of the baseline.
     """
     runs = [run for run in map(read_run, find_run_folders(config.runs)) if run.config.get("command", "") in COMMANDS]
     if not runs:
@@ -33,6 +33,9 @@ def report(config: DictConfig) -> Path:
     shown, evaluations = attach_evaluations(runs, evaluations)
     tables, left_out = build_tables([add_checkpoint_config(run) for run in shown if not run.fault], config.baseline)
     left_out += [(run, run.fault) for run in shown if run.fault]
+    if not any(table.rows for table in tables):
+        run, reason = left_out[0]
+        raise UserError(f"runs={config.runs}: no run has results; {run.folder}: {reason}")
     for table in tables:
         table.attach_trimaps(evaluations)
     examples = [choose_examples(table, config.images, config.candidates) if config.images else None for table in tables]

@@ -8,6 +8,7 @@ import re
 import warnings
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from lightning import Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
@@ -66,8 +67,11 @@ def check_trainer_settings(settings: DictConfig) -> None:
         UserError: if not; the message names the setting and the remedy.
     """
     device = resolve_accelerator(settings.get("accelerator", "auto"))
-    if settings.get("accelerator") == "gpu" and device == "cpu":
-        raise UserError("trainer.accelerator=gpu: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu")
+    found = {"gpu": device != "cpu", "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not found.get(accelerator := settings.get("accelerator", "auto"), True):
+        raise UserError(
+            f"trainer.accelerator={accelerator}: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu"
+        )
     devices, cores = settings.get("devices"), max(8, os.cpu_count() or 1)
     if device == "cpu" and isinstance(devices, int) and devices > cores:
         raise UserError(f"trainer.devices={devices}: too many processes for this machine; give at most {cores}")

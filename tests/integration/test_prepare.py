@@ -131,6 +131,6 @@ def test_a_data_set_without_release_is_reported(tmp_path):
     done = run(tmp_path, "dataset=folder")
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: this data set has no known release (--help lists the known ones); verify=true"
+        "error: dataset=NAME is needed: a data set with a known release, which --help lists; verify=true"
     )
     assert len(done.stderr.splitlines()) == 1

@@ -248,7 +248,7 @@ def test_images_under_every_run(tmp_path: Path) -> None:
     assert len(pictures) == 2 * (2 + 2 * 2)  # best and worst: image, truth; raw and CRF of two runs
     for picture in pictures:
         assert base64.b64decode(picture.partition(",")[2])[:4] in (b"\x89PNG", b"\xff\xd8\xff\xe0")
-    assert f"No pictures of 5x5, rate 2, 64: {tmp_path}" in reader.text
+    assert f"No pictures of 5x5, rate 2, 64: ckpt={tmp_path}" in reader.text
     scores = [float(s) for s in re.findall(r"mean IoU of this image over all rows: ([\d.]+)", page.read_text())]
     assert scores[0] >= scores[1]
 

@@ -44,6 +44,9 @@ from src.runs.networks import network_names
 
 CHECKPOINT = or_null(replace(PATH, names=("last", *network_names())))
 NAME = or_null(STRING)  # which may look like a number
+PRECISIONS = (
+    "auto", "16", "16-mixed", "16-true", "bf16", "bf16-mixed", "bf16-true", "32", "32-true", "64", "64-true",
+)  # fmt: skip
 SPLIT = one_of("train", "val", "test")
 SEED = integer_between(0, 2**32 - 1)
 
@@ -123,6 +126,10 @@ RULES: dict[str, Rule] = {
     "trainer.devices": Rule(
         lambda v: v == "auto" or (integer_between(-1).fits(v) and v != 0) or list_of(COUNT).fits(v),
         "auto, a number of devices, or a list of indices: [0,1]",
+    ),
+    "trainer.precision": Rule(
+        lambda v: str(v).removeprefix("transformer-engine") in ("", "-float16", *PRECISIONS),
+        "auto, 32-true, bf16-mixed, 16-mixed, or another precision of Lightning",
     ),
     "trainer.max_steps": integer_between(-1),
     "trainer.max_epochs": or_null(integer_between(-1)),

@@ -38,7 +38,8 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
         if is_number(value) and not abs(value) <= (largest := LARGEST_NUMBER[type(value)]):  # false for NaN too
             raise UserError(f"{key}={value}: must be a finite number, from {-largest:g} to {largest:g}")
         if (rule := rule_of(key, command)) and not rule.fits(value):
-            raise UserError(f"{key}={as_written(value)}: {key} takes {rule.words}")
+            words = rule.words if value != "" else "no empty value"
+            raise UserError(f"{key}={as_written(value)}: {key} takes {words}")
     check_trainer(content.get("trainer") or {}, content.get("callbacks") or {})
 
 

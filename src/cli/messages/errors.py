@@ -49,7 +49,7 @@ def explain_by_type(error: BaseException, name: str, overrides: Sequence[str], c
         message = one_line(str(error))
         return add_download(message if config is None else name_keys(message, error, config)[0])
     if isinstance(error, OverrideParseException):
-        return explain_syntax(error)
+        return explain_syntax(error, name)
     if isinstance(error, InterpolationResolutionError):
         return explain_reference(str(error), overrides)
     return explain_composition(error, name, overrides)

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.errors import OverrideParseException
+from omegaconf import ListConfig, OmegaConf
 
+from src.cli.conf_folder import CONF
 from src.cli.conf_groups import choices, groups
 from src.cli.messages.suggestions import did_you_mean
-from src.cli.messages.unknown_key import explain_unknown_key
+from src.cli.messages.unknown_key import compose_choices, explain_unknown_key
 from src.cli.overrides import key_of
 from src.system.address_secrets import hide_secrets
 from src.system.errors import one_line
 
+LISTS = ("logger", "experiment", "crf.sxy")  # which take a list, though the default is none
 
-def explain_syntax(error: OverrideParseException) -> str:
-    """Return why an override cannot be parsed, and how to write it."""
+
+def explain_syntax(error: OverrideParseException, command: str) -> str:
+    """Return why an override of a command cannot be parsed, and how to write it."""
     if "=" not in error.override:
-        return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as head=largefov"
+        return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as {example_of(command)}"
+    key, _, value = error.override.partition("=")
+    if value.count("[") != value.count("]"):
+        return f"{error.override}: the list has no end; quote a list that contains spaces: '{key}=[A, B]'"
     reason = one_line(str(error).split("See https")[0])
     is_public = hide_secrets(error.override) == error.override
     quoted = quote_value(error.override) if is_public else "'KEY=\"VALUE\"'"
-    return f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote odd values: {quoted}"
+    return (
+        f"{error.override}: not KEY=VALUE as Hydra reads it ({reason}); quote values with special characters: {quoted}"
+    )
+
+
+def example_of(command: str) -> str:
+    """Return an example of an override: a choice of the head, or else the first keys without a default."""
+    if "head" in groups(command):
+        return "head=largefov"
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{command}.yaml"))
+    keys = [key for key, value in config.items() if value is None]
+    return " or ".join(f"{key}=VALUE" for key in keys[:2]) or "paths.log_dir=FOLDER"
 
 
 def explain_composition(error: BaseException, name: str, overrides: Sequence[str]) -> str:
@@ -49,9 +68,16 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
         reason = f"{key}: must be a list, in brackets: '{key}=[a,b]'" if takes_list else one_line(text)
         return explain_unknown_key(key, name, overrides) or reason
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        several = f"{match[1]}: several values need -m (one run for each) or brackets [a,b] (a list)"
-        return explain_unknown_key(key_of(match[1]), name, overrides) or several
+        key = key_of(match[1])
+        return explain_unknown_key(key, name, overrides) or explain_several_values(key, name)
     return one_line(text)
+
+
+def explain_several_values(key: str, command: str) -> str:
+    """Return how to write several values of a key or group: as a sweep or, where it takes one, as a list."""
+    takes_list = key in LISTS or isinstance(OmegaConf.select(compose_choices(command, []), key), ListConfig)
+    brackets = f", or brackets, for a list: '{key}=[a,b]'" if takes_list else ""
+    return f"{key}: several values need -m, for one run with each{brackets}"
 
 
 def explain_removal(key: str) -> str:

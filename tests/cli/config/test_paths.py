@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("value", [{"more": 1}, 3, None, ["a"]])
+@pytest.mark.parametrize("value", [{"more": 1}, 3, None, ["a"], ""])
 def test_a_folder_of_logs_that_is_no_text(value: object) -> None:
     register_resolvers()
     config = OmegaConf.create({"paths": {"log_dir": value}, "folder": "${log_folder:${paths.log_dir}}/train"})

@@ -56,7 +56,7 @@ def test_the_token_of_an_unquoted_address_is_not_repeated() -> None:
         OverridesParser.create().parse_overrides([override])
     line = explain(error.value, "predict", [override])
     assert line.startswith("ckpt=http://host/net.ckpt: not KEY=VALUE as Hydra reads it")
-    assert line.endswith("""quote odd values: 'KEY="VALUE"'""")
+    assert line.endswith("""quote values with special characters: 'KEY="VALUE"'""")
     assert "secret" not in line
 
 
