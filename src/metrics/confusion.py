@@ -39,7 +39,7 @@ class SegmentationMetrics(Metric):
         """Count the labels of one or more images; both tensors have the same shape and an integer dtype.
 
         Raises:
-            ValueError: if a true label is neither a class nor void.
+            ValueError: as ``confusion_matrix``.
         """
         self.confusion += confusion_matrix(prediction, truth, self.num_classes)
 
@@ -73,15 +73,19 @@ def confusion_matrix(
     """Return the number of pixels by true class (row) and predicted class (column), without void pixels.
 
     Raises:
-        ValueError: if a true label is neither a class nor void.
+        ValueError: if a true label is neither a class nor void, or a predicted one is no class where the true one is.
     """
-    # One bin for every byte value separates void from invalid labels.
-    index = truth.to(torch.int32) * num_classes + prediction.to(torch.int32)
-    counts = torch.bincount(index.flatten(), minlength=(VOID + 1) * num_classes).view(-1, num_classes)
-    by_label = counts.sum(1)
-    by_label[:num_classes] = 0
-    by_label[VOID] = 0
-    if by_label.any():
-        wrong = by_label.nonzero().flatten().tolist()
+    # One bin for every pair of bytes: a label that is no class must not be counted as another.
+    predicted = prediction if prediction.dtype == torch.uint8 else prediction.clamp(max=VOID).to(torch.uint8)
+    index = truth.to(torch.int32) * (VOID + 1) + predicted.to(torch.int32)
+    counts = torch.bincount(index.flatten(), minlength=(VOID + 1) ** 2).view(-1, VOID + 1)
+    if wrong := labels_outside(counts[:VOID].sum(1), num_classes):
         raise ValueError(f"labels {wrong} are neither a class (0..{num_classes - 1}) nor void ({VOID})")
-    return counts[:num_classes]
+    if wrong := labels_outside(counts[:num_classes].sum(0), num_classes):
+        raise ValueError(f"predicted labels {wrong} are not classes (0..{num_classes - 1})")
+    return counts[:num_classes, :num_classes]
+
+
+def labels_outside(pixels: Integer[Tensor, "labels"], num_classes: int) -> list[int]:
+    """Return the labels that occur and are no class, from the number of pixels by label."""
+    return (pixels[num_classes:].nonzero().flatten() + num_classes).tolist()

@@ -9,6 +9,8 @@ from torch import Tensor
 from src.labels import VOID
 from src.metrics.confusion import SegmentationMetrics, ratios
 
+MAX_WIDTH = 1024  # as wide as most images; OpenCV's distances end at 8192
+
 
 class TrimapMetrics(SegmentationMetrics):
     """``SegmentationMetrics``, and the same in bands around the void pixels, which follow the boundaries of objects.
@@ -21,15 +23,15 @@ class TrimapMetrics(SegmentationMetrics):
         widths: width in pixels of the widest band; there is a band for each width from 1.
 
     Raises:
-        ValueError: if ``widths`` is not positive.
+        ValueError: if ``widths`` is not positive, or above 1024.
     """
 
     rings: Tensor
 
     def __init__(self, num_classes: int, widths: int = 40) -> None:
         super().__init__(num_classes)
-        if widths < 1:
-            raise ValueError(f"widths={widths}: the widest band must have 1 pixel or more")
+        if not 1 <= widths <= MAX_WIDTH:
+            raise ValueError(f"widths={widths}: the widest band must have 1 to {MAX_WIDTH} pixels")
         self.widths = widths
         counts = torch.zeros(widths, num_classes, num_classes, dtype=torch.int64)
         self.add_state("rings", counts, dist_reduce_fx="sum")
@@ -39,7 +41,7 @@ class TrimapMetrics(SegmentationMetrics):
     ) -> None:
         """Count the labels of one or more images; both tensors have the same shape and an integer dtype."""
         super().update(prediction, truth)
-        distance = distance_to_void(truth)
+        distance = distance_to_void(truth, self.widths + 1)
         near = (distance > 0) & (distance <= self.widths)
         ring, true_label, predicted_label = (distance[near] - 1).long(), truth[near].long(), prediction[near].long()
         index = (ring * self.num_classes + true_label) * self.num_classes + predicted_label
@@ -58,13 +60,15 @@ class TrimapMetrics(SegmentationMetrics):
         }
 
 
-def distance_to_void(truth: Integer[Tensor, "*batch height width"]) -> Integer[Tensor, "*batch height width"]:
-    """Return the Chebyshev distance in pixels to the nearest void pixel, at most 255.
+def distance_to_void(
+    truth: Integer[Tensor, "*batch height width"], limit: int
+) -> Integer[Tensor, "*batch height width"]:
+    """Return the Chebyshev distance in pixels to the nearest void pixel, at most ``limit``, also where there is none.
 
     It is the width of the narrowest band that holds the pixel.
     """
     maps = [
-        cv2.distanceTransform((image != VOID).astype(np.uint8), cv2.DIST_C, 3).clip(max=255)
+        cv2.distanceTransform((image != VOID).astype(np.uint8), cv2.DIST_C, 3).clip(max=limit)
         for image in truth.reshape(-1, *truth.shape[-2:]).cpu().numpy()
     ]
-    return torch.from_numpy(np.stack(maps).astype(np.uint8)).view(truth.shape).to(truth.device)
+    return torch.from_numpy(np.stack(maps).astype(np.int16)).view(truth.shape).to(truth.device)

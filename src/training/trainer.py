@@ -72,9 +72,9 @@ def check_trainer_settings(settings: DictConfig) -> None:
         raise UserError(
             f"trainer.accelerator={accelerator}: torch finds no GPU here; choose trainer=cpu or trainer=ddp_cpu"
         )
-    devices, cores = settings.get("devices"), max(8, os.cpu_count() or 1)
-    if device == "cpu" and isinstance(devices, int) and devices > cores:
-        raise UserError(f"trainer.devices={devices}: too many processes for this machine; give at most {cores}")
+    devices, limit = settings.get("devices"), max(8, os.cpu_count() or 1)
+    if device == "cpu" and isinstance(devices, int) and devices > limit:
+        raise UserError(f"trainer.devices={devices}: too many processes for this machine; give at most {limit}")
     if settings.get("sync_batchnorm") and device == "cpu":
         raise UserError(
             "trainer.sync_batchnorm=true: torch supports it on GPUs only; set it to false, or choose trainer=ddp_cpu"

@@ -43,6 +43,17 @@ def test_scikit_learn(dtype):
     np.testing.assert_allclose(metrics.compute()["iou"].numpy(), expected)
 
 
+@pytest.mark.parametrize("label", [3, 7, -1, 255, 256])
+def test_a_prediction_that_is_no_class_is_refused(label: int) -> None:
+    """It would count as the next true class; under void, nothing counts."""
+    prediction = torch.tensor([0, 1, label])
+    metrics = SegmentationMetrics(3)
+    with pytest.raises(ValueError, match=r"are not classes \(0\.\.2\)"):
+        metrics.update(prediction, torch.tensor([0, 0, 1]))
+    metrics.update(prediction, torch.tensor([0, 1, 255]))
+    assert metrics.confusion.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
 def test_void_only_gives_nan():
     metrics = SegmentationMetrics(2)
     metrics.update(torch.zeros(3, 3, dtype=torch.int64), torch.full((3, 3), 255))

@@ -36,7 +36,7 @@ def images(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_distance_is_the_width_of_the_first_band() -> None:
     for _, truth in images(8):
-        distance = distance_to_void(torch.from_numpy(truth)).numpy()
+        distance = distance_to_void(torch.from_numpy(truth), 99).numpy()
         assert np.array_equal(distance == 0, truth == 255)
         for width in range(1, WIDTHS + 1):
             assert np.array_equal((distance >= 1) & (distance <= width), band(truth, width))
@@ -65,8 +65,21 @@ def test_whole_image_figures_are_those_without_trimap() -> None:
         torch.testing.assert_close(trimap.compute()[name], value, equal_nan=True)
 
 
-def test_without_void_every_band_is_empty() -> None:
-    metrics = TrimapMetrics(CLASSES, WIDTHS)
+def test_bands_wider_than_a_byte() -> None:
+    """One row of 700 pixels, void at its start; wrong from the 301st pixel on."""
+    truth, prediction = torch.zeros(2, 1, 700, dtype=torch.uint8).unbind()
+    truth[0, 0] = 255
+    prediction[0, 301:] = 1
+    metrics = TrimapMetrics(CLASSES, 600)
+    metrics.update(prediction, truth)
+    accuracy = metrics.compute()["trimap_pixel_accuracy"]
+    assert [float(accuracy[width - 1]) for width in (254, 255, 256, 300)] == [1, 1, 1, 1]
+    assert float(accuracy[600 - 1]) == pytest.approx(300 / 600)
+
+
+@pytest.mark.parametrize("widths", [WIDTHS, 300])
+def test_without_void_every_band_is_empty(widths: int) -> None:
+    metrics = TrimapMetrics(CLASSES, widths)
     metrics.update(torch.zeros(20, 30, dtype=torch.uint8), torch.zeros(20, 30, dtype=torch.uint8))
     assert metrics.compute()["trimap_miou"].isnan().all()
     assert metrics.compute()["miou"] == 1

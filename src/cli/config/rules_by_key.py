@@ -56,7 +56,7 @@ RULES_OF_COMMANDS: dict[str, dict[str, Rule]] = {
     "evaluate": {
         "ckpt": CHECKPOINT,
         "split": SPLIT,
-        "trimap": integer_between(1, 10_000),
+        "trimap": integer_between(1, 1024),
         "num_workers": or_auto(COUNT),
     },
     "export": {
