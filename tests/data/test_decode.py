@@ -144,7 +144,7 @@ def through_predict(path: Path, folder: Path) -> np.ndarray:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "save_prediction", lambda *_: None)
-        if faults := predict.run([predict.Job(path, path.name, {})], network):
+        if faults := predict.run([predict.ImageJob(path, path.name, {})], network):
             raise DatasetError("\n".join(faults))
     return seen[0]
 

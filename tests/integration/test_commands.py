@@ -72,7 +72,7 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("evaluate", "inference=multiscale", "no such choice. Did you mean multi_scale?"),
         ("evaluate", "trimap=wide", "trimap takes a number"),
         ("evaluate", "split=validation", "split=validation: split takes train, val or test"),
-        ("evaluate", "trimap=0", "trimap=0: trimap takes a whole number from 1 to 10000"),
+        ("evaluate", "trimap=0", "trimap=0: trimap takes a whole number from 1 to 1024"),
         ("predict", "masks=1", "masks=1: masks takes true or false, such as masks=true"),
         ("prepare", "splits=val", "splits=val: splits takes a list of train, val, test"),
         ("report", "runs=3", "runs=3: runs takes a string, or a list of strings"),
