@@ -18,6 +18,7 @@ from src.training.datamodule import Batch, ValidationDataModule
 from src.training.equal_sizes import WAITING, EqualSizes
 from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage
+from tests import checkpoints
 
 SIZES = ((40, 56), (56, 40), (40, 56), (40, 56), (32, 32), (56, 40), (40, 56))  # of seven images
 
@@ -64,21 +65,7 @@ def test_few_images_wait_however_many_sizes_there_are() -> None:
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    torch.manual_seed(0)
-    module = Segmenter(
-        model={
-            "_target_": "src.models.DeepLab",
-            "backbone": {"_target_": "src.models.VGG", "convs": [1] * 5, "width": 0.0625, "batch_norm": True},
-            "head": {"_target_": "src.models.FCHead", "_partial_": True, "kernel": 3, "rate": 2, "channels": 32},
-        },
-        loss={
-            "_target_": "src.training.losses.SegmentationLoss",
-            "criterion": {"_target_": "src.training.losses.CrossEntropy"},
-        },
-        optimizer={}, scheduler={}, classes=Shapes.classes, palette=Shapes.palette.tolist(),
-    )  # fmt: skip
-    torch.nn.init.normal_(module.model.head.fc8.weight, std=1.0)  # confident scores, so that the CRF changes labels
-    return module.eval()
+    return checkpoints.segmenter()
 
 
 def validate(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, pixels: int) -> tuple[Any, Any, list[int]]:

@@ -15,6 +15,7 @@ from src.system.errors import UserError
 from src.training.callbacks import CRFRefinement
 from src.training.datamodule import SegmentationDataModule
 from src.training.segmenter import Segmenter
+from tests import checkpoints
 from tests.faults.lost_workers import DyingCRF, HangingCRF
 
 PARAMETERS = {"w1": 5.0, "sxy": 30.0, "srgb": 10.0, "w2": 3.0, "sg": 3.0, "iterations": 5}
@@ -22,22 +23,7 @@ PARAMETERS = {"w1": 5.0, "sxy": 30.0, "srgb": 10.0, "w2": 3.0, "sg": 3.0, "itera
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    torch.manual_seed(0)
-    module = Segmenter(
-        model={
-            "_target_": "src.models.DeepLab",
-            "backbone": {"_target_": "src.models.VGG", "convs": [1] * 5, "width": 0.0625, "batch_norm": True},
-            "head": {"_target_": "src.models.FCHead", "_partial_": True, "kernel": 3, "rate": 2, "channels": 32},
-        },
-        loss={
-            "_target_": "src.training.losses.SegmentationLoss",
-            "criterion": {"_target_": "src.training.losses.CrossEntropy"},
-        },
-        optimizer={}, scheduler={},
-        classes=Shapes.classes, palette=Shapes.palette.tolist(),
-    )  # fmt: skip
-    torch.nn.init.normal_(module.model.head.fc8.weight, std=1.0)  # confident scores, so that the CRF changes labels
-    return module.eval()
+    return checkpoints.segmenter()
 
 
 @pytest.fixture
