@@ -25,7 +25,7 @@ def explain_syntax(error: OverrideParseException, command: str) -> str:
     if "=" not in error.override:
         return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as {example_of(command)}"
     key, _, value = error.override.partition("=")
-    if value.count("[") != value.count("]"):
+    if value.count("[") > value.count("]"):
         return f"{error.override}: the list has no end; quote a list that contains spaces: '{key}=[A, B]'"
     reason = one_line(str(error).split("See https")[0])
     is_public = hide_secrets(error.override) == error.override

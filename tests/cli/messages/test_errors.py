@@ -31,6 +31,13 @@ def test_the_suggested_quotes_give_the_intended_value(override: str, meant: obje
     assert (parsed.key_or_group, parsed.value()) == (override.partition("=")[0], meant)
 
 
+@pytest.mark.parametrize(("override", "has_no_end"), [("name=[a,", True), ("name=a]", False)])
+def test_only_a_list_without_an_end_is_called_so(override: str, has_no_end: bool) -> None:
+    with pytest.raises(OverrideParseException) as refusal:
+        OverridesParser.create().parse_overrides([override])
+    assert ("the list has no end" in explain(refusal.value, "train", [override])) == has_no_end
+
+
 def test_a_mapping_where_a_list_should_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^dataset\.classes: must be a list, in brackets: 'dataset\.classes=\[a,b\]'$"):
         compose("train", "dataset=folder", "dataset.classes={ground: 0, thing: 1}", output_dir=tmp_path)
