@@ -61,6 +61,17 @@ def test_gradient_by_finite_differences() -> None:
             assert float(values.grad.view(-1)[index]) == pytest.approx(float(high - low) / 2e-2, rel=0.05, abs=1e-3)
 
 
+def test_an_example_is_every_second_pixel() -> None:
+    """Scores of a cell are those of the pixel at its centre, so pixel (16, 32) has those of cell (2, 4)."""
+    image = striped()
+    example = make_example(image, DenseCRF(3, 20, 10).parameters)
+    logits, label = example.logits.view(25, 33, 2), example.label.view(25, 33)
+    assert logits[8, 16].tolist() == pytest.approx(image.scores[:, 2, 4].tolist())
+    assert logits[8, 10, 1] == pytest.approx(0.5 * 1.6, abs=1e-3)  # pixel 20 is half-way between cells 2 and 3
+    assert (label[0] == 255).all()
+    assert label[1, 11:17].tolist() == [0, 1, 1, 1, 1, 0]  # of pixels 22 to 32, the line is 24 to 31
+
+
 def test_learning_keeps_a_line_that_potts_removes() -> None:
     image = striped()
     crf = {"w1": 6.0, "sxy": 20.0, "srgb": 10.0, "w2": 3.0, "sg": 3.0, "engine": "torch"}
