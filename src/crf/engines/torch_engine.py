@@ -26,6 +26,7 @@ from src.crf.mean_field import (
 )
 from src.crf.parameters import Parameters
 
+SAFE_MESSAGE_BOUND = 16  # largest message with which exp cannot overflow; also in native/mean_field.cpp
 MAX_BATCH_PIXELS = 1 << 22  # a Gaussian lattice of this size takes about 200 MB; larger ones are not cached
 
 
@@ -84,7 +85,7 @@ def _choose_softmax(p: Parameters, device: torch.device) -> Softmax:
     On images of noise and of stars, messages were at most 1.4 times ``message_bound``. With a bound of 16, exponents
     stay far below 88, where exp overflows in float32. On a GPU, torch's softmax is already a single kernel.
     """
-    return softmax_in_place if device.type == "cpu" and p.message_bound <= 16 else softmax
+    return softmax_in_place if device.type == "cpu" and p.message_bound <= SAFE_MESSAGE_BOUND else softmax
 
 
 def _filter_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:

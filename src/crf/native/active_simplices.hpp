@@ -32,11 +32,11 @@ class ActiveSimplices {
 
     Pixel* pixels(const Place& place) { return pixels_.data() + place.first_pixel; }
 
-    // Adds the `count` pixels of a tile whose number is not kNone. Their place in the tile becomes that number.
-    Place add(const TileSimplices<Corners>& tile, const uint32_t* numbers, uint32_t count) {
+    // Adds the `count` pixels of a tile whose new place is not kNone, and gives them that place.
+    Place add(const TileSimplices<Corners>& tile, const uint32_t* new_places, uint32_t count) {
         Place place{simplex_count_, pixel_count_, 0};
         SimplexOrder order;
-        for_active(tile, numbers, [&](const Simplex<Corners>&, const Pixel*, uint32_t size) {
+        for_active(tile, new_places, [&](const Simplex<Corners>&, const Pixel*, uint32_t size) {
             order.count(size);
             ++place.simplices;
         });
@@ -46,15 +46,15 @@ class ActiveSimplices {
         Simplex<Corners>* const simplices =
             simplices_.grow(simplex_count_, place.first_simplex) + place.first_simplex;
         Pixel* const pixels = pixels_.grow(pixel_count_, place.first_pixel) + place.first_pixel;
-        for_active(tile, numbers, [&](const Simplex<Corners>& whole, const Pixel* pixel, uint32_t size) {
+        for_active(tile, new_places, [&](const Simplex<Corners>& whole, const Pixel* pixel, uint32_t size) {
             Simplex<Corners>& simplex = simplices[order.place_simplex(size)];
             simplex = whole;
             simplex.pixels = size;
             Pixel* out = pixels + order.place_pixels(size);
             for (const Pixel* const end = pixel + whole.pixels; pixel < end; ++pixel) {
-                if (numbers[pixel->pixel] == kNone) continue;
+                if (new_places[pixel->pixel] == kNone) continue;
                 *out = *pixel;
-                out->pixel = numbers[pixel->pixel];
+                out->pixel = new_places[pixel->pixel];
                 ++out;
             }
         });
@@ -64,11 +64,11 @@ class ActiveSimplices {
   private:
     // Calls work(simplex, its pixels, how many of them are active) where some are.
     template <class Work>
-    static void for_active(const TileSimplices<Corners>& tile, const uint32_t* numbers, const Work& work) {
+    static void for_active(const TileSimplices<Corners>& tile, const uint32_t* new_places, const Work& work) {
         const Pixel* pixel = tile.pixels;
         for (const Simplex<Corners>* simplex = tile.begin; simplex < tile.end; pixel += simplex->pixels, ++simplex) {
             uint32_t size = 0;
-            for (uint32_t n = 0; n < simplex->pixels; ++n) size += numbers[pixel[n].pixel] != kNone;
+            for (uint32_t n = 0; n < simplex->pixels; ++n) size += new_places[pixel[n].pixel] != kNone;
             if (size) work(*simplex, pixel, size);
         }
     }

@@ -6,6 +6,9 @@
 
 namespace crf {
 
+// With messages up to here, exponentials stay far below the largest float: see SAFE_MESSAGE_BOUND in torch_engine.py.
+constexpr float kSafeMessageBound = 16;
+
 MeanField::MeanField(const Request& request, const Tiling& tiling, Scores& scores, const Lattice<2>& gaussian,
                      Workspace& workspace, Barrier& barrier)
     : request_(request),
@@ -115,7 +118,7 @@ TileStep MeanField::tile_step(int thread, const Tile& tile, size_t number, int i
     step.values = workspace_.threads[thread]->values.data();
     step.pruned_mass = &workspace_.pruned_mass[tile.first_pixel];
     step.vectors = scores_.kept().vectors();
-    step.subtract_max = request_.message_bound > 16;  // below, exponentials cannot overflow
+    step.subtract_max = request_.message_bound > kSafeMessageBound;
     return step;
 }
 

@@ -43,13 +43,13 @@ uint32_t Settling::find_active(ThreadScratch& scratch, const Tile& tile, const T
     int32_t* const best_lane = scratch.best_lane.fit(pixels);
     float* const best_value = scratch.best_value.fit(pixels);
     kernels().argmax(step.values, best_lane, best_value, step.pixels, step.vectors);
-    uint32_t* const numbers = scratch.active_number.fit(pixels);
+    uint32_t* const new_places = scratch.new_places.fit(pixels);
     uint32_t count = 0;
     for (size_t i = 0; i < pixels; ++i) {
         output_.write_label(tile, i, best_lane[i]);
         const bool is_settled = best_value[i] >= 1.f - doubt_;
         active[count] = uint16_t(i);
-        numbers[i] = is_settled ? kNone : uint32_t(i);
+        new_places[i] = is_settled ? kNone : uint32_t(i);  // as before: order_active changes the order
         count += !is_settled;
     }
     return count;
@@ -66,14 +66,14 @@ void Settling::sum_settled(size_t number, TileStep step, const uint16_t* active,
 
 Settling::ActiveTile Settling::order_active(ThreadScratch& scratch, const TileStep& step, uint16_t* active,
                                             uint32_t count) const {
-    uint32_t* const numbers = scratch.active_number.data();
-    const ActiveSimplices<6>::Place bilateral = scratch.active_bilateral.add(step.bilateral, numbers, count);
+    uint32_t* const new_places = scratch.new_places.data();
+    const ActiveSimplices<6>::Place bilateral = scratch.active_bilateral.add(step.bilateral, new_places, count);
     PixelWeights<6>* const weights = scratch.active_bilateral.pixels(bilateral);
     for (uint32_t n = 0; n < count; ++n) {
         active[n] = uint16_t(weights[n].pixel);
-        numbers[active[n]] = weights[n].pixel = n;
+        new_places[active[n]] = weights[n].pixel = n;
     }
-    return {int(count), bilateral, scratch.active_gaussian.add(step.gaussian, numbers, count)};
+    return {int(count), bilateral, scratch.active_gaussian.add(step.gaussian, new_places, count)};
 }
 
 void Settling::copy_scores(int thread, const Tile& tile, const TileStep& step, const uint16_t* active,

@@ -57,12 +57,12 @@ class Settling {
         size_t first() const { return bilateral.first_pixel; }
     };
 
-    // The steps of settle(). Writes the label of every pixel and finds the active ones: their places in the tile, which
-    // are returned in `active`, with their number.
+    // The steps of settle(). Writes the label of every pixel, and returns how many are active; `active` gets their places
+    // in the tile.
     uint32_t find_active(ThreadScratch& scratch, const Tile& tile, const TileStep& step, uint16_t* active) const;
     // Adds Q of the settled pixels to the sums.
     void sum_settled(size_t number, TileStep step, const uint16_t* active, uint32_t count);
-    // Copies the simplices of the active pixels, and numbers these in the order in which the bilateral ones have them.
+    // Copies the simplices of the active pixels, and gives these new places, in the order of the bilateral simplices.
     ActiveTile order_active(ThreadScratch& scratch, const TileStep& step, uint16_t* active, uint32_t count) const;
     // Copies the scores and the pruned mass of the active pixels, in their new order.
     void copy_scores(int thread, const Tile& tile, const TileStep& step, const uint16_t* active,

@@ -23,7 +23,7 @@ struct ThreadScratch {
     Array<int32_t> best_lane;        // of each pixel of a tile
     Array<float> best_value;
     Array<float> pruned_mass;        // of each pixel of a tile, while some of them settle
-    Array<uint32_t> active_number;   // of each pixel of a tile; kNone: settled
+    Array<uint32_t> new_places;      // of each pixel of a tile, among the active ones; kNone: settled
     // Of the active pixels of the band, tile by tile.
     Array<uint16_t> active_pixels;   // place in the tile
     Array<float> active_scores;      // log probabilities
