@@ -204,7 +204,7 @@ def crf_parameters() -> Figure:
     for ax_row, (name, some) in zip(axes[:, 1:], values.items(), strict=True):
         for ax, value in zip(ax_row, some, strict=True):
             crf = DenseCRF(**{**PRESET, name: value}, engine="torch")
-            refined = crf.refine(sample.image.transpose(2, 0, 1), scores).numpy()
+            refined = crf.refine_labels(sample.image.transpose(2, 0, 1), scores).numpy()
             preset = " (preset)" if value == PRESET[name] else ""
             show_labels(ax, refined, sample.label, data, f"{name} {value}{preset}")
     return figure

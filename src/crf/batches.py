@@ -41,50 +41,50 @@ class BatchRefiner:
     """
 
     def __init__(self, crf: DenseCRF, busy: threading.Lock) -> None:
-        self._crf = crf
-        self._busy = busy
-        self._access = threading.Lock()
-        self._waiting: list[Request] = []
+        self.crf = crf
+        self.busy = busy
+        self.access = threading.Lock()
+        self.waiting: list[Request] = []
 
     def add(self, image: Tensor, score_map: Tensor, stride: int) -> Future[Tensor]:
         """Return the future label map of an image, which a later ``refine_next`` computes."""
         request = Request(image, score_map, stride)
-        with self._access:
-            self._waiting.append(request)
+        with self.access:
+            self.waiting.append(request)
         return request.labels
 
     def refine_next(self) -> None:
         """Refine the image that has waited longest, and others of its size; do nothing if no image waits."""
-        with self._busy:
-            batch = [request for request in self._take() if request.labels.set_running_or_notify_cancel()]
+        with self.busy:
+            batch = [request for request in self.take() if request.labels.set_running_or_notify_cancel()]
             if not batch:
                 return
             try:
                 images = torch.stack([request.image for request in batch])
                 score_maps = torch.stack([request.score_map for request in batch])
-                labels = self._crf.refine(images, score_maps, batch[0].stride)
+                labels = self.crf.refine_labels(images, score_maps, batch[0].stride)
             except Exception:  # for example, one score map is not finite, or memory is short
                 for request in batch:
-                    self._refine_alone(request)
+                    self.refine_alone(request)
                 return
             for request, label in zip(batch, labels, strict=True):
                 request.labels.set_result(label)
 
     def cancel(self) -> None:
         """Cancel all waiting images."""
-        with self._access:
-            waiting, self._waiting = self._waiting, []
+        with self.access:
+            waiting, self.waiting = self.waiting, []
         for request in waiting:
             request.labels.cancel()
 
-    def _take(self) -> list[Request]:
-        with self._access:
-            batch = [request for request in self._waiting if request.kind == self._waiting[0].kind][:MAX_BATCH]
-            self._waiting = [request for request in self._waiting if request not in batch]
+    def take(self) -> list[Request]:
+        with self.access:
+            batch = [request for request in self.waiting if request.kind == self.waiting[0].kind][:MAX_BATCH]
+            self.waiting = [request for request in self.waiting if request not in batch]
         return batch
 
-    def _refine_alone(self, request: Request) -> None:
+    def refine_alone(self, request: Request) -> None:
         try:
-            request.labels.set_result(self._crf.refine(request.image, request.score_map, request.stride))
+            request.labels.set_result(self.crf.refine_labels(request.image, request.score_map, request.stride))
         except Exception as error:
             request.labels.set_exception(error)

@@ -58,11 +58,11 @@ class DenseCRF:
             w1=w1, sxy=sxy, srgb=srgb, w2=w2, sg=sg, iterations=iterations, prune=prune, bias=bias,
             compatibility=compatibility,
         )  # fmt: skip
-        self._auto = engine == "auto"
-        self._engine, reason = make_engine(engine)
-        self._on_gpu: Engine | None = None
-        self._check_pruning()
-        log.info("dense CRF engine: %s (%s)", self._engine.name, reason)
+        self.is_auto = engine == "auto"
+        self.engine, reason = make_engine(engine)
+        self.gpu_engine: Engine | None = None
+        self.check_pruning()
+        log.info("dense CRF engine: %s (%s)", self.engine.name, reason)
 
     @property
     def engine_name(self) -> EngineName:
@@ -70,12 +70,12 @@ class DenseCRF:
 
         With engine=auto, the torch engine refines scores that are on a GPU.
         """
-        return self._engine.name
+        return self.engine.name
 
     @property
     def workers(self) -> WorkerKind:
         """How ``RefinementPool`` runs several images at once: "threads", "processes" or "one"."""
-        return self._engine.workers
+        return self.engine.workers
 
     def with_parameters(self, **values: Any) -> DenseCRF:
         """Return a copy of this CRF with these values of ``Parameters`` changed.
@@ -85,11 +85,11 @@ class DenseCRF:
         """
         changed = copy(self)
         changed.parameters = replace(self.parameters, **values)
-        changed._check_pruning()
+        changed.check_pruning()
         return changed
 
-    def _check_pruning(self) -> None:
-        if self._engine.name == "pydensecrf" and (prune := self.parameters.prune) > 0:
+    def check_pruning(self) -> None:
+        if self.engine.name == "pydensecrf" and (prune := self.parameters.prune) > 0:
             raise ValueError(f"engine=pydensecrf cannot prune (prune={prune}): set prune=0, or choose another engine")
 
     @overload
@@ -121,9 +121,9 @@ class DenseCRF:
             raise ValueError("give either probabilities or logits=..., not both or neither")
         scores = logits if probabilities is None else probabilities
         if isinstance(scores, Sequence) or getattr(scores, "ndim", 3) == 4:
-            _check_batch(image, scores)
-            if isinstance(image, Tensor) and (engine := self._batch_engine(scores)):
-                return self._refine_batch(engine, image, scores, logits is None)
+            check_batch(image, scores)
+            if isinstance(image, Tensor) and (engine := self.batch_engine(scores)):
+                return self.refine_batch(engine, image, scores, logits is None)
             refined = [
                 self(image[i], scores[i], threads=threads)
                 if logits is None
@@ -134,10 +134,10 @@ class DenseCRF:
                 return refined
             return torch.stack(refined) if isinstance(scores, Tensor) else np.stack(refined)
         if isinstance(scores, np.ndarray):
-            return self._refine(_as_tensor(image), _as_tensor(scores), logits is None, threads).numpy()
-        return self._refine(_as_tensor(image), scores, logits is None, threads)
+            return self.refine_image(as_tensor(image), as_tensor(scores), logits is None, threads).numpy()
+        return self.refine_image(as_tensor(image), scores, logits is None, threads)
 
-    def refine(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
+    def refine_labels(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
         """Return the label map of one image, or those of a batch, from the network's score maps.
 
         This is faster than ``__call__``: the engine itself up-samples the scores (bilinear, align_corners=True) and
@@ -157,56 +157,61 @@ class DenseCRF:
                 parameters are for another number of classes.
         """
         if getattr(score_map, "ndim", 3) == 4:
-            _check_batch(image, score_map)
-            if isinstance(image, Tensor) and (engine := self._batch_engine(score_map)):
-                return self._refine_label_batch(engine, image, score_map, stride)
-            return torch.stack([self.refine(*pair, stride, threads) for pair in zip(image, score_map, strict=True)])
-        image, unary = self._prepare_score_map(_as_tensor(image), _as_tensor(score_map), stride)
-        labels = self.engine_for(unary).refine_labels(image, unary, stride, self.parameters, _thread_count(threads))
-        return _as_labels(labels, len(unary))
+            check_batch(image, score_map)
+            if isinstance(image, Tensor) and (engine := self.batch_engine(score_map)):
+                return self.refine_label_batch(engine, image, score_map, stride)
+            pairs = zip(image, score_map, strict=True)
+            return torch.stack([self.refine_labels(*pair, stride, threads) for pair in pairs])
+        image, unary = self.prepare_score_map(as_tensor(image), as_tensor(score_map), stride)
+        labels = self.engine_for(unary).refine_labels(image, unary, stride, self.parameters, thread_count(threads))
+        return as_labels(labels, len(unary))
 
-    def _refine(self, image: Image, scores: Scores, are_probabilities: bool, threads: int | None) -> Scores:
-        image, logits = self._prepare(image, scores, are_probabilities)
-        q = self.engine_for(logits).refine(image, logits, self.parameters, _thread_count(threads))
+    def refine(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
+        """The former name of ``refine_labels``."""
+        return self.refine_labels(image, score_map, stride, threads)
+
+    def refine_image(self, image: Image, scores: Scores, are_probabilities: bool, threads: int | None) -> Scores:
+        image, logits = self.prepare(image, scores, are_probabilities)
+        q = self.engine_for(logits).refine(image, logits, self.parameters, thread_count(threads))
         return q.to(device=scores.device, dtype=scores.dtype)
 
-    def _refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
+    def refine_batch(self, engine: TorchEngine, images: Tensor, scores: Tensor, are_probabilities: bool) -> Tensor:
         """Return Q of a batch on a GPU."""
 
-        def refine(images: Tensor, scores: Tensor) -> Tensor:
-            pairs = [self._prepare(*pair, are_probabilities) for pair in zip(images, scores, strict=True)]
+        def refine_chunk(images: Tensor, scores: Tensor) -> Tensor:
+            pairs = [self.prepare(*pair, are_probabilities) for pair in zip(images, scores, strict=True)]
             stacked, logits = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
             return engine.refine_batch(stacked, logits, self.parameters).to(scores.dtype)
 
-        return _in_chunks(refine, images, scores)
+        return in_chunks(refine_chunk, images, scores)
 
-    def _refine_label_batch(self, engine: TorchEngine, images: Tensor, score_maps: Tensor, stride: int) -> Tensor:
+    def refine_label_batch(self, engine: TorchEngine, images: Tensor, score_maps: Tensor, stride: int) -> Tensor:
         """Return the label maps of a batch on a GPU."""
 
-        def refine(images: Tensor, score_maps: Tensor) -> Tensor:
-            pairs = [self._prepare_score_map(*pair, stride) for pair in zip(images, score_maps, strict=True)]
+        def label_chunk(images: Tensor, score_maps: Tensor) -> Tensor:
+            pairs = [self.prepare_score_map(*pair, stride) for pair in zip(images, score_maps, strict=True)]
             logits = torch.stack([inputs.upsample_to(*pair, stride) for pair in pairs])
             q = engine.refine_batch(torch.stack([image for image, _ in pairs]), logits, self.parameters)
-            return _as_labels(q.max(1).indices, q.shape[1])
+            return as_labels(q.max(1).indices, q.shape[1])
 
-        return _in_chunks(refine, images, score_maps)
+        return in_chunks(label_chunk, images, score_maps)
 
-    def _prepare(self, image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
+    def prepare(self, image: Image, scores: Scores, are_probabilities: bool) -> tuple[Image, Scores]:
         """Check an image and its scores; return the image and float32 logits, both on the scores' device."""
         image = inputs.check_image(image)
         logits = inputs.check_logits(scores, "probabilities" if are_probabilities else "logits")
         inputs.check_same_size(image, logits)
         if are_probabilities:
             logits = inputs.log_probabilities(logits)
-        return image.to(logits.device), self._unary(logits)
+        return image.to(logits.device), self.add_bias(logits)
 
-    def _prepare_score_map(self, image: Image, score_map: Scores, stride: int) -> tuple[Image, Scores]:
+    def prepare_score_map(self, image: Image, score_map: Scores, stride: int) -> tuple[Image, Scores]:
         """Check an image and its score map; return the image and float32 logits, both on the score map's device."""
         image, score_map = inputs.check_image(image), inputs.check_logits(score_map, "score_map")
         inputs.check_covers((image.shape[1], image.shape[2]), score_map, stride)
-        return image.to(score_map.device), self._unary(score_map)
+        return image.to(score_map.device), self.add_bias(score_map)
 
-    def _unary(self, logits: Tensor) -> Tensor:
+    def add_bias(self, logits: Tensor) -> Tensor:
         """Return logits plus the bias of each class, in the form that engines take."""
         self.parameters.check_classes(len(logits))
         unary = logits.detach().float()
@@ -219,14 +224,14 @@ class DenseCRF:
 
         With engine=auto, the torch engine refines scores on a GPU, so that they stay there.
         """
-        if not self._auto or scores.device.type == "cpu" or self._engine.name == "torch":
-            return self._engine
-        if self._on_gpu is None:
-            self._on_gpu, _ = make_engine("torch")
+        if not self.is_auto or scores.device.type == "cpu" or self.engine.name == "torch":
+            return self.engine
+        if self.gpu_engine is None:
+            self.gpu_engine, _ = make_engine("torch")
             log.info("dense CRF engine: torch (auto: the scores are on %s)", scores.device)
-        return self._on_gpu
+        return self.gpu_engine
 
-    def _batch_engine(self, scores: Any) -> TorchEngine | None:
+    def batch_engine(self, scores: Any) -> TorchEngine | None:
         """Return the engine if it refines a batch of these scores faster than one image after the other."""
         engine = self.engine_for(scores) if isinstance(scores, Tensor) and inputs.is_on_gpu(scores) else None
         return engine if isinstance(engine, TorchEngine) else None
@@ -237,27 +242,27 @@ class DenseCRF:
         return f"DenseCRF({', '.join(f'{name}={v}' for name, v in values.items())}, engine={self.engine_name})"
 
 
-def _thread_count(threads: int | None) -> int:
+def thread_count(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: give 1 or more, or None for as many as torch uses")
     return threads or torch.get_num_threads()
 
 
-def _in_chunks(refine: Callable[[Tensor, Tensor], Tensor], images: Tensor, scores: Tensor) -> Tensor:
-    """Return the results of a batch, computed in chunks of at most ``MAX_BATCH_PIXELS`` to limit the memory."""
+def in_chunks(function: Callable[[Tensor, Tensor], Tensor], images: Tensor, scores: Tensor) -> Tensor:
+    """Return a function's results for a batch, in chunks of at most ``MAX_BATCH_PIXELS``, which limits the memory."""
     count = max(1, MAX_BATCH_PIXELS // images[0, 0].numel())
-    return torch.cat([refine(*chunk) for chunk in zip(images.split(count), scores.split(count), strict=True)])
+    return torch.cat([function(*chunk) for chunk in zip(images.split(count), scores.split(count), strict=True)])
 
 
-def _as_labels(indices: Tensor, classes: int) -> Tensor:
+def as_labels(indices: Tensor, classes: int) -> Tensor:
     return indices.to(torch.uint8 if classes <= 256 else torch.int64)
 
 
-def _as_tensor(array: Any) -> Tensor:
+def as_tensor(array: Any) -> Tensor:
     return array if isinstance(array, Tensor) else torch.as_tensor(np.ascontiguousarray(array))
 
 
-def _check_batch(images: Any, scores: Any) -> None:
+def check_batch(images: Any, scores: Any) -> None:
     if not (isinstance(images, Sequence) or getattr(images, "ndim", 0) == 4) or len(images) != len(scores):
         shape = f"a list of {len(images)}" if isinstance(images, Sequence) else f"of shape {tuple(images.shape)}"
         raise ValueError(f"scores are a batch of {len(scores)}, image is {shape}: give one image for each")

@@ -97,7 +97,7 @@ def check_same_size(image: Tensor, scores: Tensor) -> None:
     if image.shape[-2:] != scores.shape[-2:]:
         raise ValueError(
             f"image is {tuple(image.shape[-2:])} but scores are {tuple(scores.shape[-2:])} (height, width): "
-            "up-sample the scores to the image, or use refine(image, score_map, stride)"
+            "up-sample the scores to the image, or use refine_labels(image, score_map, stride)"
         )
 
 

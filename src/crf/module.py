@@ -74,17 +74,17 @@ class DenseCRFModule(nn.Module):
     ) -> Float[Tensor, "batch classes height width"]:
         """Return the logits of Q, for losses that take logits; at least float32, even inside ``torch.autocast``."""
         with torch.autocast(logits.device.type, enabled=False):
-            return torch.stack([self._refine_image(*pair) for pair in zip(image, logits, strict=True)])
+            return torch.stack([self.refined_logits(*pair) for pair in zip(image, logits, strict=True)])
 
     def learned(self) -> dict[str, Any]:
         """Return the learned values as plain numbers, by their names in ``Parameters``."""
         w1, w2 = self.kernel_weights.detach().clamp_min(0).tolist()
-        return {"w1": w1, "w2": w2, "bias": self.bias.tolist(), "compatibility": self._costs().tolist()}
+        return {"w1": w1, "w2": w2, "bias": self.bias.tolist(), "compatibility": self.symmetric_costs().tolist()}
 
-    def _costs(self) -> Float[Tensor, "classes classes"]:
+    def symmetric_costs(self) -> Float[Tensor, "classes classes"]:
         return (self.compatibility + self.compatibility.T) / 2
 
-    def _refine_image(self, image: Tensor, logits: Tensor) -> Tensor:
+    def refined_logits(self, image: Tensor, logits: Tensor) -> Tensor:
         image = inputs.check_image(image)
         inputs.check_same_size(image, logits)
         if len(logits) != len(self.compatibility):
@@ -93,7 +93,9 @@ class DenseCRFModule(nn.Module):
         if unary.dtype not in (torch.float32, torch.float64):
             unary = unary.float()
         bilateral, gaussian = build_kernels(image[None], self.parameters_at_start, (1, 1), unary.dtype)
-        weights, bias, costs = (p.to(unary.dtype) for p in (self.kernel_weights.relu(), self.bias, self._costs()))
+        weights, bias, costs = (
+            p.to(unary.dtype) for p in (self.kernel_weights.relu(), self.bias, self.symmetric_costs())
+        )
 
         def smooth(q: Tensor) -> Tensor:
             return weights[0] * bilateral.filter(q) + weights[1] * gaussian.filter(q)

@@ -71,9 +71,9 @@ class Parameters:
         if not 0 <= self.prune < 1:
             raise ValueError(f"prune={self.prune}: give a probability, 0 (exact) <= prune < 1 (0.01 is usual)")
         if self.bias is not None:
-            object.__setattr__(self, "bias", _finite_row("bias", self.bias))
+            object.__setattr__(self, "bias", finite_row("bias", self.bias))
         if self.compatibility is not None:
-            rows = tuple(_finite_row("compatibility", row) for row in _list("compatibility", self.compatibility))
+            rows = tuple(finite_row("compatibility", row) for row in nonempty_list("compatibility", self.compatibility))
             object.__setattr__(self, "compatibility", rows)
             if any(len(row) != len(rows) for row in rows):
                 raise ValueError(
@@ -149,14 +149,14 @@ class Parameters:
         return min(self.prune, 1.0 / classes)
 
 
-def _list(name: str, value: object) -> Sequence:
+def nonempty_list(name: str, value: object) -> Sequence:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ValueError(f"{name}={value}: give a list, with an entry for each class")
     return value
 
 
-def _finite_row(name: str, row: object) -> tuple[float, ...]:
-    entries = _list(name, row)
+def finite_row(name: str, row: object) -> tuple[float, ...]:
+    entries = nonempty_list(name, row)
     if not all(isinstance(entry, (int, float)) and abs(entry) <= MAX_VALUE for entry in entries):  # also catches NaN
         raise ValueError(f"{name}={list(entries)}: give numbers from {-MAX_VALUE:g} to {MAX_VALUE:g}")
     return tuple(float(entry) for entry in entries)

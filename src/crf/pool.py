@@ -36,7 +36,7 @@ class RefinementPool:
     caller's, so that they do not delay the network's threads, which wait for each other.
 
         with RefinementPool(crf) as pool:
-            futures = [pool.refine(image, score_map) for image, score_map in batch]
+            futures = [pool.refine_labels(image, score_map) for image, score_map in batch]
             labels = [future.result() for future in futures]
 
     Args:
@@ -56,23 +56,23 @@ class RefinementPool:
         self, crf: DenseCRF, workers: int | None = None, pending: int | None = None, time_limit: float | None = None
     ) -> None:
         if workers is None:
-            workers = 1 if crf.workers == "one" else _cores()
+            workers = 1 if crf.workers == "one" else cores()
         if workers < 1:
             raise ValueError(f"workers={workers}: give 1 or more, or None for one per core")
         self.workers = workers
-        self._threads = max(1, _cores() // workers)  # per image
-        self._crf = crf
-        self._time_limit = time_limit
-        self._one_at_a_time = threading.Lock()
-        self._free_slots = threading.BoundedSemaphore(pending or 2 * workers)
-        self._free_batch_slots = threading.BoundedSemaphore(pending or 2 * MAX_BATCH)
-        self._batches = BatchRefiner(crf, self._one_at_a_time)
-        self._executor: DaemonThreads | ProcessPoolExecutor
+        self.threads = max(1, cores() // workers)  # per image
+        self.crf = crf
+        self.time_limit = time_limit
+        self.one_at_a_time = threading.Lock()
+        self.free_slots = threading.BoundedSemaphore(pending or 2 * workers)
+        self.free_batch_slots = threading.BoundedSemaphore(pending or 2 * MAX_BATCH)
+        self.batches = BatchRefiner(crf, self.one_at_a_time)
+        self.executor: DaemonThreads | ProcessPoolExecutor
         if crf.workers == "processes":
             spawn = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_ignore_signals)
+            self.executor = ProcessPoolExecutor(workers, mp_context=spawn, initializer=ignore_signals)
         else:
-            self._executor = DaemonThreads(workers, "dense-crf", partial(_prepare_thread, threading.Lock()))
+            self.executor = DaemonThreads(workers, "dense-crf", partial(prepare_thread, threading.Lock()))
 
     @overload
     def submit(self, image: Array, probabilities: Scores, *, size: tuple[int, int] | None = None) -> Future[Scores]: ...
@@ -102,28 +102,34 @@ class RefinementPool:
         scores = logits if probabilities is None else probabilities
         if scores is None or (probabilities is not None and logits is not None):
             raise ValueError("give either probabilities or logits=..., not both or neither")
-        image, scores = _crop(image, size), _crop(scores, size)
-        return self._run(scores, _call, image, scores, logits is not None, self._threads)
+        image, scores = crop(image, size), crop(scores, size)
+        return self.submit_call(scores, call_crf, image, scores, logits is not None, self.threads)
 
-    def refine(
+    def refine_labels(
         self, image: Array, score_map: Array, stride: int = 8, size: tuple[int, int] | None = None
     ) -> Future[Tensor]:
-        """Return a future of ``crf.refine(image, score_map, stride)``, the label map of one image.
+        """Return a future of ``crf.refine_labels(image, score_map, stride)``, the label map of one image.
 
         The result of an engine that runs in processes is on the CPU.
 
         Args:
-            image, score_map, stride: see ``DenseCRF.refine``.
+            image, score_map, stride: see ``DenseCRF.refine_labels``.
             size: height and width of the top left part to refine, for images padded to a common size.
         """
-        image = _crop(image, size)
-        if isinstance(score_map, Tensor) and is_on_gpu(score_map) and self._runs_one_at_a_time(score_map):
-            return self._in_slot(self._free_batch_slots, partial(self._add_to_batch, image, score_map, stride))
-        return self._run(score_map, _refine, image, score_map, stride, self._threads)
+        image = crop(image, size)
+        if isinstance(score_map, Tensor) and is_on_gpu(score_map) and self.runs_one_at_a_time(score_map):
+            return self.in_slot(self.free_batch_slots, partial(self.add_to_batch, image, score_map, stride))
+        return self.submit_call(score_map, call_refine_labels, image, score_map, stride, self.threads)
+
+    def refine(
+        self, image: Array, score_map: Array, stride: int = 8, size: tuple[int, int] | None = None
+    ) -> Future[Tensor]:
+        """The former name of ``refine_labels``."""
+        return self.refine_labels(image, score_map, stride, size)
 
     def close(self) -> None:
         """Wait for all submitted images, then stop the workers."""
-        self._executor.shutdown(wait=True)
+        self.executor.shutdown(wait=True)
 
     def abandon(self) -> None:
         """Stop the workers without waiting.
@@ -131,10 +137,10 @@ class RefinementPool:
         Images that no worker has started are cancelled. Processes are killed; threads end after their current image.
         """
         processes = []
-        if isinstance(self._executor, ProcessPoolExecutor):
-            processes = list((self._executor._processes or {}).values())  # Python 3.14: kill_workers()
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        self._batches.cancel()
+        if isinstance(self.executor, ProcessPoolExecutor):
+            processes = list((self.executor._processes or {}).values())  # Python 3.14: kill_workers()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.batches.cancel()
         for process in processes:
             process.kill()
 
@@ -142,32 +148,32 @@ class RefinementPool:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=kind is not None)
-        self._batches.cancel()
+        self.executor.shutdown(wait=True, cancel_futures=kind is not None)
+        self.batches.cancel()
 
-    def _run(self, scores: Array, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        if self._crf.workers == "processes":
-            function = partial(_return_by_value, function)
-            arguments = tuple(_by_value(argument) for argument in arguments)
-        elif self._runs_one_at_a_time(scores):
-            function = partial(_run_locked, self._one_at_a_time, function)
-        return self._in_slot(self._free_slots, lambda: self._executor.submit(function, self._crf, *arguments))
+    def submit_call(self, scores: Array, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        if self.crf.workers == "processes":
+            function = partial(return_by_value, function)
+            arguments = tuple(by_value(argument) for argument in arguments)
+        elif self.runs_one_at_a_time(scores):
+            function = partial(run_locked, self.one_at_a_time, function)
+        return self.in_slot(self.free_slots, lambda: self.executor.submit(function, self.crf, *arguments))
 
-    def _runs_one_at_a_time(self, scores: Array) -> bool:
+    def runs_one_at_a_time(self, scores: Array) -> bool:
         return (
-            self._crf.workers != "processes"
+            self.crf.workers != "processes"
             and isinstance(scores, Tensor)
-            and self._crf.engine_for(scores).workers == "one"
+            and self.crf.engine_for(scores).workers == "one"
         )
 
-    def _add_to_batch(self, image: Array, score_map: Tensor, stride: int) -> Future[Tensor]:
-        labels = self._batches.add(torch.as_tensor(image), score_map, stride)
-        self._executor.submit(self._batches.refine_next)
+    def add_to_batch(self, image: Array, score_map: Tensor, stride: int) -> Future[Tensor]:
+        labels = self.batches.add(torch.as_tensor(image), score_map, stride)
+        self.executor.submit(self.batches.refine_next)
         return labels
 
-    def _in_slot(self, slots: threading.BoundedSemaphore, submit: Callable[[], Future[Result]]) -> Future[Result]:
+    def in_slot(self, slots: threading.BoundedSemaphore, submit: Callable[[], Future[Result]]) -> Future[Result]:
         """Return the future of a submitted image, which occupies a slot until it is done."""
-        if not slots.acquire(timeout=self._time_limit):
+        if not slots.acquire(timeout=self.time_limit):
             raise FutureTimeout
         try:
             future = submit()
@@ -178,7 +184,7 @@ class RefinementPool:
         return future
 
 
-class _ByValue:
+class ByValue:
     """A tensor that another process unpickles as a copy on the CPU.
 
     The way in which ``multiprocessing`` sends a tensor needs a file descriptor for each.
@@ -188,41 +194,41 @@ class _ByValue:
         self.tensor = tensor.detach().cpu().contiguous()
 
     def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[np.ndarray, torch.dtype]]:
-        return _from_bytes, (self.tensor.view(torch.uint8).numpy(), self.tensor.dtype)
+        return from_bytes, (self.tensor.view(torch.uint8).numpy(), self.tensor.dtype)
 
 
-def _from_bytes(values: np.ndarray, dtype: torch.dtype) -> Tensor:
+def from_bytes(values: np.ndarray, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(values).view(dtype)
 
 
-def _by_value(argument: Any) -> Any:
-    return _ByValue(argument) if isinstance(argument, Tensor) else argument
+def by_value(argument: Any) -> Any:
+    return ByValue(argument) if isinstance(argument, Tensor) else argument
 
 
-def _return_by_value(function: Callable[..., Any], *arguments: Any) -> Any:
+def return_by_value(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in another process; a tensor that it returns comes back as a copy."""
-    return _by_value(function(*arguments))
+    return by_value(function(*arguments))
 
 
-def _call(crf: DenseCRF, image: Array, scores: Scores, are_logits: bool, threads: int) -> Scores:
+def call_crf(crf: DenseCRF, image: Array, scores: Scores, are_logits: bool, threads: int) -> Scores:
     return crf(image, logits=scores, threads=threads) if are_logits else crf(image, scores, threads=threads)
 
 
-def _refine(crf: DenseCRF, image: Array, score_map: Array, stride: int, threads: int) -> Tensor:
-    return crf.refine(image, score_map, stride, threads)
+def call_refine_labels(crf: DenseCRF, image: Array, score_map: Array, stride: int, threads: int) -> Tensor:
+    return crf.refine_labels(image, score_map, stride, threads)
 
 
-def _run_locked(lock: threading.Lock, function: Callable[..., Result], *arguments: Any) -> Result:
+def run_locked(lock: threading.Lock, function: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function while holding a lock, for an engine that uses the whole GPU or all cores."""
     with lock:
         return function(*arguments)
 
 
-def _crop(array: Array, size: tuple[int, int] | None) -> Array:
+def crop(array: Array, size: tuple[int, int] | None) -> Array:
     return array if size is None else array[..., : size[0], : size[1]]
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
     """Ignore the signals that reach all processes of a group, from Ctrl-C, SLURM, systemd or timeout.
 
     The caller's process decides when its workers end.
@@ -232,7 +238,7 @@ def _ignore_signals() -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _prepare_thread(first: threading.Lock) -> None:
+def prepare_thread(first: threading.Lock) -> None:
     """Lower the priority of a worker's thread, and keep OpenMP's threads from spinning.
 
     GNU's OpenMP lets waiting threads spin for milliseconds unless it has more threads than there are cores, and the
@@ -249,5 +255,5 @@ def _prepare_thread(first: threading.Lock) -> None:
         torch.zeros(1 << 17)  # large enough for torch to use several threads
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -24,18 +24,18 @@ class DaemonThreads(Executor):
     """
 
     def __init__(self, workers: int, name: str, initializer: Callable[[], None]) -> None:
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._initializer = initializer
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(workers)
+        self.tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self.initializer = initializer
+        self.threads = [
+            threading.Thread(target=self.work, name=f"{name}_{number}", daemon=True) for number in range(workers)
         ]
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def submit(self, function: Callable[P, Result], /, *arguments: P.args, **options: P.kwargs) -> Future[Result]:
         """Return a future of ``function(*arguments, **options)``."""
         future: Future[Result] = Future()
-        self._tasks.put((future, partial(function, *arguments, **options)))
+        self.tasks.put((future, partial(function, *arguments, **options)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -45,17 +45,17 @@ class DaemonThreads(Executor):
             wait: wait until the threads have ended.
             cancel_futures: cancel the tasks that no thread has started.
         """
-        while cancel_futures and not self._tasks.empty():
-            if task := self._tasks.get():
+        while cancel_futures and not self.tasks.empty():
+            if task := self.tasks.get():
                 task[0].cancel()
-        for _ in self._threads:
-            self._tasks.put(None)
-        for thread in self._threads if wait else ():
+        for _ in self.threads:
+            self.tasks.put(None)
+        for thread in self.threads if wait else ():
             thread.join()
 
-    def _work(self) -> None:
-        self._initializer()
-        while task := self._tasks.get():
+    def work(self) -> None:
+        self.initializer()
+        while task := self.tasks.get():
             future, call = task
             if not future.set_running_or_notify_cancel():
                 continue

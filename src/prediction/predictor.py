@@ -152,7 +152,7 @@ class Predictor:
             if self.pool is None:
                 label = predict_labels(scores[None], size)[0].byte()
             else:
-                label = self.pool.refine(image, scores, score_stride(scores.shape[-2:], size)).result()
+                label = self.pool.refine_labels(image, scores, score_stride(scores.shape[-2:], size)).result()
             return Prediction(label.cpu().numpy(), None)
         full = upsample_scores(scores[None], size)[0]
         q = full.softmax(0) if self.pool is None else self.pool.submit(image, logits=full).result()

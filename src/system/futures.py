@@ -16,7 +16,7 @@ class OrderedFutures(Generic[Result, Context]):
 
         pending = OrderedFutures(lambda future, label: metrics.update(future.result(), label))
         for image, scores, label in samples:
-            pending.add(pool.refine(image, scores), label)
+            pending.add(pool.refine_labels(image, scores), label)
         pending.finish()
 
     Args:

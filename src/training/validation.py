@@ -39,7 +39,7 @@ class Refinement(Protocol):
 
     time_limit: float
 
-    def submit(self, image: LabelledImage, scores: Tensor) -> Future[Tensor] | None:
+    def refine_labels(self, image: LabelledImage, scores: Tensor) -> Future[Tensor] | None:
         """Return a future of the image's refined label map; None if the image is not to be refined."""
 
     def give_up(self, error: BaseException) -> None:
@@ -110,7 +110,10 @@ class Validation:
             image = LabelledImage(position, id_, pixels, truth, NETWORK, prediction)
             self.publish(image)
             with self.survive_lost_workers():
-                if self.refinement is not None and (future := self.refinement.submit(image, score_map)) is not None:
+                if (
+                    self.refinement is not None
+                    and (future := self.refinement.refine_labels(image, score_map)) is not None
+                ):
                     self.waiting.add(future, image._replace(method=CRF))
 
     def wait(self) -> None:

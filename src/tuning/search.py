@@ -97,7 +97,7 @@ def refined_confusion(crf: DenseCRF, images: Sequence[ScoredImage], classes: int
     with RefinementPool(crf, workers) as pool:
         for image in images:
             stride = score_stride(image.scores.shape[-2:], image.image.shape[-2:])
-            pending.add(pool.refine(image.image, image.scores, stride), image.label)
+            pending.add(pool.refine_labels(image.image, image.scores, stride), image.label)
         pending.finish()
     return metrics.confusion
 

@@ -66,7 +66,8 @@ class Contestant:
         if not self.pool:
             if self.labels:
                 return lambda case, _: [
-                    crf.refine(i, s, threads=self.threads) for i, s in zip(case.images, case.score_maps, strict=True)
+                    crf.refine_labels(i, s, threads=self.threads)
+                    for i, s in zip(case.images, case.score_maps, strict=True)
                 ]
             return lambda case, logits: [
                 crf(i, logits=s, threads=self.threads) for i, s in zip(case.images, logits, strict=True)
@@ -76,7 +77,7 @@ class Contestant:
 
         def run(case: Case, logits: list[Tensor]) -> list[Tensor]:
             if self.labels:
-                futures = [pool.refine(i, s) for i, s in zip(case.images, case.score_maps, strict=True)]
+                futures = [pool.refine_labels(i, s) for i, s in zip(case.images, case.score_maps, strict=True)]
             else:
                 futures = [pool.submit(i, logits=s) for i, s in zip(case.images, logits, strict=True)]
             return [future.result() for future in futures]
@@ -152,10 +153,10 @@ def _peak(contestant: Contestant, setting: str, case: Case) -> float:
     torch.set_num_threads(1)
     crf, logits = contestant.crf(setting), case.logits()
     tiny = case.images[0][:, :9, :9]
-    crf.refine(tiny, case.score_maps[0])  # what the libraries take once
+    crf.refine_labels(tiny, case.score_maps[0])  # what the libraries take once
     before = _reset_peak()
     if contestant.labels:
-        crf.refine(case.images[0], case.score_maps[0])
+        crf.refine_labels(case.images[0], case.score_maps[0])
     else:
         crf(case.images[0], logits=logits[0])
     return _memory("VmHWM") - before

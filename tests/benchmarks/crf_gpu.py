@@ -43,7 +43,7 @@ def contestants(
         f"torch, {count} at a time, prune=0.01": lambda: pruned(images, logits=logits),
         "torch, one by one": lambda: torch.stack([exact(i, logits=s) for i, s in zip(images, logits, strict=True)]),
         "torch, one by one, prune=0.01, labels from score maps": lambda: torch.stack(
-            [pruned.refine(i, s) for i, s in zip(images, score_maps, strict=True)]
+            [pruned.refine_labels(i, s) for i, s in zip(images, score_maps, strict=True)]
         ),
     }
 

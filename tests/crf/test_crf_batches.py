@@ -43,7 +43,7 @@ def alone(crf: DenseCRF, image: Tensor, score_map: Tensor) -> Tensor:
 def test_a_batch_has_the_labels_of_its_images(samples: list[tuple[Tensor, Tensor]], prune: float) -> None:
     crf = DenseCRF(4, 20, 10, prune=prune, engine="torch")
     images, score_maps = (torch.stack(tensors) for tensors in zip(*samples[::2], strict=True))
-    labels = crf.refine(images, score_maps)
+    labels = crf.refine_labels(images, score_maps)
     assert labels.dtype == torch.uint8
     for number, label in enumerate(labels):
         assert (label != alone(crf, images[number], score_maps[number])).float().mean() < 1e-3
@@ -53,9 +53,9 @@ def test_images_of_one_size_are_refined_together(samples: list[tuple[Tensor, Ten
     crf, batches = DenseCRF(iterations=1, engine="torch"), []
 
     class Recorder:
-        def refine(self, images: Tensor, score_maps: Tensor, stride: int) -> Tensor:
+        def refine_labels(self, images: Tensor, score_maps: Tensor, stride: int) -> Tensor:
             batches.append(tuple(images.shape))
-            return crf.refine(images, score_maps, stride)
+            return crf.refine_labels(images, score_maps, stride)
 
     refiner = BatchRefiner(Recorder(), threading.Lock())
     futures = [refiner.add(*sample, 8) for sample in samples]
@@ -77,7 +77,7 @@ def test_an_image_that_fails_does_not_fail_the_others(samples: list[tuple[Tensor
     crf = DenseCRF(iterations=1, engine="torch")
     samples[2][1][0, 0, 0] = torch.nan
     with RefinementPool(crf, workers=2) as pool:
-        futures = [pool.refine(*sample) for sample in samples]
+        futures = [pool.refine_labels(*sample) for sample in samples]
         with pytest.raises(ValueError, match="not finite"):
             futures.pop(2).result(10)
         del samples[2]
@@ -89,15 +89,15 @@ def test_an_abandoned_pool_leaves_no_future_waiting(samples: list[tuple[Tensor, 
     started, go = threading.Event(), threading.Event()
 
     class Slow(DenseCRF):
-        def refine(self, *arguments: object) -> Tensor:
+        def refine_labels(self, *arguments: object) -> Tensor:
             started.set()
             go.wait(10)
-            return super().refine(*arguments)
+            return super().refine_labels(*arguments)
 
     pool = RefinementPool(Slow(iterations=1, engine="torch"), workers=1)
-    first = pool.refine(*samples[0])
+    first = pool.refine_labels(*samples[0])
     assert started.wait(10)
-    later = [pool.refine(*sample) for sample in samples[1:]]
+    later = [pool.refine_labels(*sample) for sample in samples[1:]]
     pool.abandon()
     go.set()
     assert first.result(10).shape == SIZES[0]

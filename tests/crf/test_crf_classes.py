@@ -73,7 +73,7 @@ def test_labels_from_a_score_map(small_image: Tensor, prune: float, threads: int
     by_class = options(11)
     expected = DenseCRF(3, 30, 15, engine="torch", **by_class)(image, logits=upsample(score_map, size, 8)).argmax(0)
     crf = DenseCRF(3, 30, 15, prune=prune, engine=engine_or_skip("native"), **by_class)
-    labels = crf.refine(image, score_map, threads=threads)
+    labels = crf.refine_labels(image, score_map, threads=threads)
     assert int((labels != expected).sum()) <= image[0].numel() // 10_000
 
 
@@ -154,4 +154,4 @@ def test_another_number_of_classes_is_refused(small_image: Tensor, given: dict) 
     with pytest.raises(ValueError, match="is for 2 classes, the scores have 3"):
         crf(small_image, logits=logits_of(small_image, 3))
     with pytest.raises(ValueError, match="is for 2 classes, the scores have 3"):
-        crf.refine(small_image, network_like_scores((40, 52), 3))
+        crf.refine_labels(small_image, network_like_scores((40, 52), 3))

@@ -70,7 +70,7 @@ def test_large_weights_and_scores_do_not_overflow(small_image, engine, w1, scale
 def test_labels_from_a_score_map_are_those_of_the_up_sampled_logits(reference, prune):
     engine_or_skip("native")
     parameters, image, score_map, _logits, expected = reference
-    labels = DenseCRF(*parameters, prune=prune, engine="native").refine(image, score_map, stride=8)
+    labels = DenseCRF(*parameters, prune=prune, engine="native").refine_labels(image, score_map, stride=8)
     assert labels.dtype == torch.uint8
     assert labels.shape == image.shape[1:]
     assert int((labels != expected.argmax(0)).sum()) <= image[0].numel() // 10_000
@@ -83,12 +83,12 @@ def test_pixels_that_settle_early_end_with_the_same_labels(w1, threads):
     image, size = patchwork(150, 170), (150, 170)
     score_map = 2 * network_like_scores(size, 11, seed=1, present=8)
     crf = DenseCRF(w1, 40, 15, prune=0.01, engine=engine_or_skip("native"))
-    expected = DenseCRF(w1, 40, 15, engine="torch").refine(image, score_map)
+    expected = DenseCRF(w1, 40, 15, engine="torch").refine_labels(image, score_map)
     after_two = DenseCRF(w1, 40, 15, iterations=2, engine="torch")(image, logits=upsample(score_map, size, 8))
     certain = after_two.amax(0) > 1 - min(1e-3, math.exp(-w1 - 3))
     assert certain.float().mean() > 0.5
     assert (after_two.argmax(0) != expected).float().mean() > 0.01  # labels that two iterations do not have yet
-    labels = crf.refine(image, score_map, threads=threads)
+    labels = crf.refine_labels(image, score_map, threads=threads)
     assert int((labels != expected).sum()) <= image[0].numel() // 10_000
 
 
@@ -99,7 +99,7 @@ def test_unsettled_pixels_keep_the_mass_of_their_pruned_classes():
     level = torch.where(torch.arange(kept.shape[1]) % 4 < 2, -4.9, -14.0)
     score_map = torch.cat([kept, (kept.logsumexp(0) + level[:, None]).expand(120, -1, -1)])
     engines = (engine_or_skip("native"), "torch")
-    labels, expected = (DenseCRF(3, 40, 15, prune=0.01, engine=e).refine(image, score_map) for e in engines)
+    labels, expected = (DenseCRF(3, 40, 15, prune=0.01, engine=e).refine_labels(image, score_map) for e in engines)
     assert int((labels != expected).sum()) <= image[0].numel() // 10_000
 
 
@@ -108,7 +108,7 @@ def test_if_all_pixels_settle_the_labels_are_those_of_the_scores(size):
     """No message can outweigh a lead of 60, so the largest score decides."""
     score_map = torch.zeros(12, -(-(size[0] - 1) // 8) + 1, -(-(size[1] - 1) // 8) + 1)
     score_map[3] = 60
-    labels = DenseCRF(5, 50, 10, prune=0.01, engine=engine_or_skip("native")).refine(patchwork(*size), score_map)
+    labels = DenseCRF(5, 50, 10, prune=0.01, engine=engine_or_skip("native")).refine_labels(patchwork(*size), score_map)
     assert torch.equal(labels, torch.full(size, 3, dtype=torch.uint8))
 
 
@@ -258,7 +258,7 @@ def test_every_instruction_set_gives_the_same(level):
         "a, b = (DenseCRF(4, 20, 40, engine=e)(image, logits=logits) for e in ('native', 'torch'))\n"
         "assert (a - b).abs().max() < 1e-4, (a - b).abs().max()\n"
         "scores = torch.randn(21, 6, 7, generator=g) * 5\n"
-        "a, b = (DenseCRF(4, 20, 40, prune=0.01, engine=e).refine(image, scores) for e in ('native', 'torch'))\n"
+        "a, b = (DenseCRF(4, 20, 40, prune=0.01, engine=e).refine_labels(image, scores) for e in ('native', 'torch'))\n"
         "assert torch.equal(a, b), (a != b).sum()\n"
     )
     done = run_command("-c", program, environment={"CRF_NATIVE_LEVEL": level})

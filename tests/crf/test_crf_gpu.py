@@ -53,9 +53,9 @@ def test_labels_from_several_threads(batch, prune):
     images, score_maps, _ = batch
     crf = DenseCRF(4, 67, 3, prune=prune, engine="torch")
     with RefinementPool(crf, workers=3) as pool:
-        futures = [pool.refine(i, s) for i, s in zip(images.cuda(), score_maps.cuda(), strict=True)]
+        futures = [pool.refine_labels(i, s) for i, s in zip(images.cuda(), score_maps.cuda(), strict=True)]
         found = torch.stack([future.result().cpu() for future in futures])
-    expected = torch.stack([crf.refine(i, s) for i, s in zip(images, score_maps, strict=True)])
+    expected = torch.stack([crf.refine_labels(i, s) for i, s in zip(images, score_maps, strict=True)])
     assert (found != expected).sum() <= found.numel() // 10_000
 
 

@@ -62,8 +62,8 @@ def spoil(tensor, value):
         (lambda c, i, s: c(i, logits=s[0]), "expected classes x height x width"),
         (lambda c, i, s: c(i), "either probabilities or logits"),
         (lambda c, i, s: c(i, logits=s[None]), "give one image for each"),
-        (lambda c, i, s: c.refine(i, s[:, :4, :4]), "reaches 25x25"),
-        (lambda c, i, s: c.refine(i, s, stride=0), "stride=0"),
+        (lambda c, i, s: c.refine_labels(i, s[:, :4, :4]), "reaches 25x25"),
+        (lambda c, i, s: c.refine_labels(i, s, stride=0), "stride=0"),
     ],
 )
 def test_invalid_inputs_are_named(pair, call, message):
@@ -85,7 +85,7 @@ def test_degenerate_sizes(engine):
     row = torch.arange(30, dtype=torch.uint8).expand(3, 1, 30).contiguous()
     assert torch.allclose(crf(row, logits=torch.zeros(1, 1, 30)), torch.ones(()))
     assert torch.allclose(crf(row.mT, logits=torch.zeros(2, 30, 1)), torch.full((), 0.5))
-    assert torch.equal(crf.refine(pixel, torch.zeros(2, 1, 1)), torch.zeros(1, 1, dtype=torch.uint8))
+    assert torch.equal(crf.refine_labels(pixel, torch.zeros(2, 1, 1)), torch.zeros(1, 1, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("engine", ["native", "torch"])
@@ -94,12 +94,12 @@ def test_256_classes(small_image, engine):
     score_map = network_like_scores(size, 256, present=256)
     logits = upsample(score_map, size, 8)
     crf = DenseCRF(4, 20, 10, engine=engine_or_skip(engine))
-    labels = crf.refine(small_image, score_map)
+    labels = crf.refine_labels(small_image, score_map)
     assert labels.dtype == torch.uint8
     assert torch.equal(labels.long(), crf(small_image, logits=logits).argmax(0))
     uniform = DenseCRF(prune=0.5, engine=engine)(small_image, logits=torch.zeros(256, 40, 52))
     assert torch.allclose(uniform, torch.full((), 1 / 256), atol=1e-5)
-    assert crf.refine(small_image, network_like_scores(size, 300)).dtype == torch.int64
+    assert crf.refine_labels(small_image, network_like_scores(size, 300)).dtype == torch.int64
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -151,8 +151,8 @@ def test_zero_probabilities_are_accepted(pair):
 def test_auto_logs_its_choice(caplog, monkeypatch):
     with caplog.at_level("INFO", "src.crf"):
         assert DenseCRF().engine_name in ("native", "torch")
-        monkeypatch.setattr(native_engine, "_native", None)
-        monkeypatch.setattr(native_engine, "_reason", "it was not built")
+        monkeypatch.setattr(native_engine, "native", None)
+        monkeypatch.setattr(native_engine, "reason", "it was not built")
         assert DenseCRF().engine_name == "torch"
     assert "it was not built" in caplog.text
     with pytest.raises(ValueError, match="engine=native is not available, it was not built"):
@@ -184,6 +184,6 @@ def test_twenty_megapixels(voc_image):
     engine_or_skip("native")
     image = torch.nn.functional.interpolate(voc_image[None].float(), (4000, 5000), mode="bilinear")[0].byte()
     score_map = network_like_scores((4000, 5000), 21)
-    labels = DenseCRF(prune=0.01, engine="native").refine(image, score_map)
+    labels = DenseCRF(prune=0.01, engine="native").refine_labels(image, score_map)
     assert labels.shape == (4000, 5000)
     assert labels.unique().numel() > 2

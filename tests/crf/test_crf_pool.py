@@ -34,9 +34,9 @@ def through_threads(count: int, largest: int) -> None:
     images, memory = images_of_random_sizes(count, largest), []
     with RefinementPool(crf, workers=4) as pool:
         while batch := list(itertools.islice(images, 20)):
-            futures = [pool.refine(*pair) for pair in batch]
+            futures = [pool.refine_labels(*pair) for pair in batch]
             for pair, future in zip(batch, futures, strict=True):
-                assert torch.equal(future.result(), crf.refine(*pair))
+                assert torch.equal(future.result(), crf.refine_labels(*pair))
             memory.append(resident_megabytes())
     print("resident megabytes:", memory)
     assert memory[-1] - memory[len(memory) // 2] < 50
@@ -62,10 +62,13 @@ def test_futures_give_the_same_as_calls(small_image):
     with RefinementPool(crf, workers=2) as pool:
         assert torch.equal(pool.submit(small_image, logits=logits).result(), crf(small_image, logits=logits))
         assert torch.equal(pool.submit(small_image, logits.softmax(0)).result(), crf(small_image, logits.softmax(0)))
+        assert torch.equal(
+            pool.refine_labels(small_image, score_map).result(), crf.refine_labels(small_image, score_map)
+        )
         assert torch.equal(pool.refine(small_image, score_map).result(), crf.refine(small_image, score_map))
         cut = pool.submit(small_image, logits=logits, size=(20, 30)).result()
         assert torch.equal(cut, crf(small_image[:, :20, :30], logits=logits[:, :20, :30]))
-        assert pool.refine(small_image, score_map, size=(20, 30)).result().shape == (20, 30)
+        assert pool.refine_labels(small_image, score_map, size=(20, 30)).result().shape == (20, 30)
         with pytest.raises(ValueError, match="image is"):
             pool.submit(small_image, logits=logits[:, 1:]).result()
         with pytest.raises(ValueError, match="not both or neither"):
@@ -78,18 +81,18 @@ def test_no_more_than_so_many_images_are_pending(small_image):
     class Slow:
         workers = "threads"
 
-        def refine(self, image, score_map, stride, threads):
+        def refine_labels(self, image, score_map, stride, threads):
             go.wait(10)
             return image
 
     with RefinementPool(Slow(), workers=1, pending=3, time_limit=0.01) as pool:
-        futures = [pool.refine(small_image, None) for _ in range(3)]
+        futures = [pool.refine_labels(small_image, None) for _ in range(3)]
         with pytest.raises(WaitedTooLong):
-            pool.refine(small_image, None)
+            pool.refine_labels(small_image, None)
         go.set()
         for future in futures:
             assert future.result(10) is small_image
-        assert pool.refine(small_image, None).result(10) is small_image
+        assert pool.refine_labels(small_image, None).result(10) is small_image
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(None, 1), (1, 8), (3, 2), (9, 1)])
@@ -97,40 +100,40 @@ def test_images_share_the_cores(workers: int | None, threads: int, monkeypatch: 
     class Recorder:
         workers = "threads"
 
-        def refine(self, image, score_map, stride, threads):
+        def refine_labels(self, image, score_map, stride, threads):
             return threads
 
-    monkeypatch.setattr("src.crf.pool._cores", lambda: 8)
+    monkeypatch.setattr("src.crf.pool.cores", lambda: 8)
     with RefinementPool(Recorder(), workers) as pool:
-        assert pool.refine(None, None).result() == threads
+        assert pool.refine_labels(None, None).result() == threads
 
 
 def test_a_single_image_gets_as_many_cores_as_torch_uses(small_image, monkeypatch: pytest.MonkeyPatch) -> None:
     engine_or_skip("native")
-    native, used = native_engine._native, []
+    native, used = native_engine.native, []
     recorder = SimpleNamespace(level=native.level, refine=lambda *a: (used.append(a[-1]), native.refine(*a)))
-    monkeypatch.setattr(native_engine, "_native", recorder)
+    monkeypatch.setattr(native_engine, "native", recorder)
     monkeypatch.setattr("torch.get_num_threads", lambda: 3)
     crf, scores = DenseCRF(iterations=1, engine="native"), network_like_scores(small_image.shape[1:], 3, present=3)
-    crf.refine(small_image, scores)
+    crf.refine_labels(small_image, scores)
     crf(small_image, logits=upsample(scores, small_image.shape[1:], 8))
-    crf.refine(small_image, scores, threads=2)
+    crf.refine_labels(small_image, scores, threads=2)
     assert used == [3, 3, 2]
     with pytest.raises(ValueError, match="threads=0"):
-        crf.refine(small_image, scores, threads=0)
+        crf.refine_labels(small_image, scores, threads=0)
 
 
 def test_a_hanging_worker_does_not_block_the_caller(small_image):
     class Hanging:
         workers = "threads"
 
-        def refine(self, image, score_map, stride, threads):
+        def refine_labels(self, image, score_map, stride, threads):
             threading.Event().wait()
 
     pool = RefinementPool(Hanging(), workers=1, pending=2, time_limit=0.1)
-    first, second = (pool.refine(small_image, None) for _ in range(2))
+    first, second = (pool.refine_labels(small_image, None) for _ in range(2))
     with pytest.raises(WaitedTooLong):
-        pool.refine(small_image, None)
+        pool.refine_labels(small_image, None)
     pool.abandon()
     assert first.running()
     assert second.cancelled()
@@ -151,7 +154,7 @@ def test_the_torch_engine_refines_one_image_at_a_time(small_image, monkeypatch):
     crf = DenseCRF(iterations=1, engine="torch")
     score_map = network_like_scores(tuple(small_image.shape[1:]), 3, present=3)
     with RefinementPool(crf, workers=3) as pool:
-        for future in [pool.refine(small_image, score_map) for _ in range(6)]:
+        for future in [pool.refine_labels(small_image, score_map) for _ in range(6)]:
             future.result()
     assert found_free == [True] * 6
 
@@ -161,7 +164,9 @@ def test_pydensecrf_goes_to_processes(small_image):
     score_map = network_like_scores(tuple(small_image.shape[1:]), 5)
     full = upsample(score_map, tuple(small_image.shape[1:]), 8)
     with RefinementPool(crf, workers=1) as pool:
-        assert torch.equal(pool.refine(small_image, score_map).result(timeout=60), crf.refine(small_image, score_map))
+        assert torch.equal(
+            pool.refine_labels(small_image, score_map).result(timeout=60), crf.refine_labels(small_image, score_map)
+        )
         for logits in (full, full.bfloat16(), full.numpy()):  # Q has their type
             q = pool.submit(small_image, logits=logits).result(timeout=60)
             expected = crf(small_image, logits=logits)
@@ -183,14 +188,14 @@ def busy():
     size = 20
     while not stop.is_set():
         size = 20 + (size - 19) % 45
-        crf.refine(image[:, :size], scores, threads=1)
+        crf.refine_labels(image[:, :size], scores, threads=1)
 threads = [threading.Thread(target=busy) for _ in range(3)]
 for t in threads: t.start()
-expected = crf.refine(image, scores, threads=2)
+expected = crf.refine_labels(image, scores, threads=2)
 for _ in range(10):
     child = os.fork()
     if child == 0:
-        os._exit(0 if torch.equal(crf.refine(image, scores, threads=2), expected) else 1)
+        os._exit(0 if torch.equal(crf.refine_labels(image, scores, threads=2), expected) else 1)
     assert os.waitpid(child, 0)[1] == 0
 stop.set()
 for t in threads: t.join()

@@ -17,7 +17,7 @@ def random_lattice(points: int = 60, dimensions: int = 5) -> Lattice:
 
 def test_weights_are_barycentric():
     lattice = random_lattice()
-    weight = lattice._slice.weight.reshape(60, -1)
+    weight = lattice.slice.weight.reshape(60, -1)
     assert weight.min() >= -1e-5
     assert torch.allclose(weight.sum(1), torch.ones((), dtype=torch.float64), atol=1e-5)
 
@@ -63,7 +63,7 @@ def test_split_sums_give_the_same_map_and_gradient(monkeypatch):
 
     whole = there_and_back()
     monkeypatch.setitem(permutohedral.MAX_ROWS, "cpu", 4)
-    assert len(random_lattice(dimensions=1)._splat) == 2
+    assert len(random_lattice(dimensions=1).splat) == 2
     for pieces, expected in zip(there_and_back(), whole, strict=True):
         assert torch.allclose(pieces, expected)
 

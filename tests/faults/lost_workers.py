@@ -18,10 +18,10 @@ class HangingCRF(DenseCRF):
         super().__init__(**options)
         self.marker = marker
 
-    def refine(self, *arguments: Any, **options: Any) -> Tensor:
+    def refine_labels(self, *arguments: Any, **options: Any) -> Tensor:
         if create_marker(self.marker):
             threading.Event().wait()
-        return super().refine(*arguments, **options)
+        return super().refine_labels(*arguments, **options)
 
 
 class DyingCRF(DenseCRF):
@@ -33,7 +33,7 @@ class DyingCRF(DenseCRF):
         super().__init__(**options)
         self.marker = marker
 
-    def refine(self, *arguments: Any, **options: Any) -> Tensor:
+    def refine_labels(self, *arguments: Any, **options: Any) -> Tensor:
         if create_marker(self.marker):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().refine(*arguments, **options)
+        return super().refine_labels(*arguments, **options)

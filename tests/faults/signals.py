@@ -23,7 +23,7 @@ KINDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 ALL = ", ".join(KINDS)
 STEP = "src.training.segmenter:Segmenter.training_step"
 VALIDATE = "src.training.segmenter:Segmenter.validation_step"
-REFINE = "src.crf.dense_crf:DenseCRF.refine"
+REFINE = "src.crf.dense_crf:DenseCRF.refine_labels"
 WRITE = "torch:save"
 TIMES = re.compile(rb".*(seconds|minutes).*")  # lines of metrics.json that differ from run to run
 

@@ -51,7 +51,7 @@ def test_inference_and_crf_serve_every_size(
     assert full.shape == (1, len(Shapes.classes), height, width)
     assert bool(full.isfinite().all())
     stride = score_stride(scores.shape[-2:], (height, width))
-    labels = DenseCRF(4, 10, 10, iterations=2, engine="torch").refine(image, scores[0], stride)
+    labels = DenseCRF(4, 10, 10, iterations=2, engine="torch").refine_labels(image, scores[0], stride)
     assert labels.shape == (height, width)
     assert int(labels.max()) < len(Shapes.classes)
     truth = labels.clone()

@@ -28,8 +28,8 @@ from tests.models.networks import composed
 class OnCPU(DenseCRF):
     """Refines on the CPU, wherever the scores are."""
 
-    def refine(self, image: Any, score_map: Any, *arguments: Any) -> Any:
-        return super().refine(image.cpu(), score_map.float().cpu(), *arguments)
+    def refine_labels(self, image: Any, score_map: Any, *arguments: Any) -> Any:
+        return super().refine_labels(image.cpu(), score_map.float().cpu(), *arguments)
 
     def engine_for(self, scores: Any) -> Any:
         return super().engine_for(scores.cpu())

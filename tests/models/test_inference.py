@@ -102,7 +102,7 @@ def test_the_crf_accepts_averaged_scores(model: DeepLab) -> None:
     stride = score_stride(scores.shape[-2:], (30, 47))
     assert stride == 1
     logits = upsample_scores(scores[None], (30, 47))[0]
-    assert torch.equal(crf.refine(image[0], scores, stride).long(), crf(image[0], logits=logits).argmax(0))
+    assert torch.equal(crf.refine_labels(image[0], scores, stride).long(), crf(image[0], logits=logits).argmax(0))
 
 
 @pytest.mark.parametrize(

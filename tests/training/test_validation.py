@@ -31,7 +31,7 @@ class Later:
     def __init__(self) -> None:
         self.futures: list[tuple[Future[Tensor], Tensor]] = []
 
-    def submit(self, image: LabelledImage, scores: Tensor) -> Future[Tensor]:
+    def refine_labels(self, image: LabelledImage, scores: Tensor) -> Future[Tensor]:
         self.futures.append((Future(), torch.ones(image.truth.shape, dtype=torch.int64)))
         return self.futures[-1][0]
 

@@ -18,7 +18,7 @@ from src.crf.lattice.features import bilateral_features, position_features
 from src.crf.mean_field import pruned_mean_field
 from src.crf.parameters import Parameters
 
-_CHUNK_ENTRIES = 1 << 22  # kernel entries in memory at a time: 32 MB in float64
+CHUNK_ENTRIES = 1 << 22  # kernel entries in memory at a time: 32 MB in float64
 
 
 class ExactEngine:
@@ -52,19 +52,19 @@ def exact_filter(image: Tensor, parameters: Parameters) -> Callable[[Tensor], Te
         position = position_features(image.shape[1], image.shape[2], p.sg, p.sg, image.device).double()
         kernels.append((p.w2, position))
     ones = torch.ones(image[0].numel(), 1, dtype=torch.float64, device=image.device)
-    terms = [(w, f, _filter(f, ones).rsqrt()) for w, f in kernels]
+    terms = [(w, f, apply_kernel(f, ones).rsqrt()) for w, f in kernels]
 
     def smooth(q: Tensor) -> Tensor:
-        return sum((w * norm * _filter(f, norm * q) for w, f, norm in terms), torch.zeros_like(q))
+        return sum((w * norm * apply_kernel(f, norm * q) for w, f, norm in terms), torch.zeros_like(q))
 
     return smooth
 
 
-def _filter(
+def apply_kernel(
     features: Float[Tensor, "pixels dimensions"], values: Float[Tensor, "pixels channels"]
 ) -> Float[Tensor, "pixels channels"]:
     """Return the product of the kernel matrix of the features with the values, computed in chunks of rows."""
-    rows = max(1, _CHUNK_ENTRIES // len(features))
+    rows = max(1, CHUNK_ENTRIES // len(features))
     return torch.cat(
         [
             torch.exp(-0.5 * torch.cdist(chunk, features, compute_mode="donot_use_mm_for_euclid_dist") ** 2) @ values

@@ -12,12 +12,12 @@ from torch import Tensor
 from src.crf.engines.engine import EngineName, WorkerKind
 from src.crf.parameters import Parameters
 
-_native: Any = None
-_reason = ""
+native: Any = None
+reason = ""
 try:
-    _native = import_module("src.crf._native")
+    native = import_module("src.crf._native")
 except ImportError as error:
-    _reason = f"the compiled extension is not built ({error}): install a C++ compiler, then install this package again"
+    reason = f"the compiled extension is not built ({error}): install a C++ compiler, then install this package again"
 
 
 class NativeEngine:
@@ -29,7 +29,7 @@ class NativeEngine:
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image, on the CPU."""
         q = torch.empty_like(logits, device="cpu")
-        self._run(image, logits, 0, parameters, threads, q)
+        self.run(image, logits, 0, parameters, threads, q)
         return q
 
     def refine_labels(
@@ -38,13 +38,13 @@ class NativeEngine:
         """Return the label map of one image, uint8; int64 for more than 256 classes."""
         dtype = torch.uint8 if len(score_map) <= 256 else torch.int64
         labels = torch.empty(image.shape[1:], dtype=dtype)
-        self._run(image, score_map, stride, parameters, threads, labels)
+        self.run(image, score_map, stride, parameters, threads, labels)
         return labels
 
-    def _run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, threads: int, out: Tensor) -> None:
-        _native.refine(
-            _as_array(image),
-            _as_array(scores),
+    def run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, threads: int, out: Tensor) -> None:
+        native.refine(
+            as_array(image),
+            as_array(scores),
             out.numpy(),
             stride,
             (p.w1, p.sy, p.sx, p.srgb, p.w2, p.sg),
@@ -55,7 +55,7 @@ class NativeEngine:
         )
 
 
-def _as_array(tensor: Tensor) -> np.ndarray:
+def as_array(tensor: Tensor) -> np.ndarray:
     """Return a tensor, which may be a channels-last view, as a contiguous array.
 
     NumPy makes the copy, because torch would use all cores for it, in every worker.
@@ -65,9 +65,9 @@ def _as_array(tensor: Tensor) -> np.ndarray:
 
 def missing_reason() -> str | None:
     """Return why this engine cannot run, or None if it can."""
-    return None if _native is not None else _reason
+    return None if native is not None else reason
 
 
 def level() -> str:
     """Return the name of the instruction set that the engine chose at run time."""
-    return _native.level()
+    return native.level()

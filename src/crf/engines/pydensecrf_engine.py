@@ -25,7 +25,7 @@ class PydensecrfEngine:
     workers: WorkerKind = "processes"
 
     def __init__(self) -> None:
-        _import_pydensecrf()
+        import_pydensecrf()
 
     def refine(self, image: Tensor, logits: Tensor, parameters: Parameters, threads: int) -> Tensor:
         """Return Q of one image.
@@ -37,7 +37,7 @@ class PydensecrfEngine:
         classes, height, width = logits.shape
         if classes > 255 or classes < 2:
             raise ValueError(f"engine=pydensecrf takes 2 to 255 classes, not {classes}: choose another engine")
-        crf = _import_pydensecrf().DenseCRF2D(width, height, classes)
+        crf = import_pydensecrf().DenseCRF2D(width, height, classes)
         unary = -logits.detach().reshape(classes, -1).log_softmax(0).float().cpu()
         crf.setUnaryEnergy(unary.contiguous().numpy())
         costs = 1.0 if p.compatibility is None else np.array(p.compatibility, np.float32)
@@ -56,7 +56,7 @@ class PydensecrfEngine:
         return self.refine(image, upsample_to(image, score_map, stride), parameters, threads).argmax(0)
 
 
-def _import_pydensecrf() -> Any:
+def import_pydensecrf() -> Any:
     try:
         import pydensecrf.densecrf
     except ImportError as error:

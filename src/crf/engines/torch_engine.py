@@ -41,25 +41,25 @@ class TorchEngine:
         if logits.is_cuda:  # dropping columns would save little, but compile a kernel for each number of columns
             return self.refine_batch(image[None], logits[None], parameters)[0]
         p = parameters
-        smooth = _filter_function(build_kernels(image[None], p, (p.w1, p.w2)))
-        unary, below = _rows_of_pixels(logits), p.log_threshold(len(logits))
-        q = pruned_mean_field(unary, smooth, p.iterations, below, p.affinity, _choose_softmax(p, logits.device))
+        smooth = filter_function(build_kernels(image[None], p, (p.w1, p.w2)))
+        unary, below = rows_of_pixels(logits), p.log_threshold(len(logits))
+        q = pruned_mean_field(unary, smooth, p.iterations, below, p.affinity, choose_softmax(p, logits.device))
         return q.T.reshape(logits.shape)
 
     def refine_batch(self, images: Tensor, logits: Tensor, parameters: Parameters) -> Tensor:
         """Return Q of images of one size (batch x classes x height x width); a single image does not fill a GPU."""
         p, (batch, classes, height, width) = parameters, logits.shape
-        smooth = _filter_function(build_kernels(images, p, (p.w1, p.w2)))
+        smooth = filter_function(build_kernels(images, p, (p.w1, p.w2)))
         # A GPU is faster with rows of whole sectors (8 floats). A column of -inf stays 0 in Q.
         padding = -classes % 8
-        unary = pad(_rows_of_pixels(logits), (0, padding), value=-torch.inf)
+        unary = pad(rows_of_pixels(logits), (0, padding), value=-torch.inf)
         message = mix_classes(smooth, None if p.affinity is None else pad(p.affinity, (0, padding, 0, padding)))
         if (below := p.log_threshold(classes)) is not None:
             # Pruned classes differ between images, so they stay as columns that neither send nor receive messages.
             log_p = unary.log_softmax(1).view(batch, -1, unary.shape[1])
             kept = find_kept_classes(log_p, pad(below, (0, padding))).to(unary.dtype)
-            message = _mask_message(message, kept.repeat_interleave(height * width, 0))
-        q = mean_field(unary, message, p.iterations, normalise=_choose_softmax(p, logits.device))
+            message = mask_message(message, kept.repeat_interleave(height * width, 0))
+        q = mean_field(unary, message, p.iterations, normalise=choose_softmax(p, logits.device))
         return q[:, :classes].reshape(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
     def refine_labels(
@@ -69,7 +69,7 @@ class TorchEngine:
         return self.refine(image, upsample_to(image, score_map, stride), parameters, threads).max(0).indices
 
 
-def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
+def rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Float[Tensor, "pixels classes"]:
     """Return the logits with one row per pixel, minus the largest value of the row.
 
     The difference is written directly in this layout, because transposing a matrix on a CPU is slow.
@@ -79,7 +79,7 @@ def _rows_of_pixels(logits: Float[Tensor, "*batch classes height width"]) -> Flo
     return torch.sub(channels_last, channels_last.amax(-1, keepdim=True), out=rows).view(-1, rows.shape[-1])
 
 
-def _choose_softmax(p: Parameters, device: torch.device) -> Softmax:
+def choose_softmax(p: Parameters, device: torch.device) -> Softmax:
     """Return the in-place softmax on a CPU if it cannot overflow, otherwise torch's.
 
     On images of noise and of stars, messages were at most 1.4 times ``message_bound``. With a bound of 16, exponents
@@ -88,11 +88,11 @@ def _choose_softmax(p: Parameters, device: torch.device) -> Softmax:
     return softmax_in_place if device.type == "cpu" and p.message_bound <= SAFE_MESSAGE_BOUND else softmax
 
 
-def _filter_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
+def filter_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
     return reduce(add, kernels).filter if kernels else torch.zeros_like
 
 
-def _mask_message(message: Callable[[Tensor], Tensor], kept: Tensor) -> Callable[[Tensor], Tensor]:
+def mask_message(message: Callable[[Tensor], Tensor], kept: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda q: message(q * kept) * kept
 
 
@@ -115,13 +115,13 @@ def build_kernels(
         number = torch.arange(batch, device=images.device).repeat_interleave(height * width)
         kernels.append(Lattice(features, dtype, number).normalise(bilateral))
     if gaussian > 0:
-        build = _gaussian_kernel if batch * height * width <= MAX_BATCH_PIXELS else _gaussian_kernel.__wrapped__
+        build = gaussian_kernel if batch * height * width <= MAX_BATCH_PIXELS else gaussian_kernel.__wrapped__
         kernels.append(build(batch, height, width, p.sg, gaussian, images.device, dtype))
     return kernels
 
 
 @lru_cache(maxsize=4)
-def _gaussian_kernel(
+def gaussian_kernel(
     batch: int, height: int, width: int, sg: float, weight: float, device: torch.device, dtype: torch.dtype
 ) -> Lattice:
     """Return the Gaussian kernel; it is cached, because it depends only on the image size, and few sizes occur."""

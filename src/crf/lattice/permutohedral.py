@@ -57,11 +57,11 @@ class Lattice:
         bags = pad(begin.int(), (0, 1), value=len(entry))
         splat = RowSums(point, bags, weight.index_select(0, entry))
         max_rows = MAX_ROWS.get(self.device.type)
-        self._splat: tuple[RowSums, ...] = splat.split(max_rows) if max_rows else (splat,)
-        self._slice = RowSums.with_length(d + 1, index, weight)
+        self.splat: tuple[RowSums, ...] = splat.split(max_rows) if max_rows else (splat,)
+        self.slice = RowSums.with_length(d + 1, index, weight)
         vertices = sorted_keys[begin]
         shares = weight.new_tensor([1, 0.5, 0.5]).repeat(self.vertices + 1)
-        self._blurs = [RowSums.with_length(3, _neighbours(find_next(vertices, i)), shares) for i in range(d + 1)]
+        self.blurs = [RowSums.with_length(3, with_neighbours(find_next(vertices, i)), shares) for i in range(d + 1)]
 
     def normalise(self, weight: float = 1.0) -> Lattice:
         """Replace the map K by weight D^-1/2 K D^-1/2, where D is the diagonal of K's row sums, and return the lattice.
@@ -69,10 +69,10 @@ class Lattice:
         This is pydensecrf's default.
         """
         norm = (self.filter(torch.ones(self.points, 1, dtype=self.dtype, device=self.device)) + 1e-20).rsqrt()[:, 0]
-        (splat, *pieces), slices = self._splat, self._slice
-        self._splat = (splat._replace(weight=splat.weight * norm.index_select(0, splat.rows)), *pieces)
+        (splat, *pieces), slices = self.splat, self.slice
+        self.splat = (splat._replace(weight=splat.weight * norm.index_select(0, splat.rows)), *pieces)
         norm = norm.mul(weight).repeat_interleave(slices.length)
-        self._slice = slices._replace(weight=slices.weight * norm)
+        self.slice = slices._replace(weight=slices.weight * norm)
         return self
 
     def __add__(self, other: Lattice) -> Lattice:
@@ -82,31 +82,31 @@ class Lattice:
         """
         both, first_count, second_count = copy(self), self.vertices + 1, other.vertices + 1
         both.vertices = first_count + second_count - 1
-        (splat, *pieces), (others_splat, *others_pieces) = self._splat, other._splat
+        (splat, *pieces), (others_splat, *others_pieces) = self.splat, other.splat
         offset = len(splat.begin)
         pieces = [a.append(b.shift_rows(offset)) for a, b in zip(pieces, others_pieces, strict=True)]
-        both._splat = (splat.append(others_splat), *pieces)
-        both._blurs = [
-            (a or self._identity_blur()).append((b or other._identity_blur()).shift_rows(first_count))
-            for a, b in zip_longest(self._blurs, other._blurs)
+        both.splat = (splat.append(others_splat), *pieces)
+        both.blurs = [
+            (a or self.identity_blur()).append((b or other.identity_blur()).shift_rows(first_count))
+            for a, b in zip_longest(self.blurs, other.blurs)
         ]
-        both._slice = self._slice.join(other._slice.shift_rows(first_count))
+        both.slice = self.slice.join(other.slice.shift_rows(first_count))
         return both
 
-    def _identity_blur(self) -> RowSums:
-        return self._blurs[0]._replace(rows=_without_neighbours(self.vertices + 1, self.device).view(-1))
+    def identity_blur(self) -> RowSums:
+        return self.blurs[0]._replace(rows=without_neighbours(self.vertices + 1, self.device).view(-1))
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
         """Return the filtered values; the map is not symmetric, because the directions are blurred in a fixed order."""
-        return _Filter.apply(values, self, False)
+        return LatticeFilter.apply(values, self, False)
 
-    def _run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
-        for sums in (*self._splat, *blurs, self._slice):
+    def run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
+        for sums in (*self.splat, *blurs, self.slice):
             values = sums.apply(values)
         return values
 
 
-class _Filter(torch.autograd.Function):
+class LatticeFilter(torch.autograd.Function):
     """The lattice's map, whose gradient is the transposed map.
 
     The blur along each direction is symmetric, and slice is the transpose of splat. So the transposed map is the same
@@ -116,14 +116,14 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice, transposed: bool) -> Tensor:
         ctx.lattice, ctx.transposed = lattice, transposed
-        return lattice._run(values.contiguous(), lattice._blurs[::-1] if transposed else lattice._blurs)
+        return lattice.run(values.contiguous(), lattice.blurs[::-1] if transposed else lattice.blurs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Filter.apply(grad, ctx.lattice, not ctx.transposed), None, None
+        return LatticeFilter.apply(grad, ctx.lattice, not ctx.transposed), None, None
 
 
-def _neighbours(following: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
+def with_neighbours(following: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
     """Return every vertex with its two neighbours in a direction, three entries per vertex.
 
     Args:
@@ -132,14 +132,14 @@ def _neighbours(following: Int[Tensor, " vertices"]) -> Int[Tensor, " entries"]:
     """
     missing = len(following)
     vertices = torch.arange(missing, dtype=torch.int32, device=following.device)
-    rows = _without_neighbours(missing + 1, following.device)
+    rows = without_neighbours(missing + 1, following.device)
     rows[:-1, 2] = following
     rows[:, 1].scatter_(0, following, vertices)
     rows[-1] = missing
     return rows.view(-1)
 
 
-def _without_neighbours(count: int, device: torch.device) -> Int[Tensor, "vertices 3"]:
+def without_neighbours(count: int, device: torch.device) -> Int[Tensor, "vertices 3"]:
     """Return every vertex with the last vertex, which is always 0, as both neighbours."""
     rows = torch.full((count, 3), count - 1, dtype=torch.int32, device=device)
     rows[:, 0] = torch.arange(count, device=device)

@@ -32,7 +32,7 @@ class RowSums(NamedTuple):
     @classmethod
     def with_length(cls, length: int, rows: Tensor, weight: Tensor) -> RowSums:
         """Return sums of ``length`` rows each."""
-        return cls(rows, _multiples(length, len(rows) // length, rows.device), weight, length)
+        return cls(rows, multiples(length, len(rows) // length, rows.device), weight, length)
 
     def apply(self, values: Float[Tensor, "rows channels"]) -> Float[Tensor, "sums channels"]:
         """Return the sums; ``values`` must be contiguous.
@@ -73,12 +73,12 @@ class RowSums(NamedTuple):
         count = (ends - self.begin + max_rows - 1).div(max_rows, rounding_mode="floor").clamp_min(1)
         first = count.cumsum(0, dtype=torch.int32) - count
         owner = torch.arange(len(count), device=count.device).repeat_interleave(count)
-        number = _multiples(1, len(owner), count.device)
+        number = multiples(1, len(owner), count.device)
         pieces = RowSums(self.rows, self.begin[owner] + max_rows * (number - first[owner]), self.weight)
         return pieces, RowSums(number, first, self.weight.new_ones(len(number)))
 
 
-def _multiples(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
+def multiples(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
     return torch.arange(0, step * count, step, dtype=torch.int32, device=device)
 
 
@@ -92,7 +92,7 @@ def kernel_failure(device: torch.device) -> str | None:
     try:
         from src.crf.lattice import row_sums_kernel
 
-        row_sums_kernel.row_sums(value, _multiples(1, 1, device), _multiples(1, 1, device), value[0])
+        row_sums_kernel.row_sums(value, multiples(1, 1, device), multiples(1, 1, device), value[0])
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # a missing compiler can fail in many ways

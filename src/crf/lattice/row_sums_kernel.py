@@ -34,14 +34,14 @@ def row_sums(values: Tensor, rows: Tensor, begin: Tensor, weight: Tensor, length
     width = triton.next_power_of_2(channels)
     height = min(MAX_SUMS, max(1, BLOCK // width))
     with torch.cuda.device_of(values):  # the thread's current device may differ
-        _row_sums[(triton.cdiv(sums, height),)](
+        sum_block[(triton.cdiv(sums, height),)](
             values, rows, begin, weight, out, sums, len(rows), length, channels, width, height, AT_ONCE, num_warps=WARPS
         )
     return out
 
 
 @triton.jit(do_not_specialize=["sums", "entries"])  # otherwise, Triton may recompile the kernel for each image
-def _row_sums(
+def sum_block(
     values,
     rows,
     begin,
@@ -61,7 +61,7 @@ def _row_sums(
     total = tl.zeros([HEIGHT, WIDTH], values.dtype.element_ty)
     if LENGTH > 0:
         for e in tl.static_range(LENGTH):
-            total += _weighted_row(values, rows, weight, s * LENGTH + e, exists, channel, inside, CHANNELS)
+            total += weighted_row(values, rows, weight, s * LENGTH + e, exists, channel, inside, CHANNELS)
     else:
         entry = tl.load(begin + s, mask=exists, other=0)
         end = tl.load(begin + s + 1, mask=s + 1 < sums, other=entries)
@@ -69,14 +69,14 @@ def _row_sums(
         remaining = tl.max(end - entry, 0)
         while remaining > 0:
             for e in tl.static_range(AT_ONCE):
-                total += _weighted_row(values, rows, weight, entry + e, entry + e < end, channel, inside, CHANNELS)
+                total += weighted_row(values, rows, weight, entry + e, entry + e < end, channel, inside, CHANNELS)
             entry += AT_ONCE
             remaining -= AT_ONCE
     tl.store(out + s[:, None].to(tl.int64) * CHANNELS + channel, total, mask=exists[:, None] & inside)
 
 
 @triton.jit
-def _weighted_row(values, rows, weight, entry, live, channel, inside, CHANNELS: tl.constexpr):
+def weighted_row(values, rows, weight, entry, live, channel, inside, CHANNELS: tl.constexpr):
     row = tl.load(rows + entry, mask=live, other=0).to(tl.int64)
     share = tl.load(weight + entry, mask=live, other=0)
     return share[:, None] * tl.load(values + row[:, None] * CHANNELS + channel, mask=live[:, None] & inside, other=0)

@@ -53,24 +53,24 @@ class Scenes:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._scenes: OrderedDict[str, Scene] = OrderedDict()
-        self._lock = threading.Lock()
+        self.scenes: OrderedDict[str, Scene] = OrderedDict()
+        self.lock = threading.Lock()
 
     def add(self, scene: Scene) -> str:
         """Keep a scene, and return its name."""
         name = secrets.token_urlsafe(16)
-        with self._lock:
-            self._scenes[name] = scene
-            while len(self._scenes) > 1 and sum(map(count_bytes, self._scenes.values())) > self.capacity:
-                self._scenes.popitem(last=False)
+        with self.lock:
+            self.scenes[name] = scene
+            while len(self.scenes) > 1 and sum(map(count_bytes, self.scenes.values())) > self.capacity:
+                self.scenes.popitem(last=False)
         return name
 
     def find(self, name: str) -> Scene | None:
         """Return the scene of a name; None if it has been dropped, or there never was one."""
-        with self._lock:
-            if name in self._scenes:
-                self._scenes.move_to_end(name)
-            return self._scenes.get(name)
+        with self.lock:
+            if name in self.scenes:
+                self.scenes.move_to_end(name)
+            return self.scenes.get(name)
 
 
 def count_bytes(scene: Scene) -> int:

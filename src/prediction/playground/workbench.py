@@ -47,8 +47,8 @@ class Workbench:
         self.predictor = predictor
         self.preset = preset
         self.side = side
-        self._decoding = threading.Lock()  # a file may take a gigabyte while it is decoded
-        self._computing = threading.Lock()
+        self.decoding = threading.Lock()  # a file may take a gigabyte while it is decoded
+        self.computing = threading.Lock()
         try:
             self.build_crf({}).parameters.check_classes(len(predictor.classes))
         except ValueError as error:
@@ -76,10 +76,10 @@ class Workbench:
         Raises:
             UserError: if the file cannot be read, or the scores are not finite.
         """
-        with self._decoding:
+        with self.decoding:
             pixels = read_image(image) if isinstance(image, Path) else image
             small = shrink(pixels, self.side)
-        with self._computing:
+        with self.computing:
             score_map = self.predictor.scores(small).float().cpu()
         return Scene(small, score_map, (pixels.shape[0], pixels.shape[1]))
 
@@ -114,10 +114,10 @@ class Workbench:
         """
         start = time.perf_counter()
         crf, image = self.build_crf(values), torch.from_numpy(scene.pixels).permute(2, 0, 1)
-        with self._computing:
+        with self.computing:
             if pixel is None:
                 after = None
-                label = crf.refine(image, scene.score_map, scene.stride).numpy()
+                label = crf.refine_labels(image, scene.score_map, scene.stride).numpy()
             else:
                 after = crf(image, logits=scene.logits())
                 label = after.max(0).indices.byte().numpy()

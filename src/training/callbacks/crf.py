@@ -87,14 +87,14 @@ class CRFRefinement(Callback):
         for name in [name for name in trainer.callback_metrics if is_crf_metric(name)]:
             del trainer.callback_metrics[name]  # from the last validation, in case this one has no CRF
 
-    def submit(self, image: LabelledImage, scores: Tensor) -> Future[Tensor] | None:
+    def refine_labels(self, image: LabelledImage, scores: Tensor) -> Future[Tensor] | None:
         """Return a future of the image's label map; None after the first n images."""
         if self.first_n is not None and image.position >= self.first_n:
             return None
         if self.pool is None:
             crf = self.network.with_learned(self.crf)  # only now: weight averaging has swapped the weights
             self.pool = RefinementPool(crf, self.workers, time_limit=self.time_limit)
-        return self.pool.refine(image.image, scores, score_stride(scores.shape[-2:], image.image.shape[-2:]))
+        return self.pool.refine_labels(image.image, scores, score_stride(scores.shape[-2:], image.image.shape[-2:]))
 
     def give_up(self, error: BaseException) -> None:
         """Log why the CRF's workers were lost; the next validation starts new ones.

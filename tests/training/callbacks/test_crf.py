@@ -73,7 +73,7 @@ def test_first_n_counts_only_the_first_n(segmenter, datamodule):
 
 def test_a_failing_image_is_not_swallowed(segmenter, datamodule):
     class Broken(DenseCRF):
-        def refine(self, *_, **__):
+        def refine_labels(self, *_, **__):
             raise RuntimeError("engine broke")
 
     with pytest.raises(RuntimeError, match="engine broke"):
