@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.regions import Polygons, Region, Runs, decode_counts
+from src.data.convert.regions import Polygons, Region, Runs, decode_counts, read_ring
 from src.data.convert.source import Source, merge_records, read_json
 from src.data.dataset import DatasetError
 from src.labels import VOID
@@ -181,27 +181,6 @@ def read_region(segmentation: Any) -> Region:
     if isinstance(segmentation[0], (int, float)):  # some tools omit the outer brackets
         segmentation = [segmentation]
     return Polygons([read_ring(numbers) for numbers in segmentation])
-
-
-def read_ring(numbers: Any) -> np.ndarray:
-    """Return the corners of a polygon stored as x, y, x, y, ...
-
-    Raises:
-        DatasetError: if it has fewer than three corners, or an odd or infinite number.
-    """
-    try:
-        values = np.array(numbers, float)
-    except (TypeError, ValueError) as error:
-        raise DatasetError("its polygon contains something other than numbers") from error
-    if values.ndim == 2 and values.shape[1:] == (2,):
-        values = values.ravel()
-    if values.ndim != 1 or len(values) % 2:
-        raise DatasetError("its polygon is not a list of pairs x, y")
-    if not np.isfinite(values).all():
-        raise DatasetError("its polygon contains a number that is not finite")
-    if len(values) < 6:
-        raise DatasetError(f"its polygon has {len(values) // 2} corners, and needs 3")
-    return values.reshape(-1, 2)
 
 
 def read_runs(segmentation: Mapping[str, Any]) -> Runs:

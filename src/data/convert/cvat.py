@@ -13,9 +13,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from src.data.convert.coco import read_ring
 from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.regions import Polygons, Region, Runs, ellipse, rectangle
+from src.data.convert.regions import Polygons, Region, Runs, ellipse, read_ring, rectangle
 from src.data.convert.source import Source, merge_records
 from src.data.dataset import DatasetError
 

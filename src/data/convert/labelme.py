@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from src.data.convert.coco import read_ring
 from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_unlabelled
-from src.data.convert.regions import Bitmap, Polygons, Region, ellipse, rectangle
+from src.data.convert.regions import Bitmap, Polygons, Region, ellipse, read_points, read_ring, rectangle
 from src.data.convert.source import Source, merge_records, read_json, read_text
 from src.data.dataset import DatasetError
 
@@ -137,15 +136,13 @@ def read_region(shape: Mapping[str, Any], type_: str) -> Region:
     points = shape.get("points")
     if not isinstance(points, list) or not all(isinstance(point, (list, tuple)) for point in points):
         raise DatasetError("has no points")
-    if type_ == "polygon":
+    if type_ == "polygon" or (type_ == "rectangle" and len(points) == 4):
         return Polygons([read_ring(points)])
     if type_ not in ("rectangle", "circle", "mask"):
         raise DatasetError(f"has the unknown type {type_}")
-    if len(points) != 2 and not (type_ == "rectangle" and len(points) == 4):
+    if len(points) != 2:
         raise DatasetError(f"a {type_} has 2 points, this one {len(points)}")
-    if len(points) == 4:
-        return Polygons([read_ring(points)])
-    (x0, y0), (x1, y1), _ = read_ring([*points, points[0]]).tolist()
+    (x0, y0), (x1, y1) = read_points(points).tolist()
     if type_ == "rectangle":
         return Polygons([rectangle(x0, y0, x1, y1)])
     if type_ == "circle":  # its centre, and a point on it

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
+
+from src.data.dataset import DatasetError
 
 Points = Float[np.ndarray, "points 2"]  # x, y
 
@@ -141,6 +143,37 @@ def turned(points: Points, degrees: float, centre: tuple[float, float] | None = 
     pivot = points.mean(0) if centre is None else np.array(centre)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return (points - pivot) @ np.array([(cos, sin), (-sin, cos)]) + pivot
+
+
+def read_ring(numbers: Any) -> Points:
+    """Return the corners of a polygon; see ``read_points``.
+
+    Raises:
+        DatasetError: if there are fewer than three, or they are not points.
+    """
+    corners = read_points(numbers)
+    if len(corners) < 3:
+        raise DatasetError(f"its polygon has {len(corners)} corners, and needs 3")
+    return corners
+
+
+def read_points(numbers: Any) -> Points:
+    """Return points stored as pairs, or as x, y, x, y, ...
+
+    Raises:
+        DatasetError: if they are neither, or not all finite numbers.
+    """
+    try:
+        values = np.array(numbers, float)
+    except (TypeError, ValueError) as error:
+        raise DatasetError("its outline contains something other than numbers") from error
+    if values.ndim == 1 and len(values) % 2 == 0:
+        values = values.reshape(-1, 2)
+    if values.ndim != 2 or values.shape[1] != 2:
+        raise DatasetError("its outline is not a list of pairs x, y")
+    if not np.isfinite(values).all():
+        raise DatasetError("its outline contains a number that is not finite")
+    return values
 
 
 def decode_counts(text: str) -> Integer[np.ndarray, "runs"]:

@@ -138,7 +138,7 @@ def faults_of(tmp_path: Path, *annotations: dict[str, Any], **more: Any) -> list
     ("broken", "reason"),
     [
         (annotation(5, [[1, 1, 4, 4]]), "annotation 5 of 1.jpg: its polygon has 2 corners, and needs 3"),
-        (annotation(5, [[1, 1, 4, 4, 3]]), "annotation 5 of 1.jpg: its polygon is not a list of pairs x, y"),
+        (annotation(5, [[1, 1, 4, 4, 3]]), "annotation 5 of 1.jpg: its outline is not a list of pairs x, y"),
         (annotation(5, [[1, 1, 4, 4, 3, None]]), "contains a number that is not finite"),
         (annotation(5, [[1, 1, 4, 4, 3, "a"]]), "contains something other than numbers"),
         (annotation(5, []), "has no outline, perhaps only a box"),

@@ -127,6 +127,7 @@ def test_a_turned_photo(tmp_path: Path) -> None:
         (shape("cat", [[0, 0], [4, 4]]), "shape 1: its polygon has 2 corners, and needs 3"),
         (shape("cat", [[0, 0], [4, 4], [5, 5]], "circle"), "shape 1: a circle has 2 points, this one 3"),
         (shape("cat", [[0, 0], [4, 4]], "blob"), "shape 1: has the unknown type blob"),
+        (shape("cat", [[0, "x"], [4, 4]], "circle"), "shape 1: its outline contains something other than numbers"),
         (shape("cat", None), "shape 1: has no points"),
         (shape("cat", [[0, 0], [4, 4]], "mask", mask="?"), "shape 1: its mask is not a PNG in base64"),
         (shape("", [[0, 0], [4, 4]], "rectangle"), "shape 1: has no label"),
