@@ -40,17 +40,23 @@ def test_a_signal_to_a_worker_that_starts_does_not_end_it() -> None:
 
 
 BROKEN_START = """
-import time
+from multiprocessing import Barrier
 from torch.utils.data import _utils
 from src.data.parallel import WorkerLoader
 from src.system.signals import ignore_stop_signals
 
+workers_ignore_signals = Barrier(3, timeout=50)
+
+def begin(worker):
+    ignore_stop_signals()
+    workers_ignore_signals.wait()
+
 def fail(*_):  # as PyTorch's handler of SIGCHLD does when another worker has died
-    time.sleep(0.5)  # the workers ignore signals by now
+    workers_ignore_signals.wait()
     raise RuntimeError("a worker exited unexpectedly")
 
 _utils.signal_handling._set_worker_pids = fail
-iter(WorkerLoader(range(3), batch_size=None, num_workers=2, worker_init_fn=ignore_stop_signals))
+iter(WorkerLoader(range(3), batch_size=None, num_workers=2, worker_init_fn=begin))
 """
 
 
