@@ -22,7 +22,7 @@ from src.prediction.results.files import ENDINGS, ImageJob, WriteError, save_pre
 from src.prediction.results.folder import check_output, complete_summaries, find_settings, prepare_output
 from src.prediction.results.summaries import SUMMARIES
 from src.prediction.shards import find_shard
-from src.prediction.trained_network import checkpoint_file
+from src.runs.checkpoints import find_existing_checkpoint
 from src.system.errors import UserError, printable
 from src.system.futures import OrderedFutures
 from src.system.progress import tracked
@@ -53,7 +53,7 @@ def predict(config: DictConfig) -> list[str]:
     crf = instantiate(config.crf) if config.crf else None
     inference = instantiate(config.inference)
     workers = max(1, min(torch.get_num_threads(), len(shard_jobs)))
-    ckpt = checkpoint_file(config.ckpt)
+    ckpt = find_existing_checkpoint(config.ckpt)
     settings = find_settings(config, ckpt)
     check_output(config, settings, jobs)  # before the network is loaded, which takes seconds
     predictor = Predictor(ckpt, crf, inference, config.accelerator, config.precision, workers, shard.local_index)

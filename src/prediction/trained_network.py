@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from jaxtyping import UInt8
 from omegaconf import DictConfig, open_dict
@@ -20,11 +17,7 @@ from torch import Tensor, nn
 from src.data import SegmentationDataset
 from src.data.dataset import DatasetError
 from src.models import DeepLab
-from src.models.weights.torch_file import read_state
-from src.prediction.trusted_classes import find_untrusted
-from src.runs.checkpoints import NO_CHECKPOINT, find_checkpoint, why_no_file
-from src.runs.moved_names import with_new_names
-from src.runs.networks import network_names
+from src.runs.checkpoint_content import explain_misfit, read_checkpoint
 from src.system.errors import UserError
 
 
@@ -49,20 +42,6 @@ class TrainedNetwork:
         return nn.ModuleDict({"model": self.model}).state_dict()
 
 
-class Checkpoint(NamedTuple):
-    """What a checkpoint holds of a network.
-
-    Attributes:
-        path: the file.
-        hparams: the settings of network, loss, classes, palette and data set; all classes in it are this project's.
-        state: the weights by name; all are finite.
-    """
-
-    path: Path
-    hparams: dict[str, Any]
-    state: dict[str, Tensor]
-
-
 def load_network(ckpt: str | Path | None) -> TrainedNetwork:
     """Return the network of a checkpoint of ``python -m src.train``, in evaluation mode.
 
@@ -83,65 +62,6 @@ def load_network(ckpt: str | Path | None) -> TrainedNetwork:
         nn.ModuleDict({"model": model}).load_state_dict(state)
         model.to(memory_format=torch.channels_last)  # in which images come, and most processors are fastest
     return TrainedNetwork(model.eval(), classes, palette, hparams)
-
-
-def read_checkpoint(ckpt: str | Path | None) -> Checkpoint:
-    """Return what a checkpoint of ``python -m src.train`` holds of its network, without running any code in it.
-
-    Args:
-        ckpt: path of the checkpoint, or of a folder that export format=hub wrote; an address, such as https://... or
-            hf://OWNER/NAME; or the name of a network that comes with the package. None, the default of the commands,
-            is an error that says so.
-
-    Raises:
-        UserError: if the file does not exist, is not such a checkpoint, names classes of other projects, or contains
-            weights that are not finite.
-    """
-    path = checkpoint_file(ckpt)
-    remedy = "give the best.ckpt or last.ckpt of a run"
-    try:
-        content = read_state(path)
-    except UserError as error:
-        raise UserError(f"ckpt={error}; {remedy}") from error
-    if not all(isinstance(content.get(key), dict) for key in ("hyper_parameters", "state_dict")):
-        raise UserError(f"ckpt={path}: holds no network to rebuild; {remedy}")
-    # The optimiser and the schedule are not needed, and may name classes of other projects.
-    hparams = {**with_new_names(content["hyper_parameters"]), "optimizer": {}, "scheduler": {}}
-    if fault := next(find_untrusted(hparams), ""):
-        raise UserError(f"ckpt={path}: {fault}")
-    state: dict[str, Tensor] = content["state_dict"]
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"ckpt={path}: {name} is not finite (NaN or infinity): its training diverged")
-    return Checkpoint(path, hparams, state)
-
-
-def checkpoint_file(ckpt: str | Path | None) -> Path:
-    """Return the file that a value of ckpt stands for; see ``read_checkpoint`` for the values.
-
-    Raises:
-        UserError: if there is no such file.
-    """
-    if not ckpt:
-        raise UserError(NO_CHECKPOINT)
-    path = find_checkpoint(ckpt)
-    if not path.is_file():
-        raise UserError(
-            f"ckpt={path}: {why_no_file(path)}, and no network that comes with the package "
-            f"({', '.join(network_names())})"
-        )
-    return path
-
-
-@contextmanager
-def explain_misfit(path: Path) -> Iterator[None]:
-    """Turn an error of building a network, or of loading its weights, into a ``UserError`` that names the file."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, InstantiationException) as error:
-        first, *details = (str(error.__cause__ or error) or type(error).__name__).splitlines()
-        reason = shorten(details[0] if details and first.endswith(":") else first, 300, placeholder=" ...")
-        raise UserError(f"ckpt={path}: does not fit this version of the code ({reason})") from error
 
 
 def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) -> SegmentationDataset:

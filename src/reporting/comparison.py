@@ -17,8 +17,9 @@ from src.labels import LabelMap
 from src.metrics.confusion import confusion_matrix, ratios
 from src.models.geometry import predict_labels
 from src.prediction.predictor import Predictor
-from src.prediction.trained_network import build_dataset, read_checkpoint
-from src.prediction.trusted_classes import find_untrusted
+from src.prediction.trained_network import build_dataset
+from src.runs.checkpoint_content import read_checkpoint
+from src.runs.trusted_classes import find_untrusted
 
 
 class ComparedImage(NamedTuple):

@@ -48,6 +48,23 @@ def why_no_file(path: str | Path) -> str:
     return f"a folder that holds no {HUB_FILE}" if Path(path).is_dir() else "no such file"
 
 
+def find_existing_checkpoint(ckpt: str | Path | None) -> Path:
+    """Return the file that a value of ckpt stands for; see ``find_checkpoint``.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if not ckpt:
+        raise UserError(NO_CHECKPOINT)
+    path = find_checkpoint(ckpt)
+    if not path.is_file():
+        raise UserError(
+            f"ckpt={path}: {why_no_file(path)}, and no network that comes with the package "
+            f"({', '.join(network_names())})"
+        )
+    return path
+
+
 def belongs_to_no_run(given: str) -> bool:
     """Tell whether a value of ckpt is a network without a run: an address, a network of the package, safetensors."""
     return is_address(given) or find_network(given) is not None or given.endswith(".safetensors")

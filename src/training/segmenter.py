@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric
 
 from src.drawing.tables import print_parameter_groups
 from src.models import DeepLab, Inference
-from src.prediction.trained_network import explain_misfit, read_checkpoint
+from src.runs.checkpoint_content import explain_misfit, read_checkpoint
 from src.runs.metric_names import metric_name
 from src.system.errors import UserError
 from src.training.datamodule import Batch
