@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,21 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from hydra.utils import instantiate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.cli.compose import compose
 from src.crf import DenseCRF
-from src.data import Shapes
+from src.data import CamVid, Shapes
 from src.drawing.pictures import colourise
+from src.evaluation.images import ERROR_COLOURS, error_map
 from src.metrics.confusion import confusion_matrix, ratios
-from src.models.geometry import padded_side, shrink_label, upsample_scores
+from src.models.geometry import padded_side, predict_labels, shrink_label, upsample_scores
+from src.predict import Predictor
 
 FOLDER = Path(__file__).parent / "images"
 BLUE, ORANGE, GREEN, RED, GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#c53030", "#a0aec0"
@@ -259,6 +264,35 @@ def camvid_curves() -> Figure:
     return figure
 
 
+def camvid_best_worst() -> Figure:
+    """The two best and the three worst validation images of ckpt=camvid_slim with its CRF, best first."""
+    settings = compose("evaluate", "ckpt=camvid_slim", "crf=camvid_learnt", output_dir="unused").crf
+    rows = []
+    with Predictor("camvid_slim", crf=instantiate(settings)) as predictor:
+        data = CamVid(str(Path(os.environ["DEEPLAB_DATA"]) / "camvid"), split="val")
+        for sample in map(data.__getitem__, range(len(data))):
+            scores = predictor.scores(sample.image)
+            labels = {
+                "network": predict_labels(scores[None], sample.label.shape)[0].byte().numpy(),
+                "with crf=camvid_learnt": predictor.refine(sample.image, scores).label,
+            }
+            counts = (confusion_matrix(*map(torch.from_numpy, (label, sample.label)), 11) for label in labels.values())
+            rows.append((sample, labels, [float(ratios(count)["miou"]) for count in counts]))
+    rows.sort(key=lambda row: -row[2][-1])
+    figure, axes = plt.subplots(5, 5, figsize=(9.2, 7.6))
+    for row, (sample, labels, mious) in zip(axes, rows[:2] + rows[-3:], strict=True):
+        errors = error_map(sample.label, *labels.values())
+        pictures = [sample.image, *(colourise(label, data.palette) for label in (sample.label, *labels.values()))]
+        notes = [sample.id, "", *(f"mean IoU {100 * miou:.1f} %" for miou in mious), ""]
+        for ax, picture, note in zip(row, [*pictures, colourise(errors, ERROR_COLOURS)], notes, strict=True):
+            ax.imshow(picture[::2, ::2], interpolation="nearest")
+            ax.set(xticks=[], yticks=[], xlabel=note)
+            ax.spines[:].set_visible(False)
+    for ax, title in zip(axes[0], ["image", "true labels", *labels, "errors"], strict=True):
+        ax.set_title(title, fontsize=9)
+    return figure
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "network.svg": network,
     "stride.png": stride,
@@ -269,6 +303,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "crf_parameters.png": crf_parameters,
     "camvid_curves.png": camvid_curves,
 }
+if "DEEPLAB_DATA" in os.environ:  # the folder that holds camvid/
+    FIGURES["camvid_best_worst.png"] = camvid_best_worst
 
 
 def main(names: list[str]) -> None:
