@@ -38,7 +38,8 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     segmenter = load_segmenter(config.ckpt)
 
     segmenter.inference = instantiate(config.inference)
-    segmenter.validation.trimap = config.trimap
+    segmenter.validation.measures_boundaries = True
+    segmenter.validation.trimap_width = config.trimap
     dataset = allow_missing_masks(build_dataset(segmenter.hparams, config.dataset, config.split), config.split)
     check_splits({config.split: dataset}, workers=0)
     callbacks = build_evaluation_callbacks(config)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -58,8 +59,10 @@ def train(config: DictConfig) -> dict[str, float]:
         log.info("init_from=%s is not used: the checkpoint of ckpt= contains all weights", config.init_from)
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(config.data)
+    classes, palette = list(datamodule.train_set.classes), datamodule.train_set.palette.tolist()
+    check_parts(config, classes, palette)
     datamodule.check()
-    segmenter = build_segmenter(config, list(datamodule.train_set.classes), datamodule.train_set.palette.tolist())
+    segmenter = build_segmenter(config, classes, palette)
     resumed = check_same_run(config.ckpt, segmenter, config) if config.ckpt else {}
     callbacks = build_callbacks(config, segmenter.classes)
     if not config.ckpt:  # a checkpoint contains all weights
@@ -94,6 +97,19 @@ def build_segmenter(config: DictConfig, classes: list[str], palette: list[list[i
     parts: dict[str, Any] = {key: OmegaConf.to_container(config[key], resolve=True) for key in Segmenter.CONFIGS}
     dataset: Any = OmegaConf.to_container(config.dataset, resolve=True)
     return Segmenter(**parts, classes=classes, palette=palette, dataset=dataset)
+
+
+def check_parts(config: DictConfig, classes: list[str], palette: list[list[int]]) -> None:
+    """Build network, loss and optimiser without memory, so that a wrong setting ends the run before the data is read.
+
+    Raises:
+        InstantiationException: if a part cannot be built.
+    """
+    try:
+        with torch.device("meta"):
+            build_segmenter(config, classes, palette).build_optimizer()
+    except Exception:  # perhaps only because a network of the user's own cannot be on "meta"
+        build_segmenter(config, classes, palette).build_optimizer()
 
 
 def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:

@@ -1,7 +1,7 @@
 """The paper's optimiser: one learning rate, multiplied by a factor for each group of parameters."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -70,9 +70,7 @@ def grouped_optimizer(
     Raises:
         ValueError: if the algorithm or a group is unknown, a number is out of range, or all groups are frozen.
     """
-    optimizer: Any = getattr(torch.optim, str(algorithm), None)
-    if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)):
-        raise ValueError(f"algorithm={algorithm}: torch.optim has no such optimiser; try SGD or AdamW")
+    optimizer_class = find_optimizer_class(algorithm)
     for name, factor in (multipliers or {}).items():
         if name not in PAPER_MULTIPLIERS:
             raise ValueError(
@@ -91,7 +89,6 @@ def grouped_optimizer(
         raise ValueError(f"{zeros}: leaves nothing to train; set one of them above 0")
     for parameter in frozen:
         parameter.requires_grad_(False)  # saves their backward pass
-    optimizer_class: Any = optimizer
     return optimizer_class(
         [
             {
@@ -105,6 +102,14 @@ def grouped_optimizer(
         lr=lr,
         **options,
     )
+
+
+def find_optimizer_class(algorithm: str) -> Callable[..., Optimizer]:
+    """Return the optimiser of ``torch.optim`` with this name; raise ``ValueError`` if there is none."""
+    found = getattr(torch.optim, str(algorithm), None)
+    if not (isinstance(found, type) and issubclass(found, Optimizer)):
+        raise ValueError(f"algorithm={algorithm}: torch.optim has no such optimiser; try SGD or AdamW")
+    return found
 
 
 def check_number(name: str, value: Any, below: float = math.inf) -> None:

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from omegaconf import OmegaConf
 from torch import Tensor
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.drawing.tables import print_parameter_groups
@@ -141,9 +142,13 @@ class Segmenter(LightningModule):
         for name, value in collect_metrics(self.validation.compute(), self.classes).items():
             self.log(name, value, prog_bar=name == metric_name("miou"))
 
+    def build_optimizer(self) -> Optimizer:
+        """Return a new optimiser of the network's parameters."""
+        return instantiate(self.optimizer_config, self.model)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build the optimiser and the schedule, and print the parameter groups."""
-        optimizer = instantiate(self.optimizer_config, self.model)
+        optimizer = self.build_optimizer()
         if self.trainer.is_global_zero:
             print_parameter_groups(optimizer.param_groups)
         length = {"total_iters": self.decay_length} if "total_iters" in self.scheduler_config else {}

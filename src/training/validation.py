@@ -57,15 +57,16 @@ class Validation:
     Attributes:
         readers: functions that are called with every ``LabelledImage`` as soon as it is predicted.
         refinement: refines the score maps of the next validation; None for the network alone.
-        trimap: width in pixels of the widest trimap band; above 0, the boundary F-measure is computed too; 0 computes
-            neither, which is faster.
+        measures_boundaries: whether to compute the trimap metrics and the boundary F-measure, which take longer.
+        trimap_width: width of the widest trimap band, in pixels.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = list(classes)
         self.readers: list[Callable[[LabelledImage], None]] = []
         self.refinement: Refinement | None = None
-        self.trimap = 0
+        self.measures_boundaries = False
+        self.trimap_width = 40
         self.metrics: dict[Method, Metric | MetricCollection] = {}
         self.computed: Results | None = None
         self.agree: Callable[[bool], bool] = bool
@@ -91,9 +92,9 @@ class Validation:
     def new_metrics(self) -> Metric | MetricCollection:
         """Return empty counts."""
         count = len(self.classes)
-        if not self.trimap:
+        if not self.measures_boundaries:
             return SegmentationMetrics(count)
-        return MetricCollection([TrimapMetrics(count, self.trimap), BoundaryMetrics(count)], compute_groups=False)
+        return MetricCollection([TrimapMetrics(count, self.trimap_width), BoundaryMetrics(count)], compute_groups=False)
 
     def add(self, positions: Sequence[int], batch: Batch, scores: Float[Tensor, "batch classes rows columns"]) -> None:
         """Count the network's predictions of a batch, and submit its score maps to the CRF.

@@ -88,7 +88,6 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("prepare", "verify=yes", "verify=yes: verify takes true or false, such as verify=true"),
         ("predict", "ckpt=camvid_slm", "ckpt=camvid_slm: no such file. Did you mean camvid_slim? Give the best.ckpt"),
         ("predict", "ckpt=lst", "ckpt=lst: no such file. Did you mean last? Give the best.ckpt"),
-        ("train", "optimizer.lr=-1", "optimizer.lr=-1: optimizer.lr takes a number, 0 or more"),
         (
             "train",
             "init_from=camvid_slm",
@@ -181,6 +180,8 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
             "optimizer.algorithm=SGDD",
             "optimizer.algorithm=SGDD: torch.optim has no such optimiser; try SGD",
         ),
+        ("train", "optimizer.lr=-1", "optimizer.lr=-1: must be 0 or more"),
+        ("train", "optimizer=adamw +optimizer.betas=[2,0.9]", "optimizer: Invalid beta parameter at index 0: 2"),
         ("train", "data.batch_size=0", "data.batch_size=0: must be a whole number, 1 or more"),
         ("train", "head.rate=-1", "head.rate=-1: must be positive"),
         ("train", "crf.srgb=0", "crf.srgb=0 is not a width"),

@@ -163,8 +163,6 @@ RULES: dict[str, Rule] = {
     ),
     "trainer.model_registry": or_null(STRING),
     "callbacks.early_stopping.patience": COUNT,
-    # The optimiser checks these when it is built, after the data and the weights
-    **dict.fromkeys(("optimizer.lr", "optimizer.momentum", "optimizer.weight_decay"), ZERO_OR_MORE),
     # PyTorch's schedulers divide by these, or make the learning rate negative
     "scheduler.total_iters": or_null(POSITIVE),
     **dict.fromkeys(("scheduler.step_size", "scheduler.T_max", "scheduler.T_0", "scheduler.total_steps"), POSITIVE),

@@ -30,7 +30,7 @@ class WandbCharts(Callback):
     """
 
     def __init__(self, trimap: int = 40) -> None:
-        self.trimap = trimap
+        self.trimap_width = trimap
         self.loggers: list[WandbLogger] = []
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -38,7 +38,8 @@ class WandbCharts(Callback):
         after_training = trainer.state.fn == "validate"
         self.loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger) and after_training]
         if self.loggers:
-            module.validation.trimap = self.trimap
+            module.validation.measures_boundaries = True
+            module.validation.trimap_width = self.trimap_width
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
