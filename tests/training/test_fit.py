@@ -28,7 +28,7 @@ class HeadWithNumbers(FCHead):
         ("optimizer.lr=-1", "lr=-1: must be 0 or more"),
         ("optimizer.momentum=1", "momentum=1: must be 0 or more, and below 1"),
         ("head.kernel=0", "kernel=0: must be positive"),
-        ("loss.grid=pixels", "grid=pixels: must be scores or image"),
+        ("loss.criterion.label_smoothing=2", "label_smoothing=2: must lie between 0 and 1"),
     ],
 )
 def test_a_wrong_setting_is_found_before_the_data_is_read(
@@ -46,7 +46,7 @@ def test_the_check_takes_no_random_numbers() -> None:
 
 
 def test_a_network_that_needs_memory_is_no_fault() -> None:
-    small = ("backbone.width=0.0625", "head.channels=8")
+    small = ("backbone.width=0.0625", "head.channels=64")
     head = f"head._target_={__name__}.{HeadWithNumbers.__name__}"
     check_parts(composed(*small, head), CLASSES, PALETTE)
     with pytest.raises(InstantiationException, match="lr=-1"):
