@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing.util  # registers its exit function first, so that it runs last
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
@@ -50,7 +53,7 @@ def over_cores(function: Callable[[int], Result], count: int, title: str, worker
 def kill_daemons() -> None:
     """Kill remaining workers when this process ends.
 
-    PyTorch normally ends a loader's workers, but not if an error, such as the death of a worker, occurs while they
+    PyTorch normally ends a loader's workers, but not if an error, such as a lack of memory, occurs while they
     start. ``multiprocessing`` would then send SIGTERM, which workers ignore, and wait for them forever.
     """
     for process in multiprocessing.active_children():
@@ -59,11 +62,30 @@ def kill_daemons() -> None:
 
 
 class WorkerLoader(DataLoader):
-    """A DataLoader whose workers cannot be stopped by a group signal before ``worker_init_fn`` has run."""
+    """A DataLoader whose workers cannot be stopped by a group signal before ``worker_init_fn`` has run.
+
+    The death of a worker is raised where the main process waits for its data, within a few seconds.
+    """
 
     def __iter__(self) -> Any:
-        with signals_held_back():
+        with signals_held_back(), child_signals_left_alone():
             return super().__iter__()
+
+
+@contextmanager
+def child_signals_left_alone() -> Iterator[None]:
+    """Remove the handler of SIGCHLD that PyTorch sets in the block.
+
+    It would raise the death of a worker wherever the main thread is. In a destructor or a logging handler, Python
+    prints such an error with its traceback, and goes on as if nothing had happened.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if in_main_thread and hasattr(signal, "SIGCHLD") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGCHLD, before)
 
 
 class Calls(Dataset):

@@ -28,8 +28,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
             with replacing(path, durable=True, keep=previous_path(path)) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch.save may turn a full disk into a RuntimeError
-            if "DataLoader worker" in str(error):  # torch may raise the death of a worker anywhere
-                raise
             kept = " or ".join(str(file) for file in (path, previous_path(path)) if file.exists())
             cause: BaseException | None = error  # torch's message hides the reason of the failed write
             while cause is not None and not isinstance(cause, OSError):
