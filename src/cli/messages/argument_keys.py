@@ -16,6 +16,7 @@ from src.cli.references import key_to_set
 from src.system.dotted_keys import select
 from src.system.errors import UserError, name_settings
 
+FULL_KEY = re.compile(r"full_key: (\S+)")  # in Hydra's and OmegaConf's messages
 WRONG_CALL = re.compile(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:got|missing|takes)")  # Python's message; the function
 
 
@@ -48,7 +49,7 @@ def failed_part(error: BaseException, content: Any) -> str:
     while cause is not None:  # the innermost error knows best
         if isinstance(cause, UserError):
             part = cause.part or part
-        elif match := re.search(r"full_key: (\S+)", str(cause)):
+        elif match := FULL_KEY.search(str(cause)):
             part = re.sub(r"\[(\d+)\]", r".\1", match[1])
         cause = cause.__cause__
     key = key_to_set(content, part)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError
 
 from src.cli.conf_groups import choices, is_group
-from src.cli.messages.argument_keys import name_keys
+from src.cli.messages.argument_keys import FULL_KEY, name_keys
 from src.cli.messages.overrides import explain_composition, explain_syntax
 from src.cli.messages.unknown_key import explain_unknown_key
 from src.cli.overrides import key_of, valid_choices
@@ -24,6 +24,10 @@ from src.system.command_name import as_typed
 from src.system.errors import UserError, one_line
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+# Parts of Hydra's and OmegaConf's messages
+TARGET = re.compile(r"call to target '([^']+)'")
+NOT_FOUND = re.compile(r"'([\w.]+)' not found")
+RESOLVING = re.compile(r"^\w+ raised while resolving interpolation: ")
 TRACEBACK_HINT = "(HYDRA_FULL_ERROR=1 prints the traceback)"
 
 
@@ -69,7 +73,7 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
         return add_download(message)
     if message != reason:
         return message
-    target = re.search(r"call to target '([^']+)'", str(error))
+    target = TARGET.search(str(error))
     where = key or (target[1] if target else "")
     return f"{where}{': ' if where else ''}{message} {TRACEBACK_HINT}"
 
@@ -84,12 +88,12 @@ def add_download(message: str) -> str:
 
 def explain_reference(text: str, overrides: Sequence[str]) -> str:
     """Return why a reference ${KEY} has no value, prefixed with the overrides that contain it or remove its key."""
-    missing = re.search(r"'([\w.]+)' not found", text)
-    user = re.search(r"full_key: (\S+)", text)
+    missing = NOT_FOUND.search(text)
+    user = FULL_KEY.search(text)
     if missing and user and (removing := [o for o in overrides if missing[1].startswith(f"{key_of(o)}.")]):
         return f"{' '.join(removing)}: has no {missing[1]}, which {user[1]} needs"
     culprits = [o for o in overrides if "${" in o.partition("=")[2] or (missing and key_of(o) == missing[1])]
-    reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", one_line(text.split("full_key")[0])).strip('"')
+    reason = RESOLVING.sub("", one_line(text.split("full_key")[0])).strip('"')
     hint = f"; the environment's variable is ${missing[1]}" if missing and missing[1] in os.environ else ""
     return f"{' '.join(culprits)}{': ' if culprits else ''}{reason}{hint}"
 

@@ -19,6 +19,15 @@ from src.system.errors import one_line
 
 LISTS = ("logger", "experiment", "crf.sxy")  # which take a list, though the default is none
 
+# Hydra and OmegaConf have no exception classes for these errors, so they are recognised by their messages.
+NO_CHOICE = re.compile(r"Could not (?:find|load) '([^']+)'")
+NO_REMOVAL = re.compile(r"Could not delete (?:from config\. )?'([^'@=]+)|Error merging override ~([^\s=]+)")
+CHOSEN_TWICE = re.compile(r"Multiple values for ([^.\s]+)\.")
+NO_OVERRIDE = re.compile(r"(?:Could not override '|Error merging override )([^'\s]+)")
+SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '([^']+)'")
+WRONG_KIND = re.compile(r"Cannot merge DictConfig with ListConfig[\s\S]*object_type=(list|dict)")
+KINDS = {"list": "a list, in brackets: '{}=[a,b]'", "dict": "a mapping, in braces: '{}={{a: b}}'"}
+
 
 def explain_syntax(error: OverrideParseException, command: str) -> str:
     """Return why an override of a command cannot be parsed, and how to write it."""
@@ -45,29 +54,25 @@ def example_of(command: str) -> str:
 
 
 def explain_composition(error: BaseException, name: str, overrides: Sequence[str]) -> str:
-    """Return why the overrides do not fit the config: an unknown choice or key, or a value of the wrong type.
-
-    Hydra has no exception classes for these errors, so they are recognised by their messages.
-    """
+    """Return why the overrides do not fit the config: an unknown choice or key, or a value of the wrong type."""
     text = str(error)
-    if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
+    if match := NO_CHOICE.search(text):
         group, _, choice = match[1].rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper"):
             return f'{group}={choice} is not installed: pip install "deeplab-v1[sweep]"'
         hint = f"{did_you_mean(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
-    if match := re.search(r"Could not delete (?:from config\. )?'([^'@=]+)|Error merging override ~([^\s=]+)", text):
+    if match := NO_REMOVAL.search(text):
         key = match[1] or match[2]
         is_choice = key in groups(name) or "/" in key
         return ("" if is_choice else explain_unknown_key(key, name, overrides)) or explain_removal(key)
-    if match := re.search(r"Multiple values for ([^.\s]+)\.", text):
+    if match := CHOSEN_TWICE.search(text):
         return f"{match[1]} is already chosen: remove the + before {match[1]}="
-    if match := re.search(r"(?:Could not override '|Error merging override )([^'\s]+)", text):
-        takes_list = "with ListConfig" in str(error.__cause__)
-        key = key_of(match[1])
-        reason = f"{key}: must be a list, in brackets: '{key}=[a,b]'" if takes_list else one_line(text)
+    if match := NO_OVERRIDE.search(text):
+        key, kind = key_of(match[1]), WRONG_KIND.search(str(error.__cause__))
+        reason = f"{key}: must be {KINDS[kind[1]].format(key)}" if kind else one_line(text)
         return explain_unknown_key(key, name, overrides) or reason
-    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+    if match := SEVERAL_VALUES.search(text):
         key = key_of(match[1])
         return explain_unknown_key(key, name, overrides) or explain_several_values(key, name)
     return one_line(text)

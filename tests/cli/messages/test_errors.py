@@ -43,6 +43,12 @@ def test_a_mapping_where_a_list_should_be(tmp_path: Path) -> None:
         compose("train", "dataset=folder", "dataset.classes={ground: 0, thing: 1}", output_dir=tmp_path)
 
 
+def test_a_list_where_a_mapping_should_be(tmp_path: Path) -> None:
+    line = r"^dataset\.samples: must be a mapping, in braces: 'dataset\.samples=\{a: b\}'$"
+    with pytest.raises(UserError, match=line):
+        compose("train", "dataset.samples=[1,2]", output_dir=tmp_path)
+
+
 @pytest.mark.parametrize("error", [UserError(), HydraException(""), OmegaConfBaseException(" \n")])
 def test_an_error_without_a_message_gives_its_type(error: Exception) -> None:
     line = explain(error, "report", [])
