@@ -38,9 +38,14 @@ class ImageMetrics:
     values: dict[Method, dict[str, Any]] = field(default_factory=dict)
 
     @property
+    def last(self) -> dict[str, Any]:
+        """The metrics with CRF if the image was refined, otherwise those of the network."""
+        return self.values[CRF if CRF in self.values else NETWORK]
+
+    @property
     def miou(self) -> float:
-        """The mean IoU, with CRF if the image was refined; NaN if all pixels are void."""
-        return self.values[CRF if CRF in self.values else NETWORK]["miou"]
+        """The last mean IoU; NaN if all pixels are void."""
+        return self.last["miou"]
 
 
 class WorstImage(NamedTuple):
@@ -215,8 +220,8 @@ def draw(image: WorstImage, palette: np.ndarray) -> dict[str, str]:
 
 def figures(image: ImageMetrics, classes: Sequence[str]) -> Mapping[str, Any]:
     """Return the figures of an image on the page, in %: mean IoU by method title, and the IoU of its worst classes."""
-    last = image.values[CRF if CRF in image.values else NETWORK]["iou"]
-    by_class = [(100 * float(iou), name) for name, iou in zip(classes, last, strict=True) if not isnan(iou)]
+    ious = zip(classes, image.last["iou"], strict=True)
+    by_class = [(100 * float(iou), name) for name, iou in ious if not isnan(iou)]
     return {
         "miou": {method.title: 100 * values["miou"] for method, values in image.values.items()},
         "classes": [(name, iou) for iou, name in sorted(by_class)[:4]],
