@@ -1,6 +1,7 @@
 """The command line: compose a config, check it, run an entry point, and explain errors.
 
 - ``deeplab``, ``command``, ``arguments``, ``run``: from the arguments of a command to its entry point.
+- ``run_folder``: the folder of a run, until the run has begun.
 - ``compose``: the same config in Python.
 - ``config``: what a composed config goes through; ``complete`` has the steps.
 - ``messages``: errors in one line, with the remedy.

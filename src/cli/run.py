@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import select
@@ -30,6 +31,7 @@ from src.cli.config_sources import register_config_sources
 from src.cli.help_page import help_page
 from src.cli.messages.errors import explain, explain_disk, explain_library, explain_start, reason_of
 from src.cli.resolvers import register_resolvers
+from src.cli.run_folder import discard_run_folder
 from src.cli.sweep.jobs import run_job
 from src.cli.sweep.results import summarise_multirun
 from src.runs.provenance import save_record
@@ -93,13 +95,18 @@ class RunningCommand:
         self.has_begun = True
         warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; such images are refused
         folder = Path(HydraConfig.get().runtime.output_dir)
+        composed = copy.deepcopy(config)  # for messages: building the parts of a config replaces its references
         with handle_stop_signals():  # again, because joblib runs jobs in other processes
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 with exclusive_folder(folder):
-                    explain_job = functools.partial(describe_error, name=self.name, config=config)
+                    explain_job = functools.partial(describe_error, name=self.name, config=composed)
                     return run_job(config, self.call_entry_point, explain_job)
-            with self.one_line_errors(config), exclusive_folder(folder):
-                return self.call_entry_point(config)
+            with self.one_line_errors(composed), exclusive_folder(folder):
+                try:
+                    return self.call_entry_point(config)
+                except user_errors():
+                    discard_run_folder(f"{self.name}.log")
+                    raise
 
     def call_entry_point(self, config: DictConfig) -> float | None:
         """Check and record the config, call the entry point, and return the value that a sweeper maximises."""

@@ -34,7 +34,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a+")
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; choose another paths.log_dir") from error
+        raise UserError(f"{folder}: {error.strerror}; choose another folder") from error
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

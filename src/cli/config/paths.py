@@ -81,7 +81,7 @@ def exists(path: Path) -> bool:
     """
     try:
         os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             raise
         return False
