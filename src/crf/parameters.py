@@ -55,7 +55,7 @@ class Parameters:
     def __post_init__(self) -> None:
         if isinstance(self.sxy, Sequence):
             if len(self.sxy) != 2:
-                raise ValueError(f"sxy={list(self.sxy)}: has {len(self.sxy)} entries; give one number, or two: [sy,sx]")
+                raise ValueError(f"sxy={list(self.sxy)}: give one number, or two: [sy,sx]")
             object.__setattr__(self, "sxy", tuple(float(s) for s in self.sxy))  # YAML gives a list
         for name, widths in {"sxy": (self.sy, self.sx), "srgb": (self.srgb,), "sg": (self.sg,)}.items():
             if wrong := [width for width in widths if not MIN_WIDTH <= width <= MAX_VALUE]:  # also catches NaN
@@ -77,13 +77,13 @@ class Parameters:
             object.__setattr__(self, "compatibility", rows)
             if any(len(row) != len(rows) for row in rows):
                 raise ValueError(
-                    f"compatibility: must be square; each of its {len(rows)} rows needs {len(rows)} entries"
+                    f"compatibility: must be square, with as many entries in each row as it has rows ({len(rows)})"
                 )
             if any(rows[i][j] != rows[j][i] for i in range(len(rows)) for j in range(i)):
                 raise ValueError("compatibility: must be symmetric, because the cost of a pair of classes has no order")
             if self.bias is not None and len(self.bias) != len(rows):
                 raise ValueError(
-                    f"bias has {len(self.bias)} entries, compatibility has {len(rows)} rows: make them equal"
+                    f"bias and compatibility are for different numbers of classes, {len(self.bias)} and {len(rows)}"
                 )
 
     def check_classes(self, classes: int) -> None:

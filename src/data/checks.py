@@ -9,6 +9,7 @@ from itertools import combinations
 from src.data.dataset import DatasetError, SegmentationDataset, check_classes
 from src.data.survey import Survey
 from src.labels import VOID
+from src.system.counted import counted
 from src.system.errors import printable
 
 log = logging.getLogger(__name__)
@@ -77,9 +78,10 @@ def describe_copies(first: str, second: str, surveys: Mapping[str, Survey]) -> s
     copies = sorted(pair for pair in same if pair[0] != pair[1])
     if not copies:
         return ""
+    images = counted(len(copies), "image is", "images are")
     return (
-        f"{counted(len(copies), 'image')} in {second} and, with the same pixels, in {first}, such as {copies[0][1]} "
-        f"and {copies[0][0]}: metrics on them are too good"
+        f"{images} in {second} and, with the same pixels, in {first}, such as {copies[0][1]} and {copies[0][0]}: "
+        "metrics on them are too good"
     )
 
 
@@ -90,7 +92,7 @@ def describe_empty(split: str) -> str:
 
 def describe_void(count: int) -> str:
     """Return a line about masks that are entirely void."""
-    return f"{counted(count, 'mask')} void in every pixel"
+    return f"{counted(count, 'mask is', 'masks are')} void in every pixel"
 
 
 def describe_binary_masks(datasets: Mapping[str, SegmentationDataset], labels: set[int]) -> str:
@@ -104,16 +106,11 @@ def describe_shared_files(datasets: Mapping[str, SegmentationDataset]) -> list[s
     """Return a line for each pair of splits that share image files."""
     files = {split: dataset.image_files() for split, dataset in datasets.items()}
     return [
-        f"{counted(len(common), 'image')} in {first} and in {second}, such as {min(common)}: metrics on them are too "
-        "good"
+        f"{counted(len(common), 'image is', 'images are')} in {first} and in {second}, such as "
+        f"{min(common)}: metrics on them are too good"
         for first, second in combinations(files, 2)
         if (common := files[first] & files[second])
     ]
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun and verb, such as "1 mask is" or "2 masks are"."""
-    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
 def shorten(names: Sequence[str], shown: int = 10) -> str:

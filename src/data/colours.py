@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int32, UInt8
 from src.data.dataset import DatasetError
 from src.data.decode import Mask
 from src.labels import VOID, LabelMap
+from src.system.counted import counted
 
 Colour = Sequence[int]  # RGB in 0..255
 
@@ -48,8 +49,9 @@ class ColourTable:
             if not known.all():
                 count = len(np.unique(codes_of(mask.values[~known])))
                 raise DatasetError(
-                    f"{path}: {count} colours are neither in the palette nor void, such as "
-                    f"{describe_colours(mask.values[~known])}; edges may have been smoothed"
+                    f"{path}: {counted(count, 'colour is', 'colours are')} neither in the palette nor void, such as "
+                    f"{describe_colours(mask.values[~known])}; give the palette the colour of every class, or save the "
+                    "mask again as a PNG whose edges are not smoothed"
                 )
             return classes
         if mask.colours is None:
@@ -58,9 +60,10 @@ class ColourTable:
         present = np.unique(mask.values)
         if unknown := [value for value in present.tolist() if not known[value] and value != self.void_value]:
             examples = ", ".join(f"{value} ({mask.colours[value].tolist()})" for value in unknown[:3])
+            values = counted(len(unknown), "value has a colour that is", "values have colours that are")
             raise DatasetError(
-                f"{path}: {len(unknown)} values have colours that are neither in the palette nor void, such as "
-                f"{examples}; to read masks by value and not by colour, set values=[0,1,...]"
+                f"{path}: {values} neither in the palette nor void, such as {examples}; to read masks by value and not "
+                "by colour, set values=[0,1,...]"
             )
         return np.where(known, classes, np.uint8(VOID))[mask.values]
 

@@ -13,6 +13,7 @@ from src.data.dataset import DatasetError, Sample, SegmentationDataset, check_cl
 from src.data.decode import Mask, read_image, read_mask, why_unreadable
 from src.data.survey import first_of, ranges, survey
 from src.labels import VOID, LabelMap
+from src.system.counted import counted
 from src.system.files import expand_path
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class FileDataset(SegmentationDataset):
         cache: folder for decoded samples, or None.
         strays: a line for each file that belongs to no pair.
         missing: a line for each image in the split's list that does not exist.
+        listed_in: the list that names the pairs; None if the pairs are those of two folders.
 
     Raises:
         DatasetError: if an argument is wrong, or an image is missing and ``on_error`` is "raise".
@@ -48,13 +50,14 @@ class FileDataset(SegmentationDataset):
         cache: str | None = None,
         strays: Sequence[str] = (),
         missing: Sequence[str] = (),
+        listed_in: Path | None = None,
     ) -> None:
         if on_error not in ("raise", "skip"):
             raise DatasetError(f"on_error={on_error}: must be raise or skip")
         if missing and on_error == "raise":
             raise DatasetError(f"{first_of(missing)}; on_error=skip skips such images")
         check_classes(self.classes)
-        self.pairs = list(pairs)
+        self.pairs, self.listed_in = list(pairs), listed_in
         self.on_error, self.strays = on_error, [*missing, *strays]
         self.values = dict(values or {index: index for index in (*range(len(self.classes)), VOID)})
         self.lookup = np.zeros(max(self.values) + 1, np.uint8)
@@ -77,8 +80,8 @@ class FileDataset(SegmentationDataset):
         """Read a pair; return a sample and no faults, or None and all its faults."""
         id_, image_path, mask_path = self.pairs[index]
         faults: list[str] = []
-        image = read_or_collect_fault(read_image, image_path, faults)
-        label = read_or_collect_fault(self.read_label, mask_path, faults)
+        image = self.read_or_collect_fault(read_image, image_path, faults)
+        label = self.read_or_collect_fault(self.read_label, mask_path, faults)
         if image is None or label is None:
             return None, faults
         if image.shape[:2] == label.shape:
@@ -92,6 +95,23 @@ class FileDataset(SegmentationDataset):
             f"{mask_path}: the mask is {label.shape[1]}x{label.shape[0]}, its image {image_path} is "
             f"{image.shape[1]}x{image.shape[0]}; both must have the same size{turned}"
         ]
+
+    def read_or_collect_fault(
+        self, reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]
+    ) -> np.ndarray | None:
+        """Return the result of a reader; on ``DatasetError``, append the message to ``faults`` and return None."""
+        try:
+            return reader(path)
+        except DatasetError as error:
+            faults.append(self.with_remedy(str(error)))
+            return None
+
+    def with_remedy(self, fault: str) -> str:
+        """Return a fault of a file of a pair, with what to do if the file is missing."""
+        if not fault.endswith(": missing"):
+            return fault
+        place = f"the line of its image from {self.listed_in}" if self.listed_in else "the other file of its pair"
+        return f"{fault}; add it, remove {place}, or leave out such images with on_error=skip"
 
     def read_label(self, path: Path) -> LabelMap:
         """Return the label map of a mask file."""
@@ -139,7 +159,8 @@ class FileDataset(SegmentationDataset):
 
     def probe(self) -> tuple[list[str], set[int]]:
         """Return the faults and labels of 64 pairs, or of more until there is something to learn."""
-        faults = [f"{path}: {why}" for _, *files in self.pairs for path in files if (why := why_unreadable(path))]
+        files = [path for _, *pair in self.pairs for path in pair]
+        faults = [self.with_remedy(f"{path}: {why}") for path in files if (why := why_unreadable(path))]
         labels: set[int] = set()
         if faults:
             return faults, labels
@@ -173,10 +194,11 @@ class FileDataset(SegmentationDataset):
         if lines := found.lines():
             self.pairs = [pair for index, pair in enumerate(self.pairs) if index not in found.faults]
             log.warning("on_error=skip: %s", first_of(lines))
-            log.warning("skipped %d of %d samples; %d are left", len(found.faults), found.samples, len(self.pairs))
+            samples, left = counted(found.samples, "sample"), counted(len(self.pairs), "is", "are")
+            log.warning("skipped %d of %s; %s left", len(found.faults), samples, left)
             self.strays = ()
             if not self.pairs:
-                raise DatasetError(f"all {found.samples} samples are faulty; the first fault: {lines[0]}")
+                raise DatasetError(f"no sample is without a fault; the first fault: {lines[0]}")
         return found.labels()
 
     def open_cache(self, workers: int = 0) -> None:
@@ -188,12 +210,3 @@ class FileDataset(SegmentationDataset):
     def settings(self) -> str:
         """Return a string of everything besides the files that affects labels."""
         return repr(self.values)
-
-
-def read_or_collect_fault(reader: Callable[[Path], np.ndarray], path: Path, faults: list[str]) -> np.ndarray | None:
-    """Return the result of a reader; on ``DatasetError``, append the message to ``faults`` and return None."""
-    try:
-        return reader(path)
-    except DatasetError as error:
-        faults.append(str(error))
-        return None

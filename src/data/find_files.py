@@ -113,7 +113,7 @@ def describe_files(folder: Path, endings: Sequence[str]) -> str:
     """Return what a folder contains instead of files with the right endings, and the remedy."""
     found = Counter(path.suffix.lower() or "no ending" for path in files_below(folder))
     if not found:
-        return "it holds no file"
+        return f"it holds no file; put files there that end in {', '.join(endings)}"
     counts = ", ".join(f"{ending} ({count})" for ending, count in found.most_common(5))
     return f"it holds {counts}; endings may be {', '.join(endings)}: convert other files to PNG"
 

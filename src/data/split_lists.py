@@ -63,7 +63,7 @@ class SplitList:
                 lines[pair[0]] = number
                 pairs.append(pair)
         if not pairs and not unknown:
-            raise DatasetError(f"{self.path}: lists no images")
+            raise DatasetError(f"{self.path}: lists no images; write the name of one on each line")
         return pairs, unknown
 
     def parse(self, text: str, where: str) -> Pair | None:

@@ -16,8 +16,6 @@ from src.labels import VOID
 from src.system.command_name import as_typed
 from src.system.errors import printable
 
-MAX_SHOWN = 10  # number of faults that a message lists
-
 
 @dataclass
 class Survey:
@@ -106,11 +104,9 @@ def content_of(sample: Sample) -> Content:
 
 
 def first_of(lines: Sequence[str]) -> str:
-    """Return the first faults, one per line, and how to list all."""
-    first = "\n".join(map(printable, lines[:MAX_SHOWN]))
-    if len(lines) <= MAX_SHOWN:
-        return first
-    return f"{first}\n... and {len(lines) - MAX_SHOWN} more; {as_typed('prepare')} verify=true lists all"
+    """Return the first fault, the number of others, and how to list all."""
+    first, others = printable(lines[0]), len(lines) - 1
+    return f"{first} ({others:,} more; {as_typed('prepare')} verify=true lists all)" if others else first
 
 
 def ranges(values: Iterable[int]) -> str:

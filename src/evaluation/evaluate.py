@@ -17,6 +17,7 @@ from src.evaluation.results import write_plots, write_tables
 from src.prediction.trained_network import build_dataset
 from src.runs.metric_files import write_json
 from src.runs.metric_names import NETWORK
+from src.system.counted import counted
 from src.training.datamodule import ValidationDataModule
 from src.training.failures import explain_failures
 from src.training.segmenter import load_segmenter
@@ -69,7 +70,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
 def allow_missing_masks(dataset: SegmentationDataset, split: str) -> SegmentationDataset:
     """Return the data set, or only its images if a test split has no masks at all."""
     if split == "test" and isinstance(dataset, FileDataset) and not any(mask.is_file() for *_, mask in dataset.pairs):
-        log.info("%d images have no masks: only predictions are written", len(dataset))
+        log.info("%s: only predictions are written", counted(len(dataset), "image has no mask", "images have no masks"))
         return Unannotated(dataset)
     return dataset
 

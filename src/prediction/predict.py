@@ -23,6 +23,7 @@ from src.prediction.results.folder import check_output, complete_summaries, find
 from src.prediction.results.summaries import SUMMARIES
 from src.prediction.shards import find_shard
 from src.runs.checkpoints import find_existing_checkpoint
+from src.system.counted import counted
 from src.system.errors import UserError, printable
 from src.system.futures import OrderedFutures
 from src.system.progress import tracked
@@ -66,7 +67,7 @@ def predict(config: DictConfig) -> list[str]:
     faults += complete_summaries(config, predictor.classes, jobs, shard)
     notes = (f", {kept} were there already" if kept else "") + (f", {failed} failed" if failed else "")
     part = f" of shard {shard.index}/{shard.count} ({len(jobs)} in all)" if shard.count > 1 else ""
-    print(f"{len(missing) - failed} of {len(shard_jobs)} images{part} labelled{notes}: {config.output}/")
+    print(f"{len(missing) - failed} of {counted(len(shard_jobs), 'image')}{part} labelled{notes}: {config.output}/")
     return faults
 
 

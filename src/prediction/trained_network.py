@@ -18,6 +18,7 @@ from src.data import SegmentationDataset
 from src.data.dataset import DatasetError
 from src.models import DeepLab
 from src.runs.checkpoint_content import explain_misfit, read_checkpoint
+from src.system.counted import counted
 from src.system.errors import UserError
 
 
@@ -96,9 +97,10 @@ def build_dataset(hparams: Mapping[str, Any], chosen: DictConfig, split: str) ->
     except (TypeError, ValueError) as error:
         raise DatasetError(str(error)) from error
     if list(dataset.classes) != classes:
+        found = counted(len(dataset.classes), "class", "classes")
         raise UserError(
-            f"dataset: has {len(dataset.classes)} classes ({', '.join(dataset.classes)}), the network has "
-            f"{len(classes)} ({', '.join(classes)}); choose a data set with the network's classes, in their order, or "
+            f"dataset: has {found} ({', '.join(dataset.classes)}), the network has {len(classes)} "
+            f"({', '.join(classes)}); choose a data set with the network's classes, in their order, or "
             "set ckpt to a network trained on this data set"
         )
     return dataset

@@ -27,6 +27,7 @@ from src.preparation.proposal import propose
 from src.preparation.survey_tables import AS_IS, class_table, describe_survey
 from src.preparation.training_machine import this_machine
 from src.system.command_name import as_typed
+from src.system.counted import counted
 from src.system.errors import UserError, printable
 from src.system.files import expand_path, write_text
 from src.system.folder_lock import exclusive_folder
@@ -78,6 +79,17 @@ def find_target(config: DictConfig) -> Target:
     return target
 
 
+def check_source(config: DictConfig) -> None:
+    """Check that there is something at ``from`` and ``images_from``.
+
+    Raises:
+        UserError: with the key of the path that does not exist.
+    """
+    for key, content in (("from", "labels"), ("images_from", "images")):
+        if config[key] is not None and not expand_path(config[key]).exists():
+            raise UserError(f"{key}={config[key]}: no such file or folder; give the folder or archive of the {content}")
+
+
 def import_labels(config: DictConfig) -> None:
     """Create a data set from the labels at ``config["from"]``, and its YAML files.
 
@@ -88,6 +100,7 @@ def import_labels(config: DictConfig) -> None:
         UserError: if the name is already in use, or the labels cannot be converted.
     """
     target = find_target(config)
+    check_source(config)
     images = expand_path(config.images_from) if config.images_from is not None else None
     workers = cores() if config.workers == "auto" else int(config.workers)
     options = {"format_": config.format, **{key: config[key] for key in ("unlabelled", "val_share", "on_error")}}
@@ -177,7 +190,7 @@ def move_into_place(target: Target, data: Path, texts: Mapping[Path, str]) -> No
 def describe(conversion: Conversion) -> Iterator[str]:
     """Yield lines about a conversion: the recognised format, the classes, and notes."""
     yield f"recognised {conversion.title}: {conversion.evidence}"
-    yield f"{len(conversion.classes)} classes: {', '.join(conversion.classes)}"
+    yield f"{counted(len(conversion.classes), 'class', 'classes')}: {', '.join(conversion.classes)}"
     yield from conversion.notes
 
 

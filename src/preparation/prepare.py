@@ -14,6 +14,7 @@ from src.data.dataset import SegmentationDataset
 from src.data.survey import survey
 from src.preparation.importing import import_labels
 from src.preparation.survey_tables import AS_IS, class_table, describe_survey
+from src.system.counted import counted
 from src.system.errors import UserError, name_settings, printable
 from src.system.processes import cores
 
@@ -73,4 +74,6 @@ def verify(config: DictConfig) -> None:
     if faults:
         bad = sum(len(found.faults) for found in surveys.values())
         total = sum(found.samples for found in surveys.values())
-        raise UserError(f"{len(faults)} faults, listed above; {bad} of {total} samples cannot be used")
+        raise UserError(
+            f"{counted(len(faults), 'fault')}, listed above; {bad} of {counted(total, 'sample')} cannot be used"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 
 from src.data.fingerprint import Fingerprint
 from src.preparation.training_machine import Machine
+from src.system.counted import counted
 
 CROP = 321  # the paper's
 LARGE_CROP = 513  # as in later versions of DeepLab
@@ -152,7 +153,7 @@ def choose_length(
     views = f"{steps * batch / samples:.0f} views of each of the {samples:,} images"
     if machine.device == "cpu":
         minutes = steps * batch * crop**2 / 1e6 * machine.seconds / machine.cores / 60
-        views += f"; about {max(1, round(minutes))} minutes on this machine, without validations"
+        views += f"; about {counted(max(1, round(minutes)), 'minute')} on this machine, without validations"
     proposal.values["trainer.max_steps"] = Setting(steps, views)
     proposal.values["trainer.val_check_interval"] = Setting(steps // 5, "five validations")
 

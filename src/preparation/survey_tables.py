@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from src.data.survey import Survey
+from src.system.counted import counted
 
 AS_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False}  # how the console prints a line
 
@@ -29,7 +30,7 @@ def class_table(found: Survey, classes: Sequence[str]) -> Table:
 
 def describe_survey(found: Survey) -> str:
     """Return a line with the numbers of samples and good samples, and their sizes."""
-    words = f"{found.samples:,} samples, {found.samples - len(found.faults):,} good"
+    words = f"{counted(found.samples, 'sample')}, {found.samples - len(found.faults):,} good"
     if not found.sizes:
         return words
     if len(found.sizes) == 1:

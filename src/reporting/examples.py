@@ -15,6 +15,7 @@ from src.drawing.html import css_colour, data_uri, shrink_photo, subsampling_ste
 from src.drawing.pictures import indexed_image
 from src.reporting.comparison import ComparedImage, Comparison
 from src.reporting.table import Row, Table
+from src.system.counted import counted
 from src.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def predict_candidates(
     crf = {key: value for key, value in run.part("crf").items() if key != "_target_"}
     compared = Comparison(ckpt, run.part("dataset"), run.config.get("split", "val"), crf, candidates)
     colours.update(zip(compared.classes, map(css_colour, compared.palette), strict=True))
-    log.info("%s: labels for %d images", row.label, len(compared))
+    log.info("%s: labels for %s", row.label, counted(len(compared), "image"))
     examples = []
     for image in compared:
         pictures = draw_pictures(row, image, compared.palette)

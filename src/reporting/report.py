@@ -14,6 +14,7 @@ from src.reporting.page import write_page
 from src.reporting.runs import find_folders, read_run
 from src.reporting.table import build_tables
 from src.reporting.text import write_markdown, write_report_csv
+from src.system.counted import counted
 from src.system.errors import UserError
 
 
@@ -35,7 +36,7 @@ def report(config: DictConfig) -> Path:
     left_out += [(run, run.fault) for run in shown if run.fault]
     if not any(table.rows for table in tables):
         run, reason = left_out[0]
-        raise UserError(f"runs={config.runs}: no run has results; {run.folder}: {reason}")
+        raise UserError(f"runs={config.runs}: no run has results ({run.folder}: {reason}); give the folders of runs")
     for table in tables:
         table.attach_trimaps(evaluations)
     examples = [choose_examples(table, config.images, config.candidates) if config.images else None for table in tables]
@@ -48,7 +49,7 @@ def report(config: DictConfig) -> Path:
     for run, reason in left_out:
         console.print(f"not in the table: {run.folder}: {reason}", highlight=False, soft_wrap=True, markup=False)
     rows = sum(len(table.rows) for table in tables)
-    console.print(f"{len(runs)} runs, {rows} rows, {len(left_out)} left out", highlight=False)
+    console.print(f"{counted(len(runs), 'run')}, {counted(rows, 'row')}, {len(left_out)} left out", highlight=False)
     console.print(str(folder / "report.html"), highlight=False, soft_wrap=True, markup=False)
     return folder / "report.html"
 

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.runs.moved_names import with_new_names
+from src.system.counted import counted
 from src.system.dotted_keys import flattened
 from src.system.files import expand_path
 
@@ -173,4 +174,4 @@ def read_columns(path: Path, index: str) -> tuple[dict[str, Curve], str]:
                 continue
             for key, value in cells.items():
                 columns.setdefault(key, []).append((position, value))
-    return columns, f"{name}: {broken} lines cannot be read" if broken else ""
+    return columns, f"{name}: {counted(broken, 'line')} cannot be read" if broken else ""

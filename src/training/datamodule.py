@@ -18,6 +18,7 @@ from src.data.checks import check_splits
 from src.data.dataset import DatasetError, SegmentationDataset
 from src.data.parallel import WorkerLoader
 from src.data.sampling import Draw, ResumableSampler
+from src.system.counted import counted
 from src.system.processes import cores, start_method
 from src.system.signals import ignore_stop_signals
 from src.training.lightning_state import count_begun_batches
@@ -73,7 +74,8 @@ class ValidationDataModule(LightningDataModule):
             return None
         if len(dataset) < (processes := distributed.get_world_size()):
             raise DatasetError(
-                f"{len(dataset)} validation images cannot be divided among {processes} devices; use fewer devices"
+                f"{counted(len(dataset), 'validation image')} cannot be divided among {processes} devices; use "
+                "fewer devices"
             )
         # Shares of unequal size cannot hang: in evaluation, DDP communicates at the first batch and metrics at the end.
         return UnrepeatedDistributedSampler(dataset, shuffle=False)

@@ -22,6 +22,7 @@ from src.runs.checkpoints import find_checkpoint_to_resume, newest_intact, recor
 from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.metric_files import write_json
 from src.runs.metric_names import CRF, metric_name
+from src.system.counted import counted
 from src.system.errors import UserError
 from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.callbacks.monitors import check_monitors
@@ -185,7 +186,7 @@ def describe_early_end(trainer: Trainer) -> str:
         if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
             return (
                 f"stopped early at step {step}: {callback.monitor} has not improved on "
-                f"{float(callback.best_score):.4f} for {callback.wait_count} validations"
+                f"{float(callback.best_score):.4f} for {counted(callback.wait_count, 'validation')}"
             )
         if isinstance(callback, EarlyStopping) and (reason := callback.stopping_reason_message):
             return f"stopped early at step {step}: {reason.removesuffix(' Signaling Trainer to stop.')}"

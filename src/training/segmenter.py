@@ -18,6 +18,7 @@ from src.drawing.tables import print_parameter_groups
 from src.models import DeepLab, Inference
 from src.runs.checkpoint_content import explain_misfit, read_checkpoint
 from src.runs.metric_names import metric_name
+from src.system.counted import counted
 from src.system.errors import UserError
 from src.training.datamodule import Batch
 from src.training.equal_sizes import PIXELS, EqualSizes
@@ -126,9 +127,10 @@ class Segmenter(LightningModule):
         """
         scores = self.inference(self, batch["image"])
         if not bool(scores.isfinite().all()):
+            steps = counted(self.trainer.global_step, "step")
             raise UserError(
-                f"validation after {self.trainer.global_step} steps: the scores of {', '.join(batch['id'])} are "
-                "not finite (NaN or infinity): training diverged; lower optimizer.lr, or find where with debug=find_nan"
+                f"validation after {steps}: the scores of {', '.join(batch['id'])} are not finite (NaN or infinity): "
+                "training diverged; lower optimizer.lr, or find where with debug=find_nan"
             )
         for score_map, label in zip(scores.split(1), batch["label"].split(1), strict=True):
             self.validation_loss.update(self.loss(score_map, label))

@@ -15,6 +15,7 @@ from src.drawing.plots import plot_search
 from src.drawing.tables import format_percent
 from src.metrics.confusion import ratios
 from src.runs.metric_files import write_csv, write_json
+from src.system.counted import counted
 from src.tuning.search import Confusion, Trial
 
 Comparison = Mapping[str, Mapping[str, Confusion]]  # by part of the images (searched, held_back) and method
@@ -69,7 +70,8 @@ def print_search(
     console = Console()
     ranked = sorted(trials, key=lambda trial: -trial.miou)
     table = Table(
-        title=f"The best {min(TABLE_ROWS, len(ranked))} of {len(ranked)} configurations", title_justify="left"
+        title=f"The best {min(TABLE_ROWS, len(ranked))} of {counted(len(ranked), 'configuration')}",
+        title_justify="left",
     )
     for column in (*numbers(ranked[0]), "round", "mean IoU", "pixel accuracy"):
         table.add_column(column, justify="right")
@@ -89,7 +91,7 @@ def print_search(
         table.add_row(title, *(f"{100 * (v['crf_tuned'] - v[before]):+.1f}" for v in miou.values()))
     table.add_row("largest loss of a class", *(largest_loss(methods, classes) for methods in comparison.values()))
     console.print(table)
-    console.print(f"{sum(trial.seconds for trial in trials):.0f} s for {len(trials)} configurations")
+    console.print(f"{sum(trial.seconds for trial in trials):.0f} s for {counted(len(trials), 'configuration')}")
     console.print(f"{folder}/", highlight=False, soft_wrap=True)
     for name in ("crf.yaml", "results.csv", "heatmap.png", "metrics.json"):
         if not (folder / name).is_file():

@@ -137,10 +137,10 @@ def test_a_pool_of_processes_takes_them_along(small_image: Tensor) -> None:
         ({"bias": [0, float("nan")]}, "give numbers"),
         ({"bias": [0, "1"]}, "give numbers"),
         ({"compatibility": [1, 2]}, "give a list"),
-        ({"compatibility": [[0, 1], [1]]}, "each of its 2 rows needs 2 entries"),
+        ({"compatibility": [[0, 1], [1]]}, "as many entries in each row as it has rows .2."),
         ({"compatibility": [[0, 1], [2, 0]]}, "must be symmetric"),
         ({"compatibility": [[0, float("inf")], [float("inf"), 0]]}, "give numbers"),
-        ({"bias": [0, 0, 0], "compatibility": [[0, 1], [1, 0]]}, "bias has 3 entries, compatibility has 2 rows"),
+        ({"bias": [0, 0, 0], "compatibility": [[0, 1], [1, 0]]}, "different numbers of classes, 3 and 2"),
     ],
 )
 def test_values_that_are_none(given: dict, message: str) -> None:

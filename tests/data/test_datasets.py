@@ -203,7 +203,7 @@ def test_folder_reads_lists(folder):
     [
         ({"classes": []}, r"^classes=\[\]: name them by index"),
         ({"classes": [f"c{index}" for index in range(256)]}, r"^classes=\[\.\.\.\] has 256 names; the maximum is 255"),
-        ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, r"^palette=\[\[0, 0, 0\]\]: has 1 colours for 2 classes"),
+        ({"classes": ["a", "b"], "palette": [[0, 0, 0]]}, r"^palette=\[\[0, 0, 0\]\]: has 1 colour for 2 classes"),
         ({"classes": ["a", "b"], "values": [0, 1, 2]}, r"^values=\[0, 1, 2\]: has 3 values for 2 classes"),
         ({"classes": ["a", "b"], "val_share": 1.0}, "^val_share=1.0: must lie between 0 and 1"),
         ({"classes": ["a", "b"], "on_error": "ignore"}, "^on_error=ignore: must be raise or skip"),
@@ -250,9 +250,7 @@ def test_masks_in_colours(folder):
     assert all(np.array_equal(dataset[index].label, expected) for index in range(len(dataset)))
     pixels[3, 4] = (201, 30, 7, 0)
     Image.fromarray(pixels).save(folder / "masks" / f"{dataset.pairs[0][0]}.png")
-    with pytest.raises(
-        DatasetError, match=r"1 colours are neither in the palette nor void, such as \[\[201, 30, 7\]\]"
-    ):
+    with pytest.raises(DatasetError, match=r"1 colour is neither in the palette nor void, such as \[\[201, 30, 7\]\]"):
         dataset.check()
 
 
@@ -279,7 +277,7 @@ def test_palette_masks_are_read_by_colour_if_a_palette_is_given(folder):
     assert label(palette=PALETTE, void=3) == [[1, 0, 2, 255]]  # the value in the file
     assert label(void=3) == [[0, 1, 2, 255]]  # no colours asked for
     assert label(palette=PALETTE, values=[2, 1, 0], void=3) == [[2, 1, 0, 255]]  # values are, and colours for pictures
-    with pytest.raises(DatasetError, match=r"1 values have colours .* such as 3 \(\[255, 255, 255\]\); .*values=\[0,1"):
+    with pytest.raises(DatasetError, match=r"1 value has a colour .* as 3 \(\[255, 255, 255\]\); .*values=\[0,1"):
         label(palette=PALETTE)
     write_masks(folder, [[0, 1, 2, 3]], OWN_PALETTE, "RGB")
     assert label(palette=PALETTE, void=[255, 255, 255]) == [[1, 0, 2, 255]]

@@ -253,7 +253,7 @@ def test_an_image_is_refused_in_the_same_line_everywhere(kind: str, tmp_path: Pa
             read()
         lines.append(str(caught.value))
     assert len(lines) == 5
-    assert len(set(lines)) == 1, lines
+    assert len({line.partition("; add it, ")[0] for line in lines}) == 1, lines  # a pair's missing file has a remedy
     assert "\n" not in lines[0]
     assert lines[0].startswith(f"{path}: ")
     assert re.search(line, lines[0])

@@ -78,7 +78,7 @@ def test_pairs(folder: Path, line: str) -> None:
         ("two words -1\n", r"train\.txt, line 1: -1 is not a mask"),
         ("a\ncaf\xe9\n".encode("latin-1"), r"train\.txt, line 2: not in UTF-8; save the list as UTF-8"),
         ("a\nb\n".encode("utf-16-le"), r"train\.txt, line 1: contains a NUL byte"),
-        ("\n# nothing yet\n", r"train\.txt: lists no images"),
+        ("\n# nothing yet\n", r"train\.txt: lists no images; write the name of one"),
     ],
 )
 def test_an_invalid_line_is_named(folder: Path, content: str | bytes, line: str) -> None:

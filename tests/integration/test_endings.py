@@ -53,7 +53,7 @@ def test_max_time_counts_one_process(tmp_path: Path) -> None:
 def test_a_finished_run_logs_epochs_that_it_did_not_reach_and_has_nothing_left_to_train(tmp_path: Path) -> None:
     output = train(tmp_path, "crf=none", "trainer.max_steps=1", "trainer.max_epochs=5")
     assert "trainer.max_steps=1 ended the run before trainer.max_epochs=5; for all epochs, set" in output
-    assert "all of its 1 steps are done; nothing is left to train" in train(
+    assert "its 1 step is done; nothing is left to train" in train(
         tmp_path, "crf=none", "trainer.max_steps=1", "ckpt=last"
     )
 

@@ -27,7 +27,8 @@ def folder(tmp_path: Path) -> Path:
 
 def prepare(folder: Path, *arguments: str, command: str = "prepare") -> subprocess.CompletedProcess[str]:
     """Run the command in the folder, and let it write to ./conf, as the installed package does."""
-    return run_command(command, *arguments, folder=folder, environment={"COLUMNS": "120"}, before=use_own_conf)
+    environment = {"COLUMNS": "120", "DEEPLAB_DATA": "data"}  # not the folder of real data
+    return run_command(command, *arguments, folder=folder, environment=environment, before=use_own_conf)
 
 
 def use_own_conf() -> None:
@@ -106,7 +107,7 @@ def test_faults_are_listed_and_left_out_only_if_asked(folder: Path) -> None:
     [
         (["from=export"], "from=export: needs name=NAME, the name of the data set for dataset=NAME"),
         (["name=mine"], "name=mine: is for a data set that from=PATH creates; give from=PATH too"),
-        (["from=lost", "name=mine"], "lost: no such file or folder"),
+        (["from=lost", "name=mine"], "from=lost: no such file or folder; give the folder or archive of the labels"),
         (["from=export", "name=mi/ne"], "name=mi/ne: give letters, digits, _ and - for dataset=NAME, a letter first"),
         (["from=export", "name=none"], "name=none: give letters"),
         (["from=export", "name=shapes"], "shapes.yaml already exists; choose another name"),
@@ -114,7 +115,8 @@ def test_faults_are_listed_and_left_out_only_if_asked(folder: Path) -> None:
         (["from=export", "name=mine", "unlabelled=no"], "unlabelled"),
         (["from=export", "name=mine", "on_error=stop"], "on_error=stop: must be raise or skip"),
         (["from=export", "name=mine", "val_share=1"], "val_share=1: must lie between 0 and 1"),
-        (["from=logs", "name=mine"], "logs: no labels found; looked for a JSON file with"),
+        (["from=export", "images_from=lost", "name=mine"], "images_from=lost: no such file or folder; give"),
+        (["from=logs", "name=mine"], "from=logs: no labels found; looked for a JSON file with"),
     ],
 )
 def test_wrong_arguments(folder: Path, arguments: list[str], message: str) -> None:

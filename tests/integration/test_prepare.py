@@ -71,7 +71,7 @@ def test_verify_reports_what_training_would_refuse(folder):
     assert done.returncode == 2
     assert "warning: train: no pixel of thing: a class that does not occur cannot be learnt" in done.stdout
     assert "if it is class 1, say so: 'dataset.values=[0,255]'" in done.stdout
-    assert done.stderr == "error: 1 faults, listed above; 0 of 10 samples cannot be used\n"
+    assert done.stderr == "error: 1 fault, listed above; 0 of 10 samples cannot be used\n"
     refused = run(folder, *options(folder), "trainer.max_steps=1", "trainer.accelerator=cpu", command="train")
     assert refused.returncode == 2
     assert refused.stderr.strip().removeprefix("error: ") in done.stdout

@@ -201,7 +201,7 @@ def test_broken_folders_are_named_and_not_fatal(sweep: Path, tmp_path: Path) -> 
         assert reason in rows[name]["status"]
         assert f"{sweep / name}: {reason}" in text
     assert rows["vanilla"]["seeds"] == "0 1 7"  # the bare one has its figures
-    assert "environment.json is missing; csv/metrics.csv: 1 lines cannot be read" in text
+    assert "environment.json is missing; csv/metrics.csv: 1 line cannot be read" in text
     assert float(rows["vanilla"]["miou"]) == pytest.approx((50 + 54 + 50) / 3)
 
 

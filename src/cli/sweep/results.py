@@ -13,6 +13,7 @@ from typing import Any
 
 from src.cli.sweep.jobs import RECORD, Sweep, read_record
 from src.runs.metric_names import METHODS, column_name, metric_name
+from src.system.counted import counted
 from src.system.files import replacing
 
 
@@ -69,7 +70,8 @@ def print_sweep(folder: Path, rows: list[dict[str, Any]]) -> None:
 
     common = set.intersection(*(set(row["overrides"].split()) for row in rows)) if len(rows) > 1 else set()
     table = Table(
-        title=f"{sum(row['status'] == 'done' for row in rows)} of {len(rows)} jobs done", title_justify="left"
+        title=f"{sum(row['status'] == 'done' for row in rows)} of {counted(len(rows), 'job')} done",
+        title_justify="left",
     )
     table.add_column("job")
     table.add_column("status")

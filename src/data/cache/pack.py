@@ -15,6 +15,7 @@ from jaxtyping import Int64
 
 from src.data.dataset import DatasetError, Sample, SegmentationDataset
 from src.data.parallel import over_cores
+from src.system.counted import counted
 from src.system.files import replacing
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def write_pack(path: Path, dataset: SegmentationDataset, digest: bytes, workers:
             raise DatasetError("\n".join(faults))
         index = np.array(rows, "<i8").reshape(-1, COLUMNS).tobytes()
         file.write(index + TRAILER.pack(len(rows), zlib.crc32(index), digest, FORMAT))
-    log.info("%s: %d samples, %.1f GB", path, len(rows), path.stat().st_size / 1e9)
+    log.info("%s: %s, %.1f GB", path, counted(len(rows), "sample"), path.stat().st_size / 1e9)
 
 
 def append(file: IO[bytes], sample: Sample) -> tuple[int, int, int, int]:

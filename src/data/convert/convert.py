@@ -24,6 +24,7 @@ from src.data.dataset import DatasetError, check_classes
 from src.data.find_files import IMAGE_ENDINGS, normalised
 from src.data.parallel import over_cores
 from src.drawing.pictures import indexed_image
+from src.system.counted import counted
 from src.system.errors import printable
 from src.system.files import write_text
 
@@ -116,14 +117,20 @@ def convert(
             good.append((name, record.split))
     if faults and on_error == "raise":
         remedy = f"; on_error=skip continues with {len(good):,} of {len(names):,} images" if len(good) > 1 else ""
-        raise FaultyLabels(f"{len(faults):,} faults, listed above; nothing was written{remedy}", faults)
+        raise FaultyLabels(f"{counted(len(faults), 'fault')}, listed above; nothing was written{remedy}", faults)
     if len(good) < 2:
-        raise FaultyLabels(f"{len(good)} good images cannot be divided into train and val; add images", faults)
+        raise FaultyLabels(
+            f"{counted(len(good), 'good image')} cannot be divided into train and val; add images", faults
+        )
     splits, note = assign_splits(good, val_share)
     for split, listed in splits.items():
         write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in listed))
     empty = sum(not record.shapes and record.mask is None for record in labels.records)
-    notes = [*labels.notes, *([f"{empty:,} images have no labels, and are kept"] if empty else []), *note]
+    notes = [
+        *labels.notes,
+        *([f"{counted(empty, 'image has no labels, and is', 'images have no labels, and are')} kept"] if empty else []),
+        *note,
+    ]
     return Conversion(format_found.title, evidence, labels.classes, labels.palette, splits, notes, faults)
 
 
@@ -200,9 +207,8 @@ def assign_splits(samples: Sequence[tuple[str, str]], val_share: float) -> tuple
     for name, split in samples:
         splits[split or "train"].append(name)
     counts = Counter(split for _, split in samples)
-    notes = (
-        [f"{counts['']:,} images belong to no split, and are used for training"] if counts[""] and counts["val"] else []
-    )
+    unlisted = counted(counts[""], "image belongs to no split, and is", "images belong to no split, and are")
+    notes = [f"{unlisted} used for training"] if counts[""] and counts["val"] else []
     for other in ("val", "test"):  # used for training if there is nothing else
         if len(splits["train"]) + len(splits["val"]) < 2 or not splits["train"]:
             splits["train"], splits[other] = splits["train"] + splits[other], []

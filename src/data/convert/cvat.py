@@ -17,6 +17,7 @@ from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_un
 from src.data.convert.regions import Polygons, Region, Runs, ellipse, read_ring, rectangle
 from src.data.convert.source import Source, merge_records
 from src.data.dataset import DatasetError
+from src.system.counted import counted
 
 PROBES = 20  # number of XML files to open when recognising the format
 SHAPES = ("polygon", "mask", "box", "ellipse")
@@ -59,7 +60,9 @@ def read(source: Source, unlabelled: str | None) -> Labels:
             except DatasetError as error:
                 labels.faults.append(f"{source.relative(path)}: {error}")
     merge_records(records, labels)
-    labels.notes += [f"{count:,} objects of the type {type_} have no area: skipped" for type_, count in skipped.items()]
+    labels.notes += [
+        f"{counted(count, 'object')} of the type {type_} skipped: without area" for type_, count in skipped.items()
+    ]
     labels.notes += classes.notes()
     return labels
 

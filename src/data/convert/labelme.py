@@ -19,6 +19,7 @@ from src.data.convert.records import ClassIndex, Labels, Record, Shape, check_un
 from src.data.convert.regions import Bitmap, Polygons, Region, ellipse, read_points, read_ring, rectangle
 from src.data.convert.source import Source, merge_records, read_json, read_text
 from src.data.dataset import DatasetError
+from src.system.counted import counted
 
 PROBES = 20  # number of JSON files to open when recognising the format
 CLASS_LIST = "labels.txt"  # as in: labelme --labels labels.txt
@@ -66,7 +67,9 @@ def read(source: Source, unlabelled: str | None) -> Labels:
         except DatasetError as error:
             labels.faults.append(f"{source.relative(path)}: {error}")
     merge_records(records, labels)
-    labels.notes += [f"{count:,} shapes of the type {type_} have no area: skipped" for type_, count in skipped.items()]
+    labels.notes += [
+        f"{counted(count, 'shape')} of the type {type_} skipped: without area" for type_, count in skipped.items()
+    ]
     labels.notes += classes.notes()
     return labels
 

@@ -22,6 +22,7 @@ from src.data.decode import read_mask
 from src.data.find_files import MASK_ENDINGS, files_below, is_image, normalised
 from src.data.parallel import over_cores
 from src.labels import MAX_CLASSES, VOID
+from src.system.counted import counted
 from src.system.processes import cores
 
 ROLE = re.compile(
@@ -121,7 +122,9 @@ def read(source: Source, unlabelled: str | None) -> Labels:
         reader, palette = ValueMasks({VOID: VOID, **dict(zip(numbers, indices, strict=True))}), None
     labels = Labels(classes, [], faults=faults, palette=palette, masks=reader)
     if listed:
-        labels.notes.append(f"{source.relative(listed.path)}: names of {len(listed.names)} classes")
+        labels.notes.append(
+            f"{source.relative(listed.path)}: names of {counted(len(listed.names), 'class', 'classes')}"
+        )
     records = [
         Record(image, source.split_of(image) or source.split_of(mask), source.relative(mask), mask=mask)
         for image, mask in pairs
@@ -160,7 +163,7 @@ def name_values(values: set[int], listed: ClassList | None) -> tuple[list[str], 
             return listed.names, list(range(count))
         if len(present) == count:
             return listed.names, present
-        raise DatasetError(f"{listed.path}: {count} names, but the masks have the values {present[:20]}")
+        raise DatasetError(f"{listed.path}: {counted(count, 'name')}, but the masks have the values {present[:20]}")
     if len(present) > MAX_CLASSES:
         raise DatasetError(f"the masks have {len(present):,} values; they may have been smoothed or saved as JPEG")
     if len(present) == 2 and present[0] == 0:

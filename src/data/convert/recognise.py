@@ -56,11 +56,10 @@ def recognise(source: Source, format_: str | None = None) -> tuple[Format, str]:
     if specific := {key: evidence for key, evidence in found.items() if not FORMATS[key].is_last}:
         found = specific
     if not found:
-        place = source.only or source.root
         signs = "; ".join(f"{format_.signs} ({key})" for key, format_ in candidates.items())
-        raise DatasetError(f"{place}: no labels found; looked for {signs}")
+        raise DatasetError(f"from={source.given}: no labels found; looked for {signs}")
     if len(found) > 1:
         both = " and ".join(f"{FORMATS[key].title} ({evidence})" for key, evidence in found.items())
-        raise DatasetError(f"{source.root}: contains {both}; choose one, such as format={next(iter(found))}")
+        raise DatasetError(f"from={source.given}: contains {both}; choose one, such as format={next(iter(found))}")
     key, evidence = next(iter(found.items()))
     return FORMATS[key], evidence

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from src.data.dataset import DatasetError
+from src.system.counted import counted
 
 Points = Float[np.ndarray, "points 2"]  # x, y
 
@@ -153,7 +154,7 @@ def read_ring(numbers: Any) -> Points:
     """
     corners = read_points(numbers)
     if len(corners) < 3:
-        raise DatasetError(f"its polygon has {len(corners)} corners, and needs 3")
+        raise DatasetError(f"its polygon has {counted(len(corners), 'corner')}, and needs 3")
     return corners
 
 

@@ -30,14 +30,15 @@ class Source:
     """A folder of labels, and optionally another one of images.
 
     Args:
+        given: the path that the user gave, for messages.
         root: the folder of labels.
         only: the only file to read labels from; None for all files.
         images: a folder to search for images first.
         scratch: a folder for images extracted from label files.
     """
 
-    def __init__(self, root: Path, only: Path | None, images: Path | None, scratch: Path) -> None:
-        self.root, self.only, self.images, self.scratch = root, only, images, scratch
+    def __init__(self, given: Path, root: Path, only: Path | None, images: Path | None, scratch: Path) -> None:
+        self.given, self.root, self.only, self.images, self.scratch = given, root, only, images, scratch
 
     @functools.cached_property
     def files(self) -> list[Path]:
@@ -134,21 +135,18 @@ def open_source(path: Path, scratch: Path, images: Path | None = None) -> Iterat
         images: folder or archive of the images, if they are elsewhere.
 
     Raises:
-        DatasetError: if a path does not exist, or an archive is damaged or unsafe.
+        DatasetError: if an archive is damaged or unsafe.
     """
-    for place in filter(None, (path, images)):
-        if not place.exists():
-            raise DatasetError(f"{place}: no such file or folder")
     if images is not None and images.is_file():
         extract(images, scratch / "images")
         images = scratch / "images"
     if path.is_dir():
-        yield Source(path, None, images, scratch)
+        yield Source(path, path, None, images, scratch)
     elif path.suffix.lower() in ARCHIVES:
         extract(path, scratch / "labels")
-        yield Source(scratch / "labels", None, images, scratch)
+        yield Source(path, scratch / "labels", None, images, scratch)
     else:
-        yield Source(path.parent, path, images, scratch)
+        yield Source(path, path.parent, path, images, scratch)
 
 
 def read_text(path: Path) -> str:

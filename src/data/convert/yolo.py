@@ -18,6 +18,7 @@ from src.data.convert.regions import Polygons
 from src.data.convert.source import Source, merge_records, read_text
 from src.data.dataset import DatasetError
 from src.data.find_files import files_below, is_image
+from src.system.counted import counted
 
 SPLITS = ("train", "val", "test")
 TOLERANCE = 0.5  # how far a coordinate may be outside 0..1; pixel coordinates are further
@@ -166,7 +167,7 @@ def read_line(words: list[str], classes: Mapping[int, int]) -> Shape:
     if len(values) == 4:
         raise DatasetError("a box instead of an outline; these are detection labels")
     if len(values) < 6 or len(values) % 2:
-        raise DatasetError(f"{len(values)} coordinates; an outline needs x and y of at least 3 corners")
+        raise DatasetError(f"{counted(len(values), 'coordinate')}; an outline needs x and y of at least 3 corners")
     if not all(math.isfinite(value) and -TOLERANCE <= value <= 1 + TOLERANCE for value in values):
         raise DatasetError("coordinates must be fractions of the image's sides, 0 to 1")
     return Shape(classes[int(number)], Polygons([np.array(values).reshape(-1, 2)], are_fractions=True))

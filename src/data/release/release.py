@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from src.system.archives import extract
+from src.system.counted import counted
 from src.system.download import fetch
 from src.system.errors import UserError
 
@@ -62,7 +63,8 @@ class Archive:
             UserError: if it cannot be fetched or unpacked, or a hash differs.
         """
         path = fetch(self.name, self.urls, self.checksum, self.page, downloads)
-        log.info("%s: %d files unpacked", path, extract(path, root / self.folder, self.inside, self.only))
+        files = extract(path, root / self.folder, self.inside, self.only)
+        log.info("%s: %s unpacked", path, counted(files, "file"))
         for name, expected in self.git_trees.items():
             if git_tree(root / self.folder / name) != expected:
                 raise UserError(f"{root / self.folder / name}: differs from {self.page}; delete it and {path}")

@@ -8,6 +8,7 @@ from src.data.file_dataset import FileDataset
 from src.data.find_files import IMAGE_ENDINGS, describe_files, describe_lack, pair_files
 from src.data.split_lists import numbered_lines
 from src.labels import VOID
+from src.system.counted import counted
 from src.system.files import expand_path
 
 FOLDERS = {"train": "training", "val": "validation"}
@@ -56,7 +57,7 @@ def class_names(path: Path) -> tuple[str, ...]:
     lines = [line for _, line in numbered_lines(path)][1:]
     names = [" ".join(line.split("\t")[-1].split()) for line in lines]
     if len(names) != CLASSES:
-        raise DatasetError(f"{path}: names {len(names)} classes, not {CLASSES}")
+        raise DatasetError(f"{path}: names {counted(len(names), 'class', 'classes')}, not {CLASSES}")
     first = [name.replace(";", ",").split(",")[0] for name in names]
     return tuple(
         short if first.count(short) == 1 else long.replace(", ", "/") for short, long in zip(first, names, strict=True)

@@ -16,6 +16,7 @@ from src.data.file_dataset import MASK_VALUES, FileDataset
 from src.data.find_files import IMAGE_ENDINGS, MASK_ENDINGS, describe_files, describe_lack, files_below, pair_files
 from src.data.split_lists import Pair, SplitList, draw_split
 from src.labels import VOID, LabelMap
+from src.system.counted import counted
 from src.system.files import expand_path
 
 
@@ -69,9 +70,10 @@ class Folder(FileDataset):
         void_values = {} if void is None else {VOID: VOID, **({void: VOID} if isinstance(void, int) else {})}
 
         found = pair_files(images, masks)
-        pairs, missing = found.pairs, list[str]()
+        pairs, missing, listed_in = found.pairs, list[str](), None
         if os.path.lexists(list_ := base / f"{split}.txt"):
             pairs, missing = SplitList(list_, base, images, masks, pairs).read()
+            listed_in = list_
         elif os.path.lexists(base / "train.txt") or os.path.lexists(base / "val.txt"):
             raise DatasetError(f"{list_}: missing; give both train.txt and val.txt, or neither")
         elif not pairs:
@@ -82,7 +84,7 @@ class Folder(FileDataset):
         if by_name and found.pairs and not any(mask.exists() for _, _, mask in found.pairs):
             raise DatasetError(f"root={root}: {describe_lack_of_masks(found.pairs[0], masks)}")
         strays = [*found.strays, *(found.orphans if by_name else ())]
-        super().__init__(pairs, {**void_values, **grey}, on_error, cache, strays, missing)
+        super().__init__(pairs, {**void_values, **grey}, on_error, cache, strays, missing, listed_in)
 
     def classes_of(self, mask: Mask, path: Path) -> LabelMap:
         """Return the class of each pixel, by its colour if there is a palette, otherwise by its value."""
@@ -116,11 +118,13 @@ def describe_lack_of_masks(pair: Pair, masks: Path) -> str:
 
 def check_numbers(classes: int, palette: Any, values: Any, void: Any) -> None:
     """Raise ``DatasetError`` if palette, values or void do not fit the classes, or a number is out of range."""
-    for name, noun, given in (("palette", "colours", palette), ("values", "values", values)):
+    for name, noun, given in (("palette", "colour", palette), ("values", "value", values)):
         if given is not None and not is_list(given):
-            raise DatasetError(f"{name}={given}: must be a list of {noun}, one for each class")
+            raise DatasetError(f"{name}={given}: must be a list of {noun}s, one for each class")
         if given is not None and len(given) != classes:
-            raise DatasetError(f"{name}={given}: has {len(given)} {noun} for {classes} classes")
+            raise DatasetError(
+                f"{name}={given}: has {counted(len(given), noun)} for {counted(classes, 'class', 'classes')}"
+            )
     if not all(is_list(colour) and len(colour) == 3 for colour in palette or ()):
         raise DatasetError(f"palette={palette}: must have three numbers for each class: red, green, blue")
     numbers = [("palette", channel, 256) for colour in palette or () for channel in colour]

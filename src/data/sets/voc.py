@@ -8,6 +8,7 @@ from src.data.dataset import DatasetError
 from src.data.file_dataset import FileDataset
 from src.data.find_files import describe_lack, is_junk, pair_files
 from src.data.split_lists import SplitList, draw_split
+from src.system.counted import counted
 from src.system.files import expand_path
 
 log = logging.getLogger(__name__)
@@ -52,14 +53,16 @@ class VOC12(FileDataset):
             raise DatasetError(describe_lack(root, ["JPEGImages", masks], "VOCdevkit/VOC2012"))
         pairs = pair_files(images, mask_folder).pairs
         folder, name = base / "ImageSets" / "Segmentation", (lists or {}).get(split, split)
-        missing: list[str] = []
-        if (folder / f"{name}.txt").is_file():
-            pairs, missing = SplitList(folder / f"{name}.txt", base, images, mask_folder, pairs).read()
+        missing, listed_in = list[str](), None
+        if (list_ := folder / f"{name}.txt").is_file():
+            pairs, missing = SplitList(list_, base, images, mask_folder, pairs).read()
+            listed_in = list_
         elif found := sorted(path.stem for path in folder.glob("*.txt") if not is_junk(path.name)):
             raise DatasetError(f"{folder / name}.txt: missing; existing lists: {', '.join(found)}")
         elif not unannotated:
             pairs = draw_split(f"root={root}", split, [pair for pair in pairs if pair[2].is_file()])
-            log.warning("%s: no lists; %s has %d images, chosen at random with a fixed seed", folder, split, len(pairs))
+            chosen = counted(len(pairs), "image")
+            log.warning("%s: no lists; %s has %s, chosen at random with a fixed seed", folder, split, chosen)
         if not pairs and not missing:
             raise DatasetError(f"root={root}: JPEGImages/ has no image with a mask in {masks}/")
-        super().__init__(pairs, on_error=on_error, cache=cache, missing=missing)
+        super().__init__(pairs, on_error=on_error, cache=cache, missing=missing, listed_in=listed_in)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone, WeightFile, WeightsError, copy_weight, torchvision_file
 from src.models.geometry import pad_to_grid
+from src.system.counted import counted
 from src.system.errors import UserError
 
 # Simonyan & Zisserman 2015, table 1: numbers of 3x3 convolutions in each of the five stages.
@@ -130,7 +131,7 @@ class VGG(Backbone):
         found = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
         if len(found) != len(layers):
             raise UserError(
-                f"holds {len(found)} layers with weights, the network has {len(layers)}; "
+                f"holds {counted(len(found), 'layer')} with weights, the network has {len(layers)}; "
                 "choose the backbone that the file was made for"
             )
         bias = torch.zeros(())

@@ -17,6 +17,7 @@ from src.models.weights.decimation import find_fc_head, load_fc
 from src.models.weights.keras_file import read_keras
 from src.models.weights.torch_file import read_state
 from src.models.weights.vgg_layers import find_vgg_convs, load_vgg_layers
+from src.system.counted import counted
 from src.system.download import fetch
 from src.system.errors import UserError
 
@@ -180,9 +181,10 @@ def load_trained(model: DeepLab, path: str) -> str:
         *(f"{n} is unknown" for n in state if n not in current),
     ]
     if not wrong and (classes := find_class_count(model, state)):
+        found = counted(classes, "class", "classes")
         raise UserError(
-            f"init_from={path}: has {classes} classes, the data set has {model.num_classes}; train on data with as "
-            "many classes, or leave init_from out"
+            f"init_from={path}: has {found}, the data set has {model.num_classes}; train on data with as many classes, "
+            "or leave init_from out"
         )
     wrong += [
         f"{n} is {tuple(v.shape)}, not {tuple(current[n].shape)}"

@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 from src import __version__
 from src.preparation.doctor.finding import Finding
 from src.preparation.doctor.probes import PACKAGE, Probe
+from src.system.counted import counted
 
 PROJECT = "deeplab-v1"
 NEEDED = (
@@ -68,7 +69,8 @@ def origin() -> str:
     if not commit:
         return f"a checkout in {folder}, of which git does not tell the commit"
     count = len(changes.splitlines())
-    return f"commit {commit}{f', {count} files changed' if count else ''}, in {folder}"
+    changed = f", {counted(count, 'file')} changed" if count else ""
+    return f"commit {commit}{changed}, in {folder}"
 
 
 def git(*arguments: str) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from src.crf import DenseCRF, RefinementPool
 from src.models.geometry import score_stride
 from src.runs.metric_names import is_crf_metric
+from src.system.counted import counted
 from src.system.errors import UserError
 from src.training.segmenter import Segmenter
 from src.training.validation import LabelledImage
@@ -107,7 +108,7 @@ class CRFRefinement(Callback):
         else:
             cause = f"the CRF took more than {self.time_limit:g} s for an image: raise callbacks.crf.time_limit"
         self.abandon()
-        message = f"validation after {self.trainer.global_step} steps: {cause}, or set crf=none"
+        message = f"validation after {counted(self.trainer.global_step, 'step')}: {cause}, or set crf=none"
         if self.trainer.state.fn != "fit":
             raise UserError(message) from error
         log.warning("%s; training continues, without the CRF's metrics of this validation", message)

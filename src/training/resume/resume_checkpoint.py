@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from src.system.counted import counted
 from src.system.signals import Stopped, set_stop_handlers
 from src.training.lightning_state import forget_announced_batch, mark_validation
 from src.training.slurm import requeue_job
@@ -125,7 +126,9 @@ class ResumeCheckpoint(Callback):
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.global_step == self.resumed_step:
             log.info(
-                "ckpt=%s: all of its %d steps are done; nothing is left to train", trainer.ckpt_path, self.resumed_step
+                "ckpt=%s: its %s done; nothing is left to train",
+                trainer.ckpt_path,
+                counted(self.resumed_step, "step is", "steps are"),
             )
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def test_every_type_of_object(tmp_path: Path) -> None:
     ]
     conversion = run(export(tmp_path / "export", *objects), tmp_path / "out")
     assert conversion.faults == []
-    assert "1 objects of the type polyline have no area: skipped" in conversion.notes
+    assert "1 object of the type polyline skipped: without area" in conversion.notes
     label = masks_of(tmp_path / "out")["a"]
     assert np.argwhere(label == 2).tolist() == [[20, 31], [20, 32], [22, 30], [22, 31]]
     assert (label == 1).sum() == pytest.approx(np.pi * 50, rel=0.03)
@@ -177,4 +177,4 @@ def test_a_colour_that_is_no_label(tmp_path: Path) -> None:
     root = export_masks(tmp_path / "export")
     Image.new("RGB", (40, 30), (1, 2, 3)).save(root / "SegmentationClass/a.png")
     (fault,) = run(root, tmp_path / "out").faults
-    assert "SegmentationClass/a.png: 1 colours are neither in the palette nor void, such as [[1, 2, 3]]" in fault
+    assert "SegmentationClass/a.png: 1 colour is neither in the palette nor void, such as [[1, 2, 3]]" in fault

@@ -72,7 +72,7 @@ def test_every_type_of_shape(tmp_path: Path) -> None:
     ]
     conversion = run(export(tmp_path / "export", *shapes), tmp_path / "out")
     assert conversion.faults == []
-    assert "1 shapes of the type line have no area: skipped" in conversion.notes
+    assert "1 shape of the type line skipped: without area" in conversion.notes
     label = masks_of(tmp_path / "out")["a"]
     index = {name: i for i, name in enumerate(conversion.classes)}
     assert (label == index["circle"]).sum() == pytest.approx(np.pi * 100, rel=0.02)
