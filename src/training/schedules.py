@@ -19,7 +19,7 @@ class PolynomialWarmupLR(LRScheduler):
         last_epoch: as in ``torch.optim.lr_scheduler``; -1 for a new schedule.
 
     Raises:
-        ValueError: if ``total_iters`` or ``power`` is not positive, or ``warmup`` is negative.
+        ValueError: if ``total_iters`` or ``power`` is not positive, or ``warmup`` is not in 0..total_iters.
     """
 
     def __init__(
@@ -31,6 +31,10 @@ class PolynomialWarmupLR(LRScheduler):
             raise ValueError(f"power={power}: must be above 0")
         if warmup < 0:
             raise ValueError(f"warmup={warmup}: must be 0 or more")
+        if warmup > total_iters:
+            raise ValueError(
+                f"warmup={warmup}: is longer than the schedule, total_iters={total_iters}; give fewer steps"
+            )
         self.total_iters, self.power, self.warmup = total_iters, power, warmup
         super().__init__(optimizer, last_epoch)
 

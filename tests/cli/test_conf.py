@@ -96,7 +96,7 @@ def check_that_all_is_built(config: DictConfig) -> None:
     assert isinstance(model, DeepLab)
     if config.optimizer.multipliers.weight:  # else that of MSc's second stage, see tests/training/test_optim.py
         optimizer = instantiate(config.optimizer, model)
-        length = {"total_iters": 10} if "total_iters" in config.scheduler else {}
+        length = {"total_iters": 100} if "total_iters" in config.scheduler else {}
         assert instantiate({**config.scheduler, **length}, optimizer)
     assert instantiate(config.loss)
     assert instantiate(config.augmentation)

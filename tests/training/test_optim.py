@@ -115,3 +115,10 @@ def test_a_schedule_that_cannot_be_computed_is_refused(arguments: dict) -> None:
     ((name, value),) = arguments.items()
     with pytest.raises(ValueError, match=f"^{name}={value}: must be"):
         PolynomialWarmupLR(optimizer, **{"total_iters": 4, **arguments})
+
+
+def test_a_warm_up_may_be_as_long_as_the_schedule_but_not_longer() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    PolynomialWarmupLR(optimizer, total_iters=4, warmup=4)
+    with pytest.raises(ValueError, match=r"^warmup=5: is longer than the schedule, total_iters=4;"):
+        PolynomialWarmupLR(optimizer, total_iters=4, warmup=5)

@@ -41,6 +41,7 @@ def check_values(config: DictConfig, defaults: DictConfig, overrides: Sequence[s
             words = rule.words if value != "" else "no empty value"
             raise UserError(f"{key}={as_written(value)}: {key} takes {words}")
     check_trainer(content.get("trainer") or {}, content.get("callbacks") or {})
+    check_warmup(content.get("scheduler") or {}, content.get("trainer") or {})
 
 
 def find_wrong_type(key: str, default: Any, value: Any, rule: Rule | None) -> str:
@@ -90,3 +91,17 @@ def check_trainer(trainer: dict[str, Any], callbacks: dict[str, Any]) -> None:
     for key, names in {"enable_checkpointing": ("best", "last"), "enable_progress_bar": ("progress",)}.items():
         if trainer.get(key) is False and (active := [f"callbacks.{n}=null" for n in names if callbacks.get(n)]):
             raise UserError(f"trainer.{key}=false: contradicts callbacks that are set; add {' '.join(active)}")
+
+
+def check_warmup(scheduler: dict[str, Any], trainer: dict[str, Any]) -> None:
+    """Check that the warm-up of the learning rate ends within the run, if its length is known beforehand.
+
+    Raises:
+        UserError: with both keys.
+    """
+    warmup, steps = scheduler.get("warmup"), trainer.get("max_steps")
+    if is_number(warmup) and steps and 0 < steps < warmup:
+        raise UserError(
+            f"scheduler.warmup={warmup}: is longer than the run of trainer.max_steps={steps}; give fewer steps, or 0 "
+            "for no warm-up"
+        )

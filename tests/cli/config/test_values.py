@@ -45,6 +45,15 @@ def test_settings_that_would_have_no_effect(trainer: dict[str, Any], line: str) 
         check(**trainer)
 
 
+def test_a_warm_up_that_outlasts_the_run() -> None:
+    for steps in (100, -1, 0):
+        config = OmegaConf.create({"trainer": {"max_steps": steps}, "scheduler": {"warmup": 100}})
+        check_values(config, config, [])
+    config = OmegaConf.create({"trainer": {"max_steps": 99}, "scheduler": {"warmup": 100}})
+    with pytest.raises(UserError, match=r"^scheduler.warmup=100: is longer than the run of trainer.max_steps=99"):
+        check_values(config, config, [])
+
+
 @pytest.mark.parametrize(
     "trainer",
     [
