@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from src.system.counted import counted
 from src.system.errors import UserError
 from src.tuning.search import SEARCHED, Trial, Values, format_values
 from src.tuning.shared_study import SharedStudy, SharedTrial
@@ -23,7 +24,7 @@ class Optuna:
     The same seed gives the same search.
 
     Args:
-        ranges: ``{low, high, log}`` by parameter.
+        ranges: ``{low, high, log}`` by parameter; None keeps the value of the CRF.
         trials: number of configurations.
         seed: of the random draws.
         storage: path of a file through which several processes share the study: each begins a trial until ``trials``
@@ -34,7 +35,7 @@ class Optuna:
     """
 
     def __init__(
-        self, ranges: Mapping[str, Mapping[str, Any]], trials: int, seed: int, storage: str | None = None
+        self, ranges: Mapping[str, Mapping[str, Any] | None], trials: int, seed: int, storage: str | None = None
     ) -> None:
         try:
             import optuna
@@ -48,6 +49,8 @@ class Optuna:
         self.trials, self.seed, self.storage = trials, seed, storage
         self.distributions = {}
         for name, range_given in ranges.items():
+            if range_given is None:
+                continue
             range_ = range_given if isinstance(range_given, Mapping) else {}
             low, high = range_.get("low", 0), range_.get("high", 0)
             numbers = all(type(value) in (int, float) for value in (low, high))
@@ -59,6 +62,8 @@ class Optuna:
                 )
             kind = "LogUniformDistribution" if range_.get("log") else "UniformDistribution"
             self.distributions[name] = getattr(optuna.distributions, kind)(float(low), float(high))
+        if not self.distributions:
+            raise UserError(f"ranges={ranges}: has no range; give one, such as 'ranges.sxy={{low: 20, high: 80}}'")
 
     def __call__(self, done: Sequence[Trial], objective: str = "") -> Iterator[tuple[Values, int]]:
         """Yield configurations and their round, 0 for random draws.
@@ -118,7 +123,7 @@ class Optuna:
             shared.finish(number, SharedTrial(asked.params, done[-1].miou))
             own.add(number)
             log.info("configuration %d: %s, mean IoU %.2f", number, format_values(done[-1]), 100 * done[-1].miou)
-        log.info("%d configurations of this process, %d of others", len(own), len(others))
+        log.info("%s of this process, %d of others", counted(len(own), "configuration"), len(others))
         yield from ((rounded(trial.params), int(number >= STARTUP)) for number, trial in sorted(others.items()))
 
 

@@ -1,6 +1,7 @@
 """The search for parameters of the CRF: its counts, its points, and the files that the next run uses."""
 
 import csv
+import itertools
 import json
 import math
 import sys
@@ -137,10 +138,25 @@ def test_a_presets_place_is_not_taken(tmp_path: Path) -> None:
             run(tmp_path, f"name={name}")
 
 
+def test_null_keeps_a_parameter_and_a_list_adds_one() -> None:
+    grid = searcher("grid.w1=null", "grid.sxy=null", "grid.srgb=null", "grid.sg=[1,3]", "refine=0")
+    assert [values for values, _ in itertools.islice(grid([]), 2)] == [{"sg": 1}, {"sg": 3}]
+    ranges = searcher("search=optuna", "ranges.w1=null", "ranges.sxy=null", "ranges.sg={low: 1, high: 3}", "trials=1")
+    values, _ = next(iter(ranges([])))
+    assert set(values) == {"srgb", "sg"}
+
+
 @pytest.mark.parametrize("override", ["grid.sxy=[]", "grid.sxy=50", "+grid.prune=[0]", "grid.w1=[0]", "refine=-1"])
 def test_grids_that_are_none(tmp_path: Path, override: str) -> None:
     with pytest.raises(InstantiationException, match=r"grid\.\w+=|refine="):
         run(tmp_path, override)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("grid", "grid"), ("ranges", "optuna")])
+def test_a_search_of_no_parameter(key: str, kind: str) -> None:
+    nothing = [f"{key}.{name}=null" for name in ("w1", "sxy", "srgb")]
+    with pytest.raises(InstantiationException, match=rf"{key}=.*: has no "):
+        searcher(f"search={kind}", *nothing)
 
 
 @pytest.mark.parametrize(
