@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from hydra._internal.utils import get_args_parser
 
+from src.cli.messages.suggestions import did_you_mean
 from src.cli.messages.unknown_key import suggest_setting
 from src.cli.overrides import key_of
 from src.system.errors import UserError
@@ -51,6 +52,8 @@ def check_arguments(arguments: Sequence[str], command: str) -> None:
         after = arguments[arguments.index(unknown[0]) + 1 :]
         if not value and after and not after[0].startswith("-") and "=" not in after[0]:
             value = after[0]
-        raise UserError(
-            f"{option}: no such option; settings are written KEY=VALUE{suggest_setting(option, value, command)}"
-        )
+        options = [name[2:] for name in parser._option_string_actions if name.startswith("--")]
+        if setting := suggest_setting(option, value, command):
+            raise UserError(f"{option}: no such option; settings are written KEY=VALUE: {setting}")
+        hint = did_you_mean(option.lstrip("-"), options).replace("mean ", "mean --")
+        raise UserError(f"{option}: no such option.{hint} Settings are written KEY=VALUE; --help lists them")

@@ -29,7 +29,7 @@ def compose(command: str, *overrides: str, output_dir: str | Path) -> DictConfig
         output_dir: folder of the run; created if necessary.
 
     Raises:
-        UserError: if an override has an unknown key or a wrong value, or ckpt=last finds no run.
+        UserError: if an override has an unknown key or a wrong value, or a checkpoint is missing.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)

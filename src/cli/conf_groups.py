@@ -1,8 +1,10 @@
-"""Read the groups of conf/ and the choices of each group."""
+"""Read the groups of conf/, the choices of each group, and the comments on keys."""
 
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +20,17 @@ def groups(command: str) -> list[str]:
 def choices(group: str) -> list[str]:
     """Return the choices of a group: the names of its YAML files, ./conf included, without bases (_NAME.yaml)."""
     return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("[!_]*.yaml")})
+
+
+def choice_file(group: str, choice: str) -> Path | None:
+    """Return the YAML file of a choice; None if there is none."""
+    paths = (folder / group / f"{choice}.yaml" for folder in conf_folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def commented_keys(path: Path) -> list[tuple[str, str, str]]:
+    """Return (key, value, comment) of each key at the top level of a YAML file that has a value in its line."""
+    return re.findall(r"^(\w+): (\S.*?)(?:\s+# (.*))?$", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def is_group(key: str) -> bool:

@@ -1,15 +1,12 @@
 """The --help page: what a command does, its keys, its groups and their choices, all read from conf/."""
 
-import re
 import textwrap
 
 from omegaconf import OmegaConf
 
 from src.cli.conf_folder import CONF
-from src.cli.conf_groups import choices, groups
+from src.cli.conf_groups import choices, commented_keys, groups
 from src.system.command_name import as_typed
-
-KEY = re.compile(r"^(?!command:)(\w+): (\S.*?)(?:\s+# (.*))?$", re.MULTILINE)  # a top-level key with its comment
 
 MORE = """\
 More: --cfg job prints the whole config, --cfg job --resolve the config with all references replaced by their values,
@@ -29,8 +26,8 @@ def help_page(name: str) -> str:
 
 def settings(name: str) -> list[str]:
     """Return titled lists of the keys and groups in conf/NAME.yaml."""
-    found = KEY.findall((CONF / f"{name}.yaml").read_text())
-    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in found]
+    found = commented_keys(CONF / f"{name}.yaml")
+    keys = [f"{f'{key}={value}':<30}  {comment}".rstrip() for key, value, comment in found if key != "command"]
     lines = [
         textwrap.fill(f"{group}: {', '.join(choices(group))}", 118, subsequent_indent="  ", break_on_hyphens=False)
         for group in groups(name)

@@ -21,6 +21,12 @@ def as_written(value: Any) -> str:
     return "''" if value == "" else str(value)
 
 
+def listed_choices(override: str) -> list[str]:
+    """Return the choices in a list: callbacks=[ema,swa] gives ema and swa; an empty list if the value is no list."""
+    value = override.partition("=")[2]
+    return re.sub(r"[\[\]'\"\s]", "", value).split(",") if value.startswith("[") else []
+
+
 def valid_choices(overrides: Iterable[str]) -> Iterator[str]:
     """Yield the overrides that select an existing choice of a group, or remove a group.
 

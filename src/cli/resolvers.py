@@ -51,8 +51,10 @@ def averaging_start(share: float, steps: int) -> int:
         steps: length of the run; -1 if unlimited.
 
     Raises:
-        ValueError: if the length is unlimited.
+        ValueError: if the length is unlimited, or no number.
     """
+    if not isinstance(steps, int):
+        raise ValueError(f"trainer.max_steps={steps}: must be a whole number, such as trainer.max_steps=6000")
     if steps < 0:
         key = "callbacks.weight_averaging.avg_fn.start"
         raise ValueError(f"trainer.max_steps=-1: callbacks=swa needs the length of the run; set it, or {key}")

@@ -70,7 +70,7 @@ def belongs_to_no_run(given: str) -> bool:
     return is_address(given) or find_network(given) is not None or given.endswith(".safetensors")
 
 
-# ckpt=last
+# ckpt=last and init_from=last
 
 
 def record_run(log_dir: str | Path, folder: str | Path) -> None:
@@ -83,34 +83,36 @@ def record_run(log_dir: str | Path, folder: str | Path) -> None:
             file.write(f"{line}\n")
 
 
-def find_last_checkpoint(log_dir: str | Path, sweep: str | Path | None = None) -> Path:
+def find_last_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
     """Return last.ckpt of the newest run, to resume from; possibly only its previous version exists.
 
     Args:
         log_dir: folder of the runs.
+        key: the key that asks for it, for messages.
         sweep: folder of the current sweep, whose jobs are ignored.
 
     Raises:
         UserError: if no run has a checkpoint.
     """
-    last = find_newest_run(log_dir, sweep) / "last.ckpt"
-    log.info("ckpt=last is %s", last)
+    last = find_newest_run(log_dir, key, sweep) / "last.ckpt"
+    log.info("%s=last is %s, the last checkpoint of the newest run", key, last)
     return last
 
 
-def find_best_checkpoint(log_dir: str | Path) -> Path:
+def find_best_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
     """Return an intact best.ckpt of the newest run, or its last.ckpt if it has no best.ckpt yet.
 
-    Raises:
-        UserError: if no run has a checkpoint.
+    The arguments and errors are those of ``find_last_checkpoint``.
     """
-    folder = find_newest_run(log_dir)
-    checkpoint = newest_intact(folder / ("best.ckpt" if has_version(folder / "best.ckpt") else "last.ckpt"))
-    log.info("ckpt=last is %s", checkpoint)
+    folder = find_newest_run(log_dir, key, sweep)
+    has_best = has_version(folder / "best.ckpt")
+    checkpoint = newest_intact(folder / ("best.ckpt" if has_best else "last.ckpt"))
+    which = "best checkpoint" if has_best else "last checkpoint (there is no best yet)"
+    log.info("%s=last is %s, the %s of the newest run", key, checkpoint, which)
     return checkpoint
 
 
-def find_newest_run(log_dir: str | Path, sweep: str | Path | None = None) -> Path:
+def find_newest_run(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
     """Return the checkpoint folder of the newest run below ``log_dir``.
 
     The order comes from runs.txt, because clocks can be wrong. Runs that are not in it, such as copied ones, count as
@@ -118,6 +120,7 @@ def find_newest_run(log_dir: str | Path, sweep: str | Path | None = None) -> Pat
 
     Args:
         log_dir: folder of the runs.
+        key: the key that asks for it, for messages.
         sweep: folder of runs to ignore.
 
     Raises:
@@ -129,8 +132,8 @@ def find_newest_run(log_dir: str | Path, sweep: str | Path | None = None) -> Pat
         if path.suffix != ".part" and not (sweep and path.is_relative_to(Path(sweep).resolve())):
             written[path.parent] = max(path.stat().st_mtime, written.get(path.parent, 0.0))
     if not written:
-        before = " before this sweep" if sweep else ""
-        raise UserError(f"ckpt=last: no run below {log_dir} has a checkpoint{before}; name a file or set paths.log_dir")
+        where = f"below {log_dir} has a checkpoint{' before this sweep' if sweep else ''}"
+        raise UserError(f"{key}=last: no run {where}; name a file or set paths.log_dir")
     lines = (root / RUNS).read_text().splitlines() if (root / RUNS).is_file() else []
     order = {root / line / "checkpoints": position for position, line in enumerate(lines)}
     return max(written, key=lambda folder: (order.get(folder, -1), written[folder]))

@@ -76,6 +76,8 @@ def open_filesystem(url: str) -> Iterator[Source]:
     import fsspec
 
     protocol = url.partition("://")[0].lower()
+    if protocol not in fsspec.available_protocols():
+        raise AddressError("no such protocol; write https://HOST/FILE, s3://BUCKET/FILE or hf://OWNER/NAME")
     for name in ("httpx", "httpx2"):  # of hf://
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each request
     try:

@@ -50,6 +50,8 @@ def fetch_address(address: str) -> Path:
     assert match is not None
     url, digits = match[1], match[2]
     shown = hide_secrets(url)
+    if re.fullmatch(r"hf://[^/]+/?", url):
+        raise UserError(f"{shown}: names no repository; write hf://OWNER/NAME, or hf://OWNER/NAME/FILE")
     if digits is not None and not DIGITS <= len(digits) <= 64:
         raise UserError(f"{shown}: of the checksum, give {DIGITS} to 64 hexadecimal digits after @sha256:")
     checksum = f"sha256:{digits.lower()}" if digits else None
@@ -63,6 +65,8 @@ def fetch_address(address: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):  # the other processes of a command wait, and then find the copy
             return update(path, url, checksum, shown)
+    except Unreachable as error:
+        raise UserError(f"{shown}: {error}; check the address and your connection") from error
     except AddressError as error:
         raise UserError(f"{shown}: {error}") from error
     except OSError as error:

@@ -22,7 +22,12 @@ from src.system.errors import UserError
         ("train", ["-lr", "--head"], "-lr: .*: optimizer.lr=VALUE$"),
         ("train", ["--optimizer.lr", "0.1"], "--optimizer.lr: .*: optimizer.lr=0.1$"),
         ("predict", ["--ckpt", "best.ckpt"], "--ckpt: .*: ckpt=best.ckpt$"),
-        ("train", ["--monitor", "x"], "--monitor: .* KEY=VALUE; --help lists them$"),
+        (
+            "train",
+            ["--monitor", "x"],
+            r"--monitor: no such option\. Settings are .*; --help lists them$",
+        ),
+        ("train", ["--multirn", "seed=0,1"], r"--multirn: no such option\. Did you mean --multirun\? Settings are"),
         ("train", ["--con", "x"], "--con: .*; --help lists them$"),
         ("train", ["--cfg", "jo"], "argument --cfg/-c: invalid choice: 'jo'"),
     ],

@@ -105,7 +105,7 @@ def test_a_server_that_is_gone(site: Site, caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         assert fetch_address(f"{gone.url}/net.ckpt") == path
     assert "no connection; the copy of 20" in caplog.text
-    with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+/other.ckpt: no connection$"):
+    with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+/other.ckpt: no connection; check the address and"):
         fetch_address(f"{gone.url}/other.ckpt")
     with pytest.raises(UserError, match="no connection"):
         fetch_address(f"{gone.url}/net.ckpt@sha256:{'0' * 64}")
@@ -246,7 +246,7 @@ def test_errors_of_a_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("memory://shelf/absent.ckpt", "no such file"),
         ("memory://shelf", "is a folder; name a file in it"),
-        ("ftq://host/net.ckpt", "Protocol not known: ftq"),
+        ("ftq://host/net.ckpt", "no such protocol; write https://HOST/FILE, s3://"),
         ("hf://owner/net", 'hf:// needs a package that is not installed: pip install "deeplab-v1[hub]"'),
         ("memory://shelf/net.ckpt@sha256:abc", "of the checksum, give 16 to 64 hexadecimal digits after @sha256:"),
     ],

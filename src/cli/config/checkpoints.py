@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from src.cli.conf_groups import choice_file, commented_keys
 from src.cli.messages.suggestions import did_you_mean
 from src.runs.checkpoints import (
     NO_CHECKPOINT,
@@ -24,21 +25,22 @@ from src.system.addresses import is_address
 from src.system.errors import UserError
 
 KEYS = ("ckpt", "init_from")
+PLACEHOLDER = "CHECKPOINT"  # init_from of the recipes that start from a trained network
 
 
 def find_checkpoints(config: DictConfig) -> None:
-    """Replace ckpt=last, names of packaged networks and folders of exported ones with the paths of their files.
+    """Replace "last", names of packaged networks and folders of exported ones with the paths of their files.
 
     Raises:
-        UserError: if a training should resume a network that has no run, or ckpt=last finds no run.
+        UserError: if a training should resume a network that has no run, or "last" finds no run.
     """
     ckpt, trains = config.get("ckpt"), config.command == "train"
     if trains and isinstance(ckpt, str) and belongs_to_no_run(ckpt):
         raise UserError(f"ckpt={ckpt}: has no run to resume; train it further with init_from={ckpt}")
-    if ckpt == "last":
-        log_dir = config.paths.log_dir
-        config.ckpt = str(find_last_checkpoint(log_dir, sweep_folder()) if trains else find_best_checkpoint(log_dir))
     for key in KEYS:
+        if config.get(key) == "last":
+            find = find_last_checkpoint if trains and key == "ckpt" else find_best_checkpoint
+            config[key] = str(find(config.paths.log_dir, key, sweep_folder()))
         if isinstance(config.get(key), str) and not is_address(config[key]):
             config[key] = str(find_checkpoint(config[key]))
 
@@ -74,8 +76,17 @@ def check_checkpoints(config: DictConfig) -> None:
         )
         raise UserError(f"ckpt={ckpt}: {explain_missing_file(ckpt, remedy)}")
     if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
-        remedy = "give the checkpoint of a trained network"
+        if init_from == PLACEHOLDER:
+            raise UserError(f"init_from={PLACEHOLDER} is needed: {describe_needed_network()}")
+        remedy = "give the checkpoint of a trained network, or last for the best of the newest run"
         raise UserError(f"init_from={init_from}: {explain_missing_file(init_from, remedy)}")
+
+
+def describe_needed_network() -> str:
+    """Return which network a recipe starts from: the comment on its ``init_from: CHECKPOINT``."""
+    path = choice_file("experiment", str(HydraConfig.get().runtime.choices.get("experiment")))
+    comments = [comment for key, _, comment in commented_keys(path) if key == "init_from"] if path else []
+    return " ".join(comments) or "the checkpoint of a trained network"
 
 
 def explain_missing_file(path: str, remedy: str) -> str:
@@ -88,4 +99,7 @@ def fetch_checkpoints(config: DictConfig) -> None:
     """Fetch the checkpoints that are addresses, and replace these with the paths of the copies; may take minutes."""
     for key in KEYS:
         if is_address(config.get(key)):
-            config[key] = str(find_checkpoint(config[key]))
+            try:
+                config[key] = str(find_checkpoint(config[key]))
+            except UserError as error:
+                raise UserError(f"{key}={error}") from error

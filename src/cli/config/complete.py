@@ -11,11 +11,15 @@ from src.cli.config.paths import check_folders, expand_paths
 from src.cli.config.replay import replay_overrides
 from src.cli.config.structure import check_structure
 from src.cli.config.values import check_values
+from src.cli.messages.suggestions import did_you_mean
 from src.cli.recompose import recompose_defaults
+from src.system.errors import UserError
+
+SHORT_FORMS = ("scores", "labels")  # values of export's output that stand for returns=
 
 
 def complete_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Return a composed config, checked, with its paths and ``ckpt=last`` expanded.
+    """Return a composed config, checked, with its paths and checkpoints filled in.
 
     A training that resumes a run also gets the overrides of that run.
 
@@ -24,7 +28,7 @@ def complete_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         overrides: the overrides that the user gave.
 
     Raises:
-        UserError: if an override has an unknown key or a wrong value, ckpt=last finds no run, or a path is read-only.
+        UserError: if an override has an unknown key or a wrong value, a checkpoint is missing, or a path is read-only.
     """
     defaults = check_and_expand(config, overrides)
     if config.command == "train" and isinstance(config.ckpt, str):
@@ -49,7 +53,7 @@ def check_config(config: DictConfig, overrides: Sequence[str]) -> None:
     expand_paths(config)
     if not (config.command == "train" and config.ckpt):  # its values depend on the run that it resumes
         check_values(config, defaults, overrides)
-    if config.get("ckpt") != "last":
+    if "last" not in (config.get("ckpt"), config.get("init_from")):
         find_checkpoints(config)
         check_checkpoints(config)
     check_folders(config)
@@ -69,6 +73,14 @@ def check_and_expand(config: DictConfig, overrides: Sequence[str]) -> DictConfig
 
 
 def expand_output(config: DictConfig) -> None:
-    """Replace output=scores and output=labels of export with returns=, of which they are the short form."""
-    if config.command == "export" and config.output in ("scores", "labels"):
+    """Replace output=scores and output=labels of export with returns=, of which they are the short form.
+
+    Raises:
+        UserError: if output is a misspelling of one of them.
+    """
+    if config.command != "export" or not isinstance(config.output, str):
+        return
+    if config.output in SHORT_FORMS:
         config.returns, config.output = config.output, None
+    elif config.output.isalpha() and (hint := did_you_mean(config.output, SHORT_FORMS)):  # neither path nor FILE.onnx
+        raise UserError(f"output={config.output}:{hint} For a file of this name, write output=./{config.output}")

@@ -94,7 +94,7 @@ RULES_OF_COMMANDS: dict[str, dict[str, Rule]] = {
         "name": NAME,
         "seed": SEED,
         "ckpt": CHECKPOINT,
-        "init_from": or_null(replace(PATH, names=tuple(network_names()))),
+        "init_from": CHECKPOINT,
         "memory_format": one_of("auto", "channels_last", "contiguous"),
     },
     "tune_crf": {

@@ -10,7 +10,7 @@ from traceback import walk_tb
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from src.cli.conf_groups import choices, is_group
@@ -21,6 +21,7 @@ from src.cli.overrides import key_of, valid_choices
 from src.system.address_secrets import hide_secrets
 from src.system.addresses import name_addresses
 from src.system.command_name import as_typed
+from src.system.dotted_keys import select
 from src.system.errors import UserError, one_line
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -48,10 +49,13 @@ def explain_by_type(error: BaseException, name: str, overrides: Sequence[str], c
     if not str(error).strip():
         return reason_of(error)
     if isinstance(error, InstantiationException):
-        return explain_instantiation(error, config)
+        message = explain_instantiation(error, config)
+        return message if config is None else add_origin(message, overrides, config)
     if isinstance(error, UserError):
         message = one_line(str(error))
-        return add_download(message if config is None else name_keys(message, error, config)[0])
+        if config is None:
+            return add_download(message)
+        return add_origin(add_download(name_keys(message, error, config)[0]), overrides, config)
     if isinstance(error, OverrideParseException):
         return explain_syntax(error, name)
     if isinstance(error, InterpolationResolutionError):
@@ -84,6 +88,14 @@ def add_download(message: str) -> str:
     if message.startswith("dataset.root=") and dataset in choices("release"):
         return f"{message}, or get the data: {as_typed('prepare')} dataset={dataset}"
     return message
+
+
+def add_origin(message: str, overrides: Sequence[str], config: DictConfig) -> str:
+    """Return a message about KEY=VALUE, after the overrides of other keys from which the value is built."""
+    value = str(select(OmegaConf.to_container(config), message.partition("=")[0]))
+    used = set(re.findall(r"[\w.]+", " ".join(re.findall(r"\$\{[^}]*\}", value))))
+    origins = [f"{override}: " for override in overrides if key_of(override) in used]
+    return "".join(origins) + message
 
 
 def explain_reference(text: str, overrides: Sequence[str]) -> str:

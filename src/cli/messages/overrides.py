@@ -12,12 +12,12 @@ from omegaconf import ListConfig, OmegaConf
 from src.cli.conf_folder import CONF
 from src.cli.conf_groups import choices, groups
 from src.cli.messages.suggestions import did_you_mean
-from src.cli.messages.unknown_key import compose_choices, explain_unknown_key
+from src.cli.messages.unknown_key import choices_of, compose_choices, explain_unknown_key
 from src.cli.overrides import key_of
 from src.system.address_secrets import hide_secrets
 from src.system.errors import one_line
 
-LISTS = ("logger", "experiment", "crf.sxy")  # which take a list, though the default is none
+LISTS = ("callbacks", "logger", "experiment", "crf.sxy")  # which take a list, though the default is none
 
 # Hydra and OmegaConf have no exception classes for these errors, so they are recognised by their messages.
 NO_CHOICE = re.compile(r"Could not (?:find|load) '([^']+)'")
@@ -25,6 +25,9 @@ NO_REMOVAL = re.compile(r"Could not delete (?:from config\. )?'([^'@=]+)|Error m
 CHOSEN_TWICE = re.compile(r"Multiple values for ([^.\s]+)\.")
 NO_OVERRIDE = re.compile(r"(?:Could not override '|Error merging override )([^'\s]+)")
 SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '([^']+)'")
+NO_CONFIG = re.compile(r"Cannot find primary config '([^']*)'")
+NO_CONFIG_PATH = re.compile(r"config directory '([^']*)' exists and readable")
+NO_CONFIG_DIR = re.compile(r"Additional config directory '([^']*)' not found")
 WRONG_KIND = re.compile(r"Cannot merge DictConfig with ListConfig[\s\S]*object_type=(list|dict)")
 KINDS = {"list": "a list, in brackets: '{}=[a,b]'", "dict": "a mapping, in braces: '{}={{a: b}}'"}
 
@@ -32,7 +35,10 @@ KINDS = {"list": "a list, in brackets: '{}=[a,b]'", "dict": "a mapping, in brace
 def explain_syntax(error: OverrideParseException, command: str) -> str:
     """Return why an override of a command cannot be parsed, and how to write it."""
     if "=" not in error.override:
-        return f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as {example_of(command)}"
+        return (
+            f"{error.override}: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE, such as {example_of(command)}, and "
+            "quote values that contain spaces: 'KEY=A B'"
+        )
     key, _, value = error.override.partition("=")
     if value.count("[") > value.count("]"):
         return f"{error.override}: the list has no end; quote a list that contains spaces: '{key}=[A, B]'"
@@ -56,10 +62,14 @@ def example_of(command: str) -> str:
 def explain_composition(error: BaseException, name: str, overrides: Sequence[str]) -> str:
     """Return why the overrides do not fit the config: an unknown choice or key, or a value of the wrong type."""
     text = str(error)
+    if line := explain_config_option(text):
+        return line
     if match := NO_CHOICE.search(text):
-        group, _, choice = match[1].rpartition("/")
+        group, choice = split_choice(match[1], overrides)
         if group in ("hydra/launcher", "hydra/sweeper"):
             return f'{group}={choice} is not installed: pip install "deeplab-v1[sweep]"'
+        if group == "dataset" and "/" in choice:
+            return f"dataset={choice}: no such choice; for a folder of your own: dataset=folder dataset.root={choice}"
         hint = f"{did_you_mean(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
         return f"{group}={choice}: no such choice.{hint}"
     if match := NO_REMOVAL.search(text):
@@ -74,13 +84,36 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
         return explain_unknown_key(key, name, overrides) or reason
     if match := SEVERAL_VALUES.search(text):
         key = key_of(match[1])
-        return explain_unknown_key(key, name, overrides) or explain_several_values(key, name)
+        return explain_unknown_key(key, name, overrides) or explain_several_values(key, name, overrides)
     return one_line(text)
 
 
-def explain_several_values(key: str, command: str) -> str:
+def explain_config_option(text: str) -> str:
+    """Return why Hydra cannot use an option about the place of configs, and what to write; "" for other errors."""
+    if match := NO_CONFIG.search(text):
+        remedy = "leave it out: the command has its own; settings are written KEY=VALUE, or in conf/GROUP/NAME.yaml"
+        return f"--config-name={match[1]}: no such config; {remedy} for GROUP=NAME"
+    if match := NO_CONFIG_PATH.search(text):
+        return f"--config-path={match[1]}: no such folder; leave it out, or add a folder of your own with --config-dir"
+    if match := NO_CONFIG_DIR.search(text):
+        return f"--config-dir={match[1]}: no such folder; give one that holds GROUP/NAME.yaml, for GROUP=NAME"
+    return ""
+
+
+def split_choice(path: str, overrides: Sequence[str]) -> tuple[str, str]:
+    """Return the group and the choice of a config file that does not exist, such as head/largefv."""
+    for override in overrides:
+        key, value = key_of(override), override.partition("=")[2].strip("'\"")
+        if f"{key}/{value}" == path:
+            return key, value  # the choice may be a path
+    group, _, choice = path.rpartition("/")
+    return group, choice
+
+
+def explain_several_values(key: str, command: str, overrides: Sequence[str]) -> str:
     """Return how to write several values of a key or group: as a sweep or, where it takes one, as a list."""
-    takes_list = key in LISTS or isinstance(OmegaConf.select(compose_choices(command, []), key), ListConfig)
+    default = OmegaConf.select(compose_choices(command, choices_of(command, overrides)), key)
+    takes_list = key in LISTS or isinstance(default, ListConfig)
     brackets = f", or brackets, for a list: '{key}=[a,b]'" if takes_list else ""
     return f"{key}: several values need -m, for one run with each{brackets}"
 

@@ -22,8 +22,7 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
 
     The keys come from the config with the groups that the overrides choose.
     """
-    known_groups = {*groups(command), "hydra", "paths"}  # choosing another command's group would fail again
-    chosen = [o for o in valid_choices(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in known_groups]
+    chosen = choices_of(command, overrides)
     defaults = compose_choices(command, chosen)
     default_choices = defaults.pop("hydra").runtime.choices
     if reason := explain_blocked_key(key, OmegaConf.to_container(defaults)):
@@ -35,7 +34,26 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
     if not parent and (reason := explain_key_of_other_command(key, command, defaults)):
         return f"{reason} {level}"
     hint = suggest_key(key, last, siblings, command, defaults)
-    return f"{key}: no such key{name_choices(key, chosen, {} if hint else default_choices)}.{hint} {level}"
+    others = "" if hint else choices_with(key, command)
+    return f"{key}: no such key{name_choices(key, chosen, {} if hint else default_choices)}{others}.{hint} {level}"
+
+
+def choices_with(key: str, command: str) -> str:
+    """Return "; GROUP=CHOICE|CHOICE has it", the choices of its group that have a key; "" if there are none."""
+    group, _, nested = key.partition(".")
+    if not nested or group not in groups(command):
+        return ""
+    parent, _, last = key.rpartition(".")
+    names = [
+        name for name in choices(group) if last in keys_below(parent, compose_choices(command, [f"{group}={name}"]))
+    ]
+    return f"; {group}={'|'.join(names)} has it" if names else ""
+
+
+def choices_of(command: str, overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that choose from groups of a command; choosing from another command's would fail again."""
+    known = {*groups(command), "hydra", "paths"}
+    return [o for o in valid_choices(overrides) if o.startswith("+") or key_of(o).partition("/")[0] in known]
 
 
 def find_level(key: str, command: str, defaults: DictConfig) -> tuple[str, str, list[str]]:
@@ -142,7 +160,7 @@ def suggest_key(key: str, last: str, siblings: Sequence[str], command: str, conf
 
 
 def suggest_setting(option: str, value: str, command: str) -> str:
-    """Return ": KEY=VALUE" with the only key that an option may mean; a hint to --help if there are none or several.
+    """Return KEY=VALUE with the only key that an option may mean; "" if there are none or several.
 
     Args:
         option: the option as the user wrote it, such as "--max-steps".
@@ -154,7 +172,7 @@ def suggest_setting(option: str, value: str, command: str) -> str:
     parent, _, last = key.rpartition(".")
     exists = last in keys_below(parent, config) or key in groups(command)
     keys = [key] if exists else nested_keys(key, config)
-    return f": {keys[0]}={value or 'VALUE'}" if len(keys) == 1 else "; --help lists them"
+    return f"{keys[0]}={value or 'VALUE'}" if len(keys) == 1 else ""
 
 
 def keys_below(key: str, config: DictConfig) -> list[str]:
