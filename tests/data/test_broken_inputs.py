@@ -90,7 +90,7 @@ BROKEN = {
         lambda i, m: save(i.with_suffix(".png"), "RGB", 0),
         r"bad\.png: has the same name as bad\.jpg",
     ),
-    "mask missing": (lambda i, m: m.unlink(), r"bad\.png: missing; add it, remove the line of its image from .*train\.txt"),
+    "mask missing": (lambda i, m: m.unlink(), r"bad\.png: missing; add it, remove the line of its image from .*train"),
     "mask cut in half": (lambda i, m: cut(m, 0.5), r"bad\.png: cannot be read"),
     "mask with a wrong checksum": (
         lambda i, m: m.write_bytes(m.read_bytes().replace(b"IDAT", b"IDAX")), r"bad\.png: not an image"),
