@@ -155,13 +155,13 @@ def test_a_read_only_folder_is_named_before_training(tmp_path: Path) -> None:
         with small_disk(tmp_path / "logs", 10**6) as remount:
             remount("ro")
             status, command = disturbed(tmp_path / "logs")
-        where = f"{tmp_path}/logs/train: Read-only file system"
+        where = f"paths.log_dir={tmp_path}/logs: cannot create a folder in {tmp_path}/logs (Read-only file system)"
     except PermissionError:  # of mounting
         (tmp_path / "file").touch()
-        where = f"{tmp_path}/file/logs"
-        status, command = disturbed(tmp_path / "logs", f"hydra.run.dir={where}")
+        where = f"hydra.run.dir={tmp_path}/file/logs: cannot create a folder in "
+        status, command = disturbed(tmp_path / "logs", f"hydra.run.dir={tmp_path}/file/logs")
     assert status == 2, command.text
-    assert_one_line(command, where, "choose another paths.log_dir")
+    assert_one_line(command, where, "choose another folder")
     assert not command.line("Parameter groups")
 
 
@@ -169,4 +169,4 @@ def test_a_read_only_folder_is_named_before_training(tmp_path: Path) -> None:
 def test_a_file_in_place_of_the_log_folder_is_named(tmp_path: Path, where: str) -> None:
     status, command = disturbed(tmp_path / "logs", f"hydra.run.dir={where}")
     assert status == 2, command.text
-    assert_one_line(command, where, "choose another paths.log_dir")
+    assert_one_line(command, f"hydra.run.dir={where}: ", "choose another folder")
