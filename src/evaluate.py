@@ -1,4 +1,4 @@
-"""Score a trained network on a data set, with and without CRF in one pass: python -m src.evaluate ckpt=CHECKPOINT.
+"""Score a trained network on a data set, with and without CRF in one pass: python -m src.evaluate ckpt=CKPT.
 
 The work is in src/evaluation/evaluate.py.
 """

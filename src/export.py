@@ -1,4 +1,4 @@
-"""Write a trained network as one file for other programs: python -m src.export ckpt=CHECKPOINT format=onnx.
+"""Write a trained network as one file for other programs: python -m src.export ckpt=CKPT format=onnx.
 
 The work is in src/prediction/export/.
 """

@@ -1,4 +1,4 @@
-"""Try the CRF on images in the browser: python -m src.playground ckpt=CHECKPOINT.
+"""Try the CRF on images in the browser: python -m src.playground ckpt=CKPT.
 
 The work is in src/prediction/playground/.
 """

@@ -1,4 +1,4 @@
-"""Search the dense CRF's parameters for a trained network: python -m src.tune_crf ckpt=CHECKPOINT.
+"""Search the dense CRF's parameters for a trained network: python -m src.tune_crf ckpt=CKPT.
 
 The work is in src/tuning/tune.py.
 """

@@ -1,4 +1,4 @@
-"""Evaluate a trained network, with and without CRF in one pass: python -m src.evaluate ckpt=CHECKPOINT."""
+"""Evaluate a trained network, with and without CRF in one pass: python -m src.evaluate ckpt=CKPT."""
 
 from __future__ import annotations
 

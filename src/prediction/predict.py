@@ -1,4 +1,4 @@
-"""Label images with a trained network: python -m src.predict ckpt=CHECKPOINT input=FILE|FOLDER|GLOB output=FOLDER."""
+"""Label images with a trained network: python -m src.predict ckpt=CKPT input=FILE|FOLDER|GLOB output=FOLDER."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 RUNS = "runs.txt"  # file in paths.log_dir that lists the runs' folders in the order they started
 NO_CHECKPOINT = (
-    "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run, "
+    "ckpt=CKPT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run, "
     f"or ckpt={network_names()[0]}, which comes with the package"
 )
 

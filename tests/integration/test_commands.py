@@ -126,7 +126,7 @@ def test_help_and_config_errors_load_nothing_heavy():
         (
             "train",
             "experiment=voc12_msc",
-            "init_from=CHECKPOINT is needed: best.ckpt of the first stage, a run of experiment=voc12_vanilla",
+            "init_from=CKPT is needed: best.ckpt of the first stage, a run of experiment=voc12_vanilla",
         ),
         ("train", "init_from=hf://a", "init_from=hf://a: names no repository; write hf://OWNER/NAME"),
         ("predict", "ckpt=ftq://a/b", "ckpt=ftq://a/b: no such protocol; write https://HOST/FILE, s3://BUCKET/FILE or"),
@@ -184,10 +184,10 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
         ("train", "head largefov", "head largefov: not KEY=VALUE; write KEY=VALUE or GROUP=CHOICE"),
         ("train", "backbone.convs.a=3", "backbone.convs.a: backbone.convs is a list; its indices are 0 to "),
         # What the parts of a command find themselves
-        ("evaluate", "split=val", "ckpt=CHECKPOINT is needed: the best.ckpt of a run, or ckpt=last"),
+        ("evaluate", "split=val", "ckpt=CKPT is needed: the best.ckpt of a run, or ckpt=last"),
         ("tune_crf", "ckpt=camvid_slim held_back=2", "held_back=2: must be a share, 0 <= held_back < 1"),
         ("predict", "input=pyproject.toml", "ckpt=camvid_slim, which comes with the package"),
-        ("export", "overwrite=true", "ckpt=CHECKPOINT is needed"),
+        ("export", "overwrite=true", "ckpt=CKPT is needed"),
         ("predict", "ckpt=pyproject.toml", "input=FILE, FOLDER or PATTERN is needed"),
         ("tune_crf", "ckpt=camvid_slim crf=none", "crf=none: choose the preset to start from"),
         ("tune_crf", "ckpt=camvid_slim name=deeplab", "was not written by a command, so it is not overwritten; choose"),

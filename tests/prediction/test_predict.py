@@ -275,7 +275,7 @@ def test_real_photographs(ckpt: Path, module: Segmenter, voc_mini: Path, camvid:
         (["input=null"], "input=FILE, FOLDER or PATTERN is needed"),
         (["input=/nowhere"], "input=/nowhere: no such file or folder"),
         (["masks=false", "overlays=false"], "nothing to save"),
-        (["ckpt=null"], "ckpt=CHECKPOINT is needed"),
+        (["ckpt=null"], "ckpt=CKPT is needed"),
     ],
 )
 def test_wrong_arguments_are_named(ckpt: Path, overrides: list[str], said: str, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
         line = str(caught.value)
         assert line.startswith(f"ckpt={path}: ")
         assert line.endswith("; give the best.ckpt or last.ckpt of a run")
-    for given, said in ((None, "ckpt=CHECKPOINT is needed"), ("/nowhere.ckpt", "no such file")):
+    for given, said in ((None, "ckpt=CKPT is needed"), ("/nowhere.ckpt", "no such file")):
         with pytest.raises(UserError, match=said):
             load_network(given)
 

@@ -25,7 +25,7 @@ from src.system.addresses import is_address
 from src.system.errors import UserError
 
 KEYS = ("ckpt", "init_from")
-PLACEHOLDER = "CHECKPOINT"  # init_from of the recipes that start from a trained network
+PLACEHOLDER = "CKPT"  # init_from of the recipes that start from a trained network
 
 
 def find_checkpoints(config: DictConfig) -> None:
@@ -83,7 +83,7 @@ def check_checkpoints(config: DictConfig) -> None:
 
 
 def describe_needed_network() -> str:
-    """Return which network a recipe starts from: the comment on its ``init_from: CHECKPOINT``."""
+    """Return which network a recipe starts from: the comment on its ``init_from: CKPT``."""
     path = choice_file("experiment", str(HydraConfig.get().runtime.choices.get("experiment")))
     comments = [comment for key, _, comment in commented_keys(path) if key == "init_from"] if path else []
     return " ".join(comments) or "the checkpoint of a trained network"

@@ -1,4 +1,4 @@
-"""Export a trained network to one file for other programs: python -m src.export ckpt=CHECKPOINT format=onnx."""
+"""Export a trained network to one file for other programs: python -m src.export ckpt=CKPT format=onnx."""
 
 from __future__ import annotations
 

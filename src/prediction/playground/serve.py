@@ -1,4 +1,4 @@
-"""Serve the page: python -m src.playground ckpt=CHECKPOINT."""
+"""Serve the page: python -m src.playground ckpt=CKPT."""
 
 from __future__ import annotations
 

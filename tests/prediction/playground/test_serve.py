@@ -26,7 +26,7 @@ for package in ("starlette", "uvicorn"):
         (["crf.sxy=[40,60]"], r"crf.sxy=\[40, 60\]: must be one number"),
         (["examples=nowhere"], "examples=nowhere: no such file or folder"),
         (["host=nowhere.invalid"], "host=nowhere.invalid: no address of this machine"),
-        ([], "ckpt=CHECKPOINT is needed"),
+        ([], "ckpt=CKPT is needed"),
     ],
 )
 def test_what_cannot_be_served_is_refused(overrides: list[str], said: str) -> None:
