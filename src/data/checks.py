@@ -62,7 +62,7 @@ def describe_classes(split: str, dataset: SegmentationDataset, found: Survey) ->
     lines = []
     labels = found.labels() - {VOID}
     if labels and (absent := [name for index, name in enumerate(dataset.classes) if index not in labels]):
-        consequence = "cannot be learnt" if split == "train" else "has no IoU, and the mean leaves it out"
+        consequence = "cannot be learned" if split == "train" else "has no IoU, and the mean leaves it out"
         lines.append(f"{split}: no pixel of {shorten(absent)}: a class that does not occur {consequence}")
     if len(labels) == 1 and len(dataset.classes) > 1:
         lines.append(f"{split}: every pixel that counts is {dataset.classes[labels.pop()]}: any network gets it right")

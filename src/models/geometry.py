@@ -3,7 +3,8 @@
 Score (i, j) is centred on pixel (8i, 8j). An image is padded at the bottom and the right to sides of 8k + 1 pixels, so
 that the first and the last score lie on the first and the last pixel (321 -> 41, 513 -> 65), as in the authors'
 released Caffe files. Labels are shrunk by taking every eighth pixel. Scores are up-sampled by bilinear interpolation
-with aligned corners. Each undoes the other: an up-sampled score lies on the pixel whose label it was trained with.
+with aligned corners. Shrinking undoes up-sampling: an up-sampled score lies on the pixel whose label it was trained
+with.
 """
 
 from collections.abc import Sequence

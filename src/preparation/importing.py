@@ -143,7 +143,7 @@ def print_fingerprint(console: Console, fingerprint: Fingerprint) -> None:
         f"{name} {share:.0%}" for name, share in zip(fingerprint.classes, fingerprint.thin, strict=True) if share > 0
     ]
     console.print(
-        f"pixels in parts thinner than {STRIDE}, which the scores may miss: {', '.join(thin) or 'none'}", **AS_IS
+        f"pixels in parts thinner than {STRIDE} pixels, which the scores may miss: {', '.join(thin) or 'none'}", **AS_IS
     )
     for warning in fingerprint.warnings:
         console.print(f"warning: {printable(warning)}", style="yellow", **AS_IS)

@@ -102,7 +102,8 @@ def choose_augmentation(proposal: Proposal, fingerprint: Fingerprint) -> None:
     thin = fingerprint.thin_share()
     if thin > THIN:
         proposal.values["augmentation.scale"] = Setting(
-            [0.75, 2.0], f"{thin:.0%} of the objects' pixels are in parts thinner than 8: smaller ones would vanish"
+            [0.75, 2.0],
+            f"{thin:.0%} of the objects' pixels are in parts thinner than 8 pixels: smaller ones would vanish",
         )
     else:
         proposal.values["augmentation.scale"] = Setting([0.5, 1.5], "as in DeepLab V2")

@@ -36,7 +36,7 @@ def is_address(value: Any) -> bool:
 
 
 def fetch_address(address: str) -> Path:
-    """Return the path of a copy of the checkpoint at an address, and fetch it if there is none, or another file by now.
+    """Return the path of a copy of the checkpoint at an address, and fetch it if it is missing or has changed.
 
     An address that ends in @sha256:DIGITS, or #sha256=DIGITS, gives a file with this checksum, or none; a copy that has
     it is used without asking the server. hf://OWNER/NAME is the network in that repository of the Hugging Face hub. The
@@ -74,10 +74,10 @@ def fetch_address(address: str) -> Path:
 
 
 def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:
-    """Return ``path`` with the file of an address, fetched if another file, or none, is there.
+    """Return ``path`` with the file of an address, fetched if it is missing or has changed.
 
     Raises:
-        AddressError: if the address does not give a file, or another than that of the checksum.
+        AddressError: if the address does not give a file, or one with another checksum.
     """
     record = path.with_name(RECORD)
     known = read_json(record) if path.exists() else {}
@@ -124,7 +124,7 @@ def save(source: Source, path: Path) -> str:
     """Write a file, and return its SHA-256.
 
     Raises:
-        AddressError: if it is no checkpoint, too large for the disk, larger than any, or ends early.
+        AddressError: if it is no checkpoint, larger than the disk's free space or than any checkpoint, or ends early.
     """
     limit = min(MAX_BYTES, shutil.disk_usage(path.parent).free * 9 // 10)  # leave room to others
     if source.size is not None:

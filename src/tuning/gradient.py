@@ -1,4 +1,4 @@
-"""Learn the CRF's parameters by class with gradients."""
+"""Learn the CRF's per-class parameters with gradients."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_absent_classes_give_a_warning(write: Write) -> None:
     assert faults_and_warnings(write([[0, 1, 1]], [[2, 0, 255]])) == (
         [],
         [
-            "train: no pixel of c: a class that does not occur cannot be learnt",
+            "train: no pixel of c: a class that does not occur cannot be learned",
             "val: no pixel of b: a class that does not occur has no IoU, and the mean leaves it out",
         ],
     )

@@ -322,7 +322,7 @@ def test_unknown_values_of_16_bit_masks_are_listed(folder):
 
 
 def test_masks_of_0_and_255(folder):
-    """By default 255 is void and nothing could be learnt, which is refused; with values=[0,255] it is a class."""
+    """By default 255 is void and nothing could be learned, which is refused; with values=[0,255] it is a class."""
     for index in range(10):
         Image.fromarray(np.repeat(np.uint8([[0, 255]]), 10, 1).repeat(10, 0)).save(folder / "masks" / f"{index}.png")
     splits = {split: Folder(str(folder), split, ["ground", "thing"]) for split in ("train", "val")}

@@ -68,7 +68,7 @@ def test_an_import_can_be_trained_on_at_once(folder: Path) -> None:
     assert (folder / "data/mine/contact_sheet.png").is_file()
     fingerprint = json.loads((folder / "data/mine/fingerprint.json").read_text())
     assert fingerprint["splits"]["train"]["samples"] == 8
-    assert "pixels in parts thinner than 8, which the scores may miss: " in done.stdout
+    assert "pixels in parts thinner than 8 pixels, which the scores may miss: " in done.stdout
     trained = prepare(folder, "experiment=mine", *options, "augmentation.crop_size=33", command="train")
     assert trained.returncode == 0, trained.stderr
 

@@ -69,7 +69,7 @@ def test_verify_reports_what_training_would_refuse(folder):
         Image.fromarray(np.uint8([[0, 255]]).repeat(10, 0).repeat(10, 1)).save(folder / "masks" / f"{index}.png")
     done = run(folder, *options(folder), "verify=true")
     assert done.returncode == 2
-    assert "warning: train: no pixel of thing: a class that does not occur cannot be learnt" in done.stdout
+    assert "warning: train: no pixel of thing: a class that does not occur cannot be learned" in done.stdout
     assert "if it is class 1, say so: 'dataset.values=[0,255]'" in done.stdout
     assert done.stderr == "error: 1 fault, listed above; 0 of 10 samples cannot be used\n"
     refused = run(folder, *options(folder), "trainer.max_steps=1", "trainer.accelerator=cpu", command="train")
