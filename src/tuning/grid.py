@@ -29,6 +29,8 @@ class Grid:
     def __init__(self, grid: Mapping[str, Sequence[float] | None], refine: int) -> None:
         if type(refine) is not int or not 0 <= refine <= MAX_REFINE:
             raise UserError(f"refine={refine}: must be a whole number from 0 to {MAX_REFINE}")
+        if not isinstance(grid, Mapping):
+            raise UserError(f"grid={grid}: must be lists of numbers by parameter, such as '{{sxy: [50, 100]}}'")
         varied = {name: values for name, values in grid.items() if values is not None}
         if not varied:
             raise UserError(f"grid={grid}: has no values; give some, such as 'grid.sxy=[50,100]'")

@@ -37,6 +37,7 @@ class Optuna:
     def __init__(
         self, ranges: Mapping[str, Mapping[str, Any] | None], trials: int, seed: int, storage: str | None = None
     ) -> None:
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # Optuna's database; it logs its plugins at import
         try:
             import optuna
         except ImportError as error:
@@ -46,6 +47,8 @@ class Optuna:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if storage and "://" in storage:
             raise UserError(f"storage={storage}: must be the path of a file that all processes can reach, no address")
+        if not isinstance(ranges, Mapping):
+            raise UserError(f"ranges={ranges}: must be ranges by parameter, such as '{{sxy: {{low: 20, high: 80}}}}'")
         self.trials, self.seed, self.storage = trials, seed, storage
         self.distributions = {}
         for name, range_given in ranges.items():

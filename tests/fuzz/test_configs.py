@@ -149,7 +149,11 @@ def test_any_override_ends_well_or_in_one_line(command: str, data: st.DataObject
         ("train", "~callbacks.rates._target_", "callbacks.rates._target_ is needed"),
         ("evaluate", "+callbacks.more=0.5", "callbacks.more takes null, or a _target_ with its arguments"),
         ("train", "head._target_=abc", "head._target_ takes MODULE.NAME of a class or function"),
-        ("train", "experiment=voc12_largefov", "dataset.size: no such key with experiment=voc12_largefov."),
+        (
+            "train",
+            "experiment=voc12_largefov",
+            "dataset.size: no such key with experiment=voc12_largefov; dataset=shapes",
+        ),
         ("train", "optimizer.lr=[[1]]", "optimizer.lr takes a number, such as optimizer.lr=0.1"),
         ("train", "optimizer.lr=null", "optimizer.lr takes a number"),
         ("train", "head.channels=null", "head.channels takes a number, such as head.channels=1024"),
@@ -188,6 +192,7 @@ def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_fi
         ("tune_crf", "search.refine=1000", "search.refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "refine=1000", "error: refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "grid=null", "error: grid=null: must be lists of numbers by parameter"),
+        ("tune_crf", "search=optuna ranges=null", "error: ranges=null: must be ranges by parameter"),
         ("export", "output='/proc/0\r/x.onnx'", "output=/proc/0; /x.onnx: "),  # in one line
         ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
     ],

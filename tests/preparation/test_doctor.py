@@ -281,7 +281,7 @@ def test_every_needed_package_is_listed_and_nothing_else_is_imported() -> None:
                 top = str(name).partition(".")[0]
                 assert (
                     top in sys.stdlib_module_names
-                    or name in ("src", "src.system.errors", "src.system.torch_home")
+                    or name in ("src", "src.system.counted", "src.system.errors", "src.system.torch_home")
                     or "doctor" in str(name)
                 ), name
 

@@ -241,7 +241,7 @@ def test_pushed_and_loaded_from_the_hub(run: Path, tmp_path: Path) -> None:
         local, remote = (np.load(tmp_path / name / "probabilities" / "photo.npz") for name in ("local", "hub"))
         assert np.array_equal(local["probabilities"], remote["probabilities"])
         done = run_command("export", "ckpt=hf://owner/absent", *common, environment=environment, before=forget_hub)
-        assert (done.returncode, done.stderr) == (2, "error: hf://owner/absent: no such file\n")
+        assert (done.returncode, done.stderr) == (2, "error: ckpt=hf://owner/absent: no such file\n")
         done = run_command(
             "export",
             *arguments,
