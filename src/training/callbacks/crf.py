@@ -114,6 +114,8 @@ class CRFRefinement(Callback):
         log.warning("%s; training continues, without the CRF's metrics of this validation", message)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        assert isinstance(module, Segmenter)
+        module.validation.refinement = None  # a later validation may be without this callback
         self.close()
 
     def close(self) -> None:

@@ -71,6 +71,11 @@ def test_first_n_counts_only_the_first_n(segmenter, datamodule):
     assert metrics["val/miou_crf"] == pytest.approx(reference(segmenter, datamodule.val_set, 2), abs=1e-3)
 
 
+def test_a_validation_without_the_callback_has_no_crf(segmenter, datamodule):
+    assert "val/miou_crf" in validate(segmenter, datamodule, CRFRefinement(DenseCRF(**PARAMETERS), first_n=1))
+    assert "val/miou_crf" not in validate(segmenter, datamodule)
+
+
 def test_a_failing_image_is_not_swallowed(segmenter, datamodule):
     class Broken(DenseCRF):
         def refine_labels(self, *_, **__):
