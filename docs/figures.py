@@ -257,7 +257,7 @@ def camvid_curves() -> Figure:
         mious.plot(*curve(name, 100), "o-", color=colour, ms=4, label=title)
     mious.set_title("mean IoU on the validation images, %")
     for ax in (losses, mious):
-        ax.set_xlim(0, 1850)
+        ax.set_xlim(0, 5500)
         ax.set_xlabel("step")
         ax.grid(alpha=0.3)
         ax.legend(frameon=False)

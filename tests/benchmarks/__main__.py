@@ -78,8 +78,9 @@ def training_rows(rounds: int) -> Iterator[Row]:
 
 def prediction_rows(rounds: int) -> Iterator[Row]:
     """Yield python -m src.predict against plain loops over the exported network."""
-    for peer, own, theirs, ratio in prediction.compare_engines(rounds=rounds):
-        yield Row("predict, slim, files to PNG", own, f"{peer}, plain loop", theirs, ratio)
+    precision = auto_precision("cpu")[0]
+    for peer, own, theirs, ratio in prediction.compare_engines(rounds=rounds, precision=precision):
+        yield Row(f"predict, slim, {precision}, files to PNG", own, f"{peer}, plain loop", theirs, ratio)
 
 
 def crf_rows(rounds: int) -> Iterator[Row]:

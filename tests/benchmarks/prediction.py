@@ -46,17 +46,18 @@ def write_untrained(path: Path, width: float) -> None:
     torch.save({"hyper_parameters": dict(module.hparams), "state_dict": module.state_dict()}, path)
 
 
-def onnxruntime_scores(path: Path) -> Scores:
-    import onnxruntime
+def onnxruntime_scores(path: Path, precision: str) -> Scores:
+    import onnxruntime  # on a CPU, always in float32
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda image: session.run(["scores"], {"image": image})[0]
 
 
-def openvino_scores(path: Path) -> Scores:
+def openvino_scores(path: Path, precision: str) -> Scores:
     import openvino
 
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    hint = "bf16" if precision.startswith("bf16") else "f32"
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
     return lambda image: compiled(image)[0]
 
 
@@ -74,6 +75,7 @@ def compare_engines(
     images: Path | None = None,
     count: int = 16,
     rounds: int = 5,
+    precision: str = "32-true",
 ) -> list[tuple[str, float, float, float]]:
     """Return for each engine its name, our seconds and its seconds for one image, and the median ratio.
 
@@ -83,6 +85,7 @@ def compare_engines(
         images: folder of images; None for CamVid's validation images.
         count: images to label.
         rounds: times that all label them, in turns, after a first round that is a warm-up.
+        precision: 32-true or bf16-mixed; see ``onnxruntime_scores``.
     """
     images = images or data_folder() / "camvid" / "val"
     paths = sorted(images.glob("*"))[:count]
@@ -101,14 +104,14 @@ def compare_engines(
         export(composed(f"ckpt={checkpoint}", f"output={graph}", "format=onnx", name="export"))
         config = composed(
             f"ckpt={checkpoint}", f"input={copies}", f"output={folder}/ours", "overlays=false", "crf=none",
-            "accelerator=cpu", "precision=32-true", name="predict",
+            "accelerator=cpu", f"precision={precision}", name="predict",
         )  # fmt: skip
-        predictor, jobs = Predictor(checkpoint, accelerator="cpu", precision="32-true"), find_jobs(config)
+        predictor, jobs = Predictor(checkpoint, accelerator="cpu", precision=precision), find_jobs(config)
 
         contestants: dict[str, Callable[[], Any]] = {"src.predict": lambda: run(jobs, predictor)}
         for name, load in {"onnxruntime": onnxruntime_scores, "openvino": openvino_scores}.items():
             if find_spec(name):
-                contestants[name] = partial(plain_loop, paths, load(graph), output)
+                contestants[name] = partial(plain_loop, paths, load(graph, precision), output)
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(rounds + 1):
             for name, label_all in contestants.items():
@@ -131,8 +134,9 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of images; without one, CamVid's validation images")
     parser.add_argument("--count", type=int, default=40, help="of images")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", default="32-true", help="32-true or bf16-mixed")
     options = parser.parse_args()
-    print(f"{options.count} images, {cores()} cores, float32")
+    print(f"{options.count} images, {cores()} cores, {options.precision}")
     for name, own, theirs, ratio in compare_engines(**vars(options)):
         print(f"src.predict {1000 * own:.1f} ms an image, {name} {1000 * theirs:.1f} ms: {ratio:.2f}x")
 
