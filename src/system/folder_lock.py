@@ -73,5 +73,10 @@ def process_using(folder: Path) -> int | None:
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the first process (rank 0) of a training."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_PROCID"))
+    """Tell whether this is the first process (rank 0) of a training on all its nodes.
+
+    torchrun sets RANK, LOCAL_RANK and GROUP_RANK, srun sets SLURM_PROCID. Where Lightning starts the processes, the
+    user sets NODE_RANK, and Lightning LOCAL_RANK.
+    """
+    ranks = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
