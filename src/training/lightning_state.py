@@ -30,6 +30,11 @@ def count_begun_batches(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
 
+def is_step_begin(trainer: Trainer) -> bool:
+    """Return whether the current training batch is the first of an optimiser step, before it has been trained."""
+    return (count_begun_batches(trainer) - 1) % trainer.accumulate_grad_batches == 0
+
+
 def get_batch_index(trainer: Trainer) -> int:
     """Return the index of the current training batch, counted from 0 over the whole run."""
     return trainer.fit_loop.total_batch_idx

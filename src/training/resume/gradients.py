@@ -11,7 +11,8 @@ from src.training.lightning_state import accumulate_across_epochs
 class AccumulatedGradients(Callback):
     """Makes every step average the gradients of ``trainer.accumulate_grad_batches`` batches, across epochs and resumes.
 
-    A checkpoint stores the gradients accumulated so far.
+    A checkpoint stores the gradients accumulated so far. Each of several processes accumulates its own until the step,
+    but all of them resume from the same checkpoint, so they continue with the mean, whose mean is the same.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,10 @@ class AccumulatedGradients(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit" and trainer.accumulate_grad_batches > 1:
-            checkpoint["gradients"] = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+            gradients = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+            for gradient in gradients.values():
+                trainer.strategy.reduce(gradient, reduce_op="mean")  # in place: also without an interruption
+            checkpoint["gradients"] = gradients
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.gradients = checkpoint.get("gradients", {})

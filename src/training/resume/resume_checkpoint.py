@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from src.system.counted import counted
 from src.system.signals import Stopped, set_stop_handlers
-from src.training.lightning_state import forget_announced_batch, mark_validation
+from src.training.lightning_state import forget_announced_batch, is_step_begin, mark_validation
 from src.training.slurm import requeue_job
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class ResumeCheckpoint(Callback):
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Unlike ModelCheckpoint's every_n_train_steps, not at the end of the step: only now are its metrics logged and
         # a validation that was due finished. After a resume, Lightning would skip both.
+        if trainer.world_size > 1 and not is_step_begin(trainer):
+            return  # the processes still have different gradients
         is_stopping = self.stop_signal is not None
         if self.any_process(trainer, self.is_due(trainer) or is_stopping):
             self.save(trainer, Moment.BETWEEN_STEPS)
