@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar, overload
@@ -250,7 +251,8 @@ def prepare_thread(first: threading.Lock) -> None:
         first: a lock that the first worker takes and never releases.
     """
     if sys.platform == "linux":  # elsewhere, threads have no priority of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        with suppress(OSError):  # a sandbox may forbid it; the thread must work all the same
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
     if first.acquire(blocking=False):
         torch.zeros(1 << 17)  # large enough for torch to use several threads
 

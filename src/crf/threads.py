@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -45,8 +45,12 @@ class DaemonThreads(Executor):
             wait: wait until the threads have ended.
             cancel_futures: cancel the tasks that no thread has started.
         """
-        while cancel_futures and not self.tasks.empty():
-            if task := self.tasks.get():
+        while cancel_futures:
+            try:
+                task = self.tasks.get_nowait()  # a thread may take the last task first, so get() might wait forever
+            except Empty:
+                break
+            if task:
                 task[0].cancel()
         for _ in self.threads:
             self.tasks.put(None)

@@ -7,6 +7,7 @@ import os
 import threading
 from concurrent.futures import TimeoutError as WaitedTooLong
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from src.crf import DenseCRF, RefinementPool
 from src.crf.engines import native_engine
 from src.crf.engines.torch_engine import TorchEngine
 from src.crf.inputs import upsample
+from src.crf.threads import DaemonThreads
 from tests.commands import run_command
 from tests.crf.samples import engine_or_skip, network_like_scores
 
@@ -137,6 +139,36 @@ def test_a_hanging_worker_does_not_block_the_caller(small_image):
     pool.abandon()
     assert first.running()
     assert second.cancelled()
+
+
+def test_a_task_that_a_thread_takes_first_does_not_block_the_shutdown() -> None:
+    class Emptied(SimpleQueue):
+        def empty(self) -> bool:
+            return False  # asked just before a thread takes the last task
+
+    executor = DaemonThreads(0, "none", lambda: None)
+    executor.tasks = Emptied()
+    future = executor.submit(lambda: None)
+    shutdown = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    shutdown.start()
+    shutdown.join(10)
+    assert not shutdown.is_alive()
+    assert future.cancelled()
+
+
+def test_a_thread_whose_priority_may_not_be_lowered_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    class Answer:
+        workers = "threads"
+
+        def refine_labels(self, image, score_map, stride, threads):
+            return 42
+
+    monkeypatch.setattr("os.setpriority", forbidden, raising=False)
+    with RefinementPool(Answer(), workers=1) as pool:
+        assert pool.refine_labels(None, None).result(10) == 42
 
 
 def test_the_torch_engine_refines_one_image_at_a_time(small_image, monkeypatch):
