@@ -99,14 +99,18 @@ def hide_home(value: Any) -> Any:
 
 @cache
 def run_git(*arguments: str) -> str:
-    """Return git's output for the checkout that contains this code; "" outside a checkout."""
+    """Return git's output for the checkout that tracks this code; "" if there is none.
+
+    An installed package may lie in a folder of another project's checkout, which does not track it.
+    """
+    file, output = Path(__file__), ""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        for command in (("ls-files", "--error-unmatch", file.name), arguments):
+            done = subprocess.run(["git", *command], cwd=file.parent, capture_output=True, text=True, check=True)
+            output = done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.strip()
+    return output
 
 
 def installed_version(package: str) -> str | None:
