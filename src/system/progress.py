@@ -32,6 +32,10 @@ class ProgressLines:
         self.first = completed
         self.start = self.last = clock()
 
+    def is_due(self) -> bool:
+        """Return whether ``update`` would log a line now."""
+        return self.clock() - self.last >= INTERVAL
+
     def update(self, completed: float, details: str = "") -> bool:
         """Log a line if one is due, and return whether it was.
 
@@ -39,10 +43,9 @@ class ProgressLines:
             completed: number of items done.
             details: further text for the line.
         """
-        now = self.clock()
-        if now - self.last < INTERVAL:
+        if not self.is_due():
             return False
-        self.last = now
+        self.last = now = self.clock()
         total, remaining = "", ""
         if self.total is not None and self.total != float("inf"):
             total = f"/{self.total:.0f}"

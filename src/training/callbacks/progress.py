@@ -78,9 +78,15 @@ class StepProgress(ProgressBar):
         self.bar.start()
         self.task = self.bar.add_task(description, total=total, completed=completed, metrics="")
 
+    def is_due(self, completed: int) -> bool:
+        """Return whether ``update`` would show this number of items."""
+        if self.lines is not None:
+            return self.lines.is_due()
+        return self.bar is not None and completed % self.refresh_rate == 0
+
     def update(self, completed: int, metrics: str = "") -> bool:
-        """Show the number of items done and the metrics; return whether a line was logged."""
-        if self.bar is not None and self.task is not None and completed % self.refresh_rate == 0:
+        """Show the number of items done and the metrics, if it is time to; return whether a line was logged."""
+        if self.bar is not None and self.task is not None and self.is_due(completed):
             self.bar.update(self.task, completed=completed, metrics=metrics)
         return self.lines is not None and self.lines.update(completed, metrics)
 
@@ -104,6 +110,8 @@ class StepProgress(ProgressBar):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self.images += len(batch["id"]) * trainer.world_size
+        if not self.is_due(trainer.global_step):
+            return  # to read the loss is to wait for the GPU
         loss = trainer.callback_metrics.get("train/loss")
         metrics = [] if loss is None else [f"loss {loss:.3f}"]
         if self.lines is not None:
