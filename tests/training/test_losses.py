@@ -108,6 +108,13 @@ def test_ohem_counts_the_hard_ones() -> None:
     torch.testing.assert_close(OHEMCrossEntropy(0.001, 0.1)(scores, label), fewest.mean())
 
 
+def test_ohem_with_threshold_1_counts_positions_whose_loss_is_rounded_to_0() -> None:
+    scores = torch.tensor([[[[200.0, 0.0]], [[0.0, 0.0]]]])  # 1 x classes 2 x 1 x 2
+    label = torch.zeros(1, 1, 2, dtype=torch.int64)
+    loss = OHEMCrossEntropy(threshold=1.0, least=0.5)(scores, label)
+    torch.testing.assert_close(loss, torch.tensor(math.log(2) / 2))  # log(2) and 0
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

@@ -132,5 +132,7 @@ class OHEMCrossEntropy(nn.Module):
         hardest = loss[label != VOID].sort(descending=True).values
         if not len(hardest):
             return loss.sum()  # 0, with a gradient of 0
+        if self.threshold == 1:  # also positions whose loss is rounded to 0
+            return hardest.mean()
         hard = (hardest > -log(self.threshold)).sum()
         return hardest[: max(int(hard), ceil(self.least * len(hardest)))].mean()
