@@ -42,10 +42,10 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     segmenter.validation.measures_boundaries = True
     segmenter.validation.trimap_width = config.trimap
     dataset = allow_missing_masks(build_dataset(segmenter.hparams, config.dataset, config.split), config.split)
-    check_splits({config.split: dataset}, workers=0)
+    datamodule = ValidationDataModule(dataset, config.num_workers)
+    check_splits({config.split: dataset}, datamodule.num_workers)
     callbacks = build_evaluation_callbacks(config)
     trainer = build_trainer(config.trainer, callbacks=callbacks, logger=False, enable_checkpointing=False)
-    datamodule = ValidationDataModule(dataset, config.num_workers)
     with explain_failures(trainer):
         trainer.validate(segmenter, datamodule=datamodule, verbose=False)
 

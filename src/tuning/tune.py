@@ -18,6 +18,7 @@ from src.prediction.predictor import Predictor
 from src.prediction.trained_network import TrainedNetwork, build_dataset, load_network
 from src.system.errors import UserError
 from src.system.files import write_text
+from src.system.processes import cores
 from src.tuning.gradient import Gradient
 from src.tuning.journal import Journal, digest_images
 from src.tuning.optuna_search import Optuna
@@ -111,7 +112,7 @@ def score_cache(config: DictConfig) -> ScoreCache:
 def score_images(config: DictConfig, network: TrainedNetwork, cache: ScoreCache) -> dict[str, list[ScoredImage]]:
     """Return the images to search on ("searched") and to compare on ("held_back"), with the network's scores."""
     dataset = build_dataset(network.hparams, config.dataset, config.split)
-    check_splits({config.split: dataset}, workers=0)
+    check_splits({config.split: dataset}, cores())
     splits = split_images(len(dataset), config.images, config.held_back, config.seed)
     return {part: cache.load(dataset, indices) for part, indices in splits.items()}
 
