@@ -172,8 +172,8 @@ def build_callbacks(config: DictConfig, classes: list[str]) -> list[Callback]:
 
 def describe_early_end(trainer: Trainer) -> str:
     """Return why training ended before its last step or epoch; an empty string if it did not."""
-    step = trainer.global_step
-    if step >= count_steps(trainer):
+    step, steps = trainer.global_step, count_steps(trainer)
+    if step >= steps:
         if trainer.current_epoch < (trainer.max_epochs or -1):
             return (
                 f"trainer.max_steps={step} ended the run before trainer.max_epochs={trainer.max_epochs}; "
@@ -182,7 +182,8 @@ def describe_early_end(trainer: Trainer) -> str:
         return ""
     for callback in get_callbacks(trainer):
         if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
-            return f"trainer.max_time was reached at step {step} of {trainer.max_steps}; continue with ckpt=last"
+            total = "" if steps == float("inf") else f" of {steps:.0f}"
+            return f"trainer.max_time was reached at step {step}{total}; continue with ckpt=last"
         if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
             return (
                 f"stopped early at step {step}: {callback.monitor} has not improved on "

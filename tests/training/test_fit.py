@@ -1,14 +1,17 @@
 """What a training checks before it reads the data."""
 
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hydra.errors import InstantiationException
+from lightning.pytorch.callbacks import Timer
 
 from src.models.heads.fully_connected import FCHead
 from src.training.datamodule import SegmentationDataModule
-from src.training.fit import check_parts, train
+from src.training.fit import check_parts, describe_early_end, train
 from tests.models.networks import composed
 
 CLASSES, PALETTE = ["a", "b"], [[0, 0, 0], [1, 1, 1]]
@@ -51,3 +54,18 @@ def test_a_network_that_needs_memory_is_no_fault() -> None:
     check_parts(composed(*small, head), CLASSES, PALETTE)
     with pytest.raises(InstantiationException, match="lr=-1"):
         check_parts(composed(*small, head, "optimizer.lr=-1"), CLASSES, PALETTE)
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "max_epochs", "steps", "end"),
+    [(5000, None, 5000, " of 5000"), (-1, 20, 2000, " of 2000"), (-1, -1, float("inf"), "")],
+)
+def test_the_line_about_max_time_names_the_length_of_the_run(
+    max_steps: int, max_epochs: int | None, steps: float, end: str
+) -> None:
+    trainer = SimpleNamespace(
+        global_step=500, current_epoch=5, max_steps=max_steps, max_epochs=max_epochs, min_steps=None,
+        num_training_batches=100, accumulate_grad_batches=1, estimated_stepping_batches=steps,
+        callbacks=[Timer(timedelta(seconds=-1))],  # its time is over
+    )  # fmt: skip
+    assert describe_early_end(trainer) == f"trainer.max_time was reached at step 500{end}; continue with ckpt=last"
