@@ -29,13 +29,9 @@ class SafeCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch.save may turn a full disk into a RuntimeError
             kept = " or ".join(str(file) for file in (path, previous_path(path)) if file.exists())
-            cause: BaseException | None = error  # torch's message hides the reason of the failed write
-            while cause is not None and not isinstance(cause, OSError):
-                cause = cause.__context__
-            reason = (cause.strerror if cause else None) or str(error).splitlines()[0]
             raise UserError(
-                f"{path}: the checkpoint could not be written ({reason}); make room or choose another paths.log_dir"
-                + (f", then resume with ckpt={kept}" if kept else "")
+                f"{path}: the checkpoint could not be written ({why_unwritten(error)}); make room or choose "
+                "another paths.log_dir" + (f", then resume with ckpt={kept}" if kept else "")
             ) from error
 
     def load_checkpoint(
@@ -46,3 +42,11 @@ class SafeCheckpointIO(TorchCheckpointIO):
         Loads only tensors and plain values, even if ``weights_only`` is False.
         """
         return torch.load(newest_intact(path), map_location=map_location or "cpu", weights_only=True)
+
+
+def why_unwritten(error: BaseException) -> str:
+    """Return why ``torch.save`` could not write a file; its own message hides the reason."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return (cause.strerror if cause else None) or str(error).splitlines()[0]

@@ -8,6 +8,8 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from src.system.errors import UserError
+from src.system.files import replacing
+from src.training.checkpoint_io import why_unwritten
 from src.training.datamodule import Batch
 
 
@@ -30,15 +32,19 @@ class FiniteLoss(Callback):
         if torch.isfinite(loss):
             return
         path = self.path.with_stem(f"{self.path.stem}_{trainer.global_rank}") if trainer.global_rank else self.path
-        path.parent.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {
             "batch": dict(self.batch),
             "state_dict": module.state_dict(),
             "hyper_parameters": dict(module.hparams),
             "step": trainer.global_step,
         }
-        torch.save(content, path)
+        try:
+            with replacing(path) as part, part.open("wb") as file:
+                torch.save(content, file)
+            where = f"batch and weights are in {path}"
+        except (OSError, RuntimeError) as error:  # the loss matters more than a full disk
+            where = f"batch and weights could not be written to {path} ({why_unwritten(error)})"
         raise UserError(
             f"the loss is {float(loss.detach())} at step {trainer.global_step}, images {', '.join(self.batch['id'])}; "
-            f"batch and weights are in {path}. Lower optimizer.lr, or find the operation with debug=find_nan"
+            f"{where}. Lower optimizer.lr, or find the operation with debug=find_nan"
         )
