@@ -55,7 +55,10 @@ class SegmentationDataset(Dataset[Sample], ABC):
 
     def inspect(self, index: int) -> tuple[Sample | None, list[str]]:
         """Return a sample and no faults, or None and all its faults; each is a line that starts with the file."""
-        return self[index], []
+        try:
+            return self[index], []
+        except DatasetError as error:
+            return None, str(error).splitlines()
 
     def check(self, workers: int = 0) -> None:
         """Check the data before time is spent on training.
