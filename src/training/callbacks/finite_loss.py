@@ -41,10 +41,10 @@ class FiniteLoss(Callback):
         try:
             with replacing(path) as part, part.open("wb") as file:
                 torch.save(content, file)
-            where = f"batch and weights are in {path}"
+            where = str(path)
         except (OSError, RuntimeError) as error:  # the loss matters more than a full disk
-            where = f"batch and weights could not be written to {path} ({why_unwritten(error)})"
+            where = f"no file, because {path} could not be written ({why_unwritten(error)})"
         raise UserError(
             f"the loss is {float(loss.detach())} at step {trainer.global_step}, images {', '.join(self.batch['id'])}; "
-            f"{where}. Lower optimizer.lr, or find the operation with debug=find_nan"
+            f"batch and weights are in {where}. Lower optimizer.lr, or find the operation with debug=find_nan"
         )
