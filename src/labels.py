@@ -1,9 +1,10 @@
-"""Label maps: a class index or void for each pixel."""
+"""Label maps: a class index or void for each pixel, of which every eighth has a score."""
 
 import numpy as np
 from jaxtyping import UInt8
 
 VOID = 255  # marks pixels that count neither in the loss nor in the evaluation
 MAX_CLASSES = 255  # with indices 0..254: a label is a byte, and 255 is void
+STRIDE = 8  # pixels from one score to the next
 
 LabelMap = UInt8[np.ndarray, "height width"]

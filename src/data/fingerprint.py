@@ -13,9 +13,7 @@ from src.data.checks import find_warnings
 from src.data.dataset import SegmentationDataset
 from src.data.parallel import over_cores
 from src.data.survey import Content, Survey, content_of
-from src.labels import VOID, LabelMap
-
-STRIDE = 8  # pixels from one score to the next
+from src.labels import STRIDE, VOID, LabelMap
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from src.labels import VOID
-
-STRIDE = 8
+from src.labels import STRIDE, VOID
 
 
 def padded_side(pixels: int, stride: int = STRIDE) -> int:

@@ -19,8 +19,9 @@ from rich.console import Console
 from src.cli.conf_folder import CONF, conf_folders, writable_conf
 from src.data.convert import Conversion, FaultyLabels, convert
 from src.data.convert.source import open_source
-from src.data.fingerprint import STRIDE, Fingerprint, take_fingerprint
+from src.data.fingerprint import Fingerprint, take_fingerprint
 from src.data.sets.folder import Folder
+from src.labels import STRIDE
 from src.preparation.contact_sheet import contact_sheet
 from src.preparation.experiment import experiment_yaml
 from src.preparation.proposal import propose

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from src.labels import STRIDE
 from src.models.backbones.backbone import Backbone, WeightsError
-from src.models.geometry import STRIDE, pad_to_grid, score_side
+from src.models.geometry import pad_to_grid, score_side
 from src.system.errors import UserError
 
 PROBE = 65  # side in pixels of the image that a new backbone is tried on

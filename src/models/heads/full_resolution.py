@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.labels import STRIDE
 from src.models.dropout import Dropout
-from src.models.geometry import STRIDE, resize_aligned
+from src.models.geometry import resize_aligned
 from src.models.heads.head import Head, scale_channels
 
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from src.labels import STRIDE
 from src.models.dropout import Dropout
-from src.models.geometry import STRIDE
 from src.models.heads.head import Head, scale_channels
 
 
