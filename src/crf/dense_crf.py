@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from src.crf import inputs
-from src.crf.engines import Engine, EngineName, WorkerKind, make_engine
+from src.crf.engines import Engine, EngineName, WorkerKind, choose_engine, make_engine
 from src.crf.engines.torch_engine import MAX_BATCH_PIXELS, TorchEngine
 from src.crf.parameters import Parameters
 
@@ -58,11 +58,10 @@ class DenseCRF:
             w1=w1, sxy=sxy, srgb=srgb, w2=w2, sg=sg, iterations=iterations, prune=prune, bias=bias,
             compatibility=compatibility,
         )  # fmt: skip
-        self.is_auto = engine == "auto"
-        self.engine, reason = make_engine(engine)
-        self.gpu_engine: Engine | None = None
+        self.choice = engine
+        self.engines: dict[EngineName, Engine] = {}  # those made so far
+        self.engine = self.engine_on("cpu")
         self.check_pruning()
-        log.info("dense CRF engine: %s (%s)", self.engine.name, reason)
 
     @property
     def engine_name(self) -> EngineName:
@@ -220,16 +219,16 @@ class DenseCRF:
         return unary.contiguous()
 
     def engine_for(self, scores: Tensor) -> Engine:
-        """Return the engine that refines these scores.
+        """Return the engine that refines these scores."""
+        return self.engine_on(str(scores.device))
 
-        With engine=auto, the torch engine refines scores on a GPU, so that they stay there.
-        """
-        if not self.is_auto or scores.device.type == "cpu" or self.engine.name == "torch":
-            return self.engine
-        if self.gpu_engine is None:
-            self.gpu_engine, _ = make_engine("torch")
-            log.info("dense CRF engine: torch (auto: the scores are on %s)", scores.device)
-        return self.gpu_engine
+    def engine_on(self, device: str) -> Engine:
+        """Return the engine that refines scores on a device; log the choice of each engine once."""
+        name, reason = choose_engine(self.choice, device)
+        if name not in self.engines:
+            self.engines[name] = make_engine(name)
+            log.info("dense CRF engine: %s (%s)", name, reason)
+        return self.engines[name]
 
     def batch_engine(self, scores: Any) -> TorchEngine | None:
         """Return the engine if it refines a batch of these scores faster than one image after the other."""

@@ -1,41 +1,54 @@
-"""Choose an engine by name."""
+"""Choose an engine by name and device."""
 
 from __future__ import annotations
 
-from src.crf.engines.engine import ENGINES, Engine
+from src.crf.engines.engine import ENGINES, Engine, EngineName
 
 
-def make_engine(name: str) -> tuple[Engine, str]:
-    """Return the engine of this name and the reason for the choice; no other engine is imported.
+def choose_engine(name: str, device: str) -> tuple[EngineName, str]:
+    """Return the name of the engine that refines scores on a device, and the reason for the choice.
+
+    With "auto", the torch engine refines scores on a GPU, so that they stay there.
+
+    Args:
+        name: auto, or the name of an engine.
+        device: where the scores are, such as cpu or cuda:0.
 
     Raises:
         ValueError: if the name is unknown, or the engine is not available.
     """
-    if name == "auto":
+    if name == "auto" and device != "cpu":
+        return "torch", f"auto: the scores are on {device}"
+    if name in ("auto", "native"):
         from src.crf.engines import native_engine
 
-        if native_engine.missing_reason() is None:
-            return native_engine.NativeEngine(), f"auto: the compiled engine is available, {native_engine.level()}"
-        from src.crf.engines.torch_engine import TorchEngine
+        missing = native_engine.missing_reason()
+        if missing is None:
+            reason = "auto: the compiled engine is available" if name == "auto" else "as configured"
+            return "native", f"{reason}, {native_engine.level()}"
+        if name == "auto":
+            return "torch", f"auto: no native engine, {missing}"
+        raise ValueError(f"engine=native is not available, {missing}; or choose engine=torch")
+    for engine in ENGINES:
+        if engine == name:
+            return engine, "as configured"
+    raise ValueError(f"engine={name!r} is unknown: choose auto, {', '.join(ENGINES)}")
 
-        return TorchEngine(), f"auto: no native engine, {native_engine.missing_reason()}"
+
+def make_engine(name: EngineName) -> Engine:
+    """Return the engine of this name; no other engine is imported."""
     if name == "native":
-        from src.crf.engines import native_engine
+        from src.crf.engines.native_engine import NativeEngine
 
-        reason = native_engine.missing_reason()
-        if reason is not None:
-            raise ValueError(f"engine=native is not available, {reason}; or choose engine=torch")
-        return native_engine.NativeEngine(), f"as configured, {native_engine.level()}"
+        return NativeEngine()
     if name == "torch":
         from src.crf.engines.torch_engine import TorchEngine
 
-        return TorchEngine(), "as configured"
+        return TorchEngine()
     if name == "pydensecrf":
         from src.crf.engines.pydensecrf_engine import PydensecrfEngine
 
-        return PydensecrfEngine(), "as configured"
-    if name == "exact":
-        from src.crf.engines.exact_engine import ExactEngine
+        return PydensecrfEngine()
+    from src.crf.engines.exact_engine import ExactEngine
 
-        return ExactEngine(), "as configured"
-    raise ValueError(f"engine={name!r} is unknown: choose auto, {', '.join(ENGINES)}")
+    return ExactEngine()
