@@ -78,12 +78,14 @@ class BatchRefiner:
             request.labels.cancel()
 
     def take(self) -> list[Request]:
+        """Remove and return waiting images of the first one's kind, at most ``MAX_BATCH``."""
         with self.access:
             batch = [request for request in self.waiting if request.kind == self.waiting[0].kind][:MAX_BATCH]
             self.waiting = [request for request in self.waiting if request not in batch]
         return batch
 
     def refine_alone(self, request: Request) -> None:
+        """Refine one image, and set its future to the label map or to the error."""
         try:
             request.labels.set_result(self.crf.refine_labels(request.image, request.score_map, request.stride))
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, replace
@@ -88,6 +89,7 @@ class DenseCRF:
         return changed
 
     def check_pruning(self) -> None:
+        """Raise a ValueError if the engine cannot prune and is told to."""
         if self.engine.name == "pydensecrf" and (prune := self.parameters.prune) > 0:
             raise ValueError(f"engine=pydensecrf cannot prune (prune={prune}): set prune=0, or choose another engine")
 
@@ -166,10 +168,12 @@ class DenseCRF:
         return as_labels(labels, len(unary))
 
     def refine(self, image: Any, score_map: Any, stride: int = 8, threads: int | None = None) -> Tensor:
-        """The former name of ``refine_labels``."""
+        """The former name of ``refine_labels``; deprecated."""
+        warnings.warn("DenseCRF.refine is now named refine_labels", DeprecationWarning, stacklevel=2)
         return self.refine_labels(image, score_map, stride, threads)
 
     def refine_image(self, image: Image, scores: Scores, are_probabilities: bool, threads: int | None) -> Scores:
+        """Return Q of one image, with the dtype and device of its scores."""
         image, logits = self.prepare(image, scores, are_probabilities)
         q = self.engine_for(logits).refine(image, logits, self.parameters, thread_count(threads))
         return q.to(device=scores.device, dtype=scores.dtype)
@@ -242,6 +246,7 @@ class DenseCRF:
 
 
 def thread_count(threads: int | None) -> int:
+    """Return the number of cores to use for an image; None for as many as torch uses."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: give 1 or more, or None for as many as torch uses")
     return threads or torch.get_num_threads()
@@ -254,14 +259,17 @@ def in_chunks(function: Callable[[Tensor, Tensor], Tensor], images: Tensor, scor
 
 
 def as_labels(indices: Tensor, classes: int) -> Tensor:
+    """Return class indices as uint8, or as int64 for more than 256 classes."""
     return indices.to(torch.uint8 if classes <= 256 else torch.int64)
 
 
 def as_tensor(array: Any) -> Tensor:
+    """Return a NumPy array as a tensor; a tensor as it is."""
     return array if isinstance(array, Tensor) else torch.as_tensor(np.ascontiguousarray(array))
 
 
 def check_batch(images: Any, scores: Any) -> None:
+    """Raise a ValueError if a batch of scores has not one image for each."""
     if not (isinstance(images, Sequence) or getattr(images, "ndim", 0) == 4) or len(images) != len(scores):
         shape = f"a list of {len(images)}" if isinstance(images, Sequence) else f"of shape {tuple(images.shape)}"
         raise ValueError(f"scores are a batch of {len(scores)}, image is {shape}: give one image for each")

@@ -82,9 +82,11 @@ class DenseCRFModule(nn.Module):
         return {"w1": w1, "w2": w2, "bias": self.bias.tolist(), "compatibility": self.symmetric_costs().tolist()}
 
     def symmetric_costs(self) -> Float[Tensor, "classes classes"]:
+        """Return the learned compatibility, made symmetric: the cost of a pair of classes has no order."""
         return (self.compatibility + self.compatibility.T) / 2
 
     def refined_logits(self, image: Tensor, logits: Tensor) -> Tensor:
+        """Return the logits of Q of one image."""
         image = inputs.check_image(image)
         inputs.check_same_size(image, logits)
         if len(logits) != len(self.compatibility):

@@ -150,12 +150,14 @@ class Parameters:
 
 
 def nonempty_list(name: str, value: object) -> Sequence:
+    """Return the value of a parameter, or raise a ValueError unless it is a list with entries."""
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ValueError(f"{name}={value}: give a list, with an entry for each class")
     return value
 
 
 def finite_row(name: str, row: object) -> tuple[float, ...]:
+    """Return the entries of a list as floats, or raise a ValueError unless all are numbers in range."""
     entries = nonempty_list(name, row)
     if not all(isinstance(entry, (int, float)) and abs(entry) <= MAX_VALUE for entry in entries):  # also catches NaN
         raise ValueError(f"{name}={list(entries)}: give numbers from {-MAX_VALUE:g} to {MAX_VALUE:g}")

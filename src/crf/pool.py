@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -125,7 +126,8 @@ class RefinementPool:
     def refine(
         self, image: Array, score_map: Array, stride: int = 8, size: tuple[int, int] | None = None
     ) -> Future[Tensor]:
-        """The former name of ``refine_labels``."""
+        """The former name of ``refine_labels``; deprecated."""
+        warnings.warn("RefinementPool.refine is now named refine_labels", DeprecationWarning, stacklevel=2)
         return self.refine_labels(image, score_map, stride, size)
 
     def close(self) -> None:
@@ -153,6 +155,7 @@ class RefinementPool:
         self.batches.cancel()
 
     def submit_call(self, scores: Array, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Return the future of ``function(crf, *arguments)``, called as the engine for these scores permits."""
         if self.crf.workers == "processes":
             function = partial(return_by_value, function)
             arguments = tuple(by_value(argument) for argument in arguments)
@@ -161,6 +164,7 @@ class RefinementPool:
         return self.in_slot(self.free_slots, lambda: self.executor.submit(function, self.crf, *arguments))
 
     def runs_one_at_a_time(self, scores: Array) -> bool:
+        """Return whether the engine for these scores needs the whole GPU or all cores."""
         return (
             self.crf.workers != "processes"
             and isinstance(scores, Tensor)
@@ -168,6 +172,7 @@ class RefinementPool:
         )
 
     def add_to_batch(self, image: Array, score_map: Tensor, stride: int) -> Future[Tensor]:
+        """Return the future of an image that is refined together with others of its size."""
         labels = self.batches.add(torch.as_tensor(image), score_map, stride)
         self.executor.submit(self.batches.refine_next)
         return labels
@@ -199,10 +204,12 @@ class ByValue:
 
 
 def from_bytes(values: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """Return a tensor from its bytes; the inverse of ``ByValue``."""
     return torch.from_numpy(values).view(dtype)
 
 
 def by_value(argument: Any) -> Any:
+    """Return a tensor wrapped in ``ByValue``, anything else as it is."""
     return ByValue(argument) if isinstance(argument, Tensor) else argument
 
 
@@ -212,10 +219,12 @@ def return_by_value(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def call_crf(crf: DenseCRF, image: Array, scores: Scores, are_logits: bool, threads: int) -> Scores:
+    """Return Q of one image, from logits or probabilities."""
     return crf(image, logits=scores, threads=threads) if are_logits else crf(image, scores, threads=threads)
 
 
 def call_refine_labels(crf: DenseCRF, image: Array, score_map: Array, stride: int, threads: int) -> Tensor:
+    """Return the label map of one image."""
     return crf.refine_labels(image, score_map, stride, threads)
 
 
@@ -226,6 +235,7 @@ def run_locked(lock: threading.Lock, function: Callable[..., Result], *arguments
 
 
 def crop(array: Array, size: tuple[int, int] | None) -> Array:
+    """Return the top left part of an array, of this height and width; None for all of it."""
     return array if size is None else array[..., : size[0], : size[1]]
 
 
@@ -258,4 +268,5 @@ def prepare_thread(first: threading.Lock) -> None:
 
 
 def cores() -> int:
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

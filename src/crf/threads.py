@@ -58,6 +58,7 @@ class DaemonThreads(Executor):
             thread.join()
 
     def work(self) -> None:
+        """Run tasks until ``None`` comes; the main loop of a thread."""
         self.initializer()
         while task := self.tasks.get():
             future, call = task

@@ -67,7 +67,9 @@ def test_futures_give_the_same_as_calls(small_image):
         assert torch.equal(
             pool.refine_labels(small_image, score_map).result(), crf.refine_labels(small_image, score_map)
         )
-        assert torch.equal(pool.refine(small_image, score_map).result(), crf.refine(small_image, score_map))
+        with pytest.warns(DeprecationWarning, match="refine_labels") as warned:
+            assert torch.equal(pool.refine(small_image, score_map).result(), crf.refine(small_image, score_map))
+        assert [warning.filename for warning in warned] == [__file__] * 2
         cut = pool.submit(small_image, logits=logits, size=(20, 30)).result()
         assert torch.equal(cut, crf(small_image[:, :20, :30], logits=logits[:, :20, :30]))
         assert pool.refine_labels(small_image, score_map, size=(20, 30)).result().shape == (20, 30)

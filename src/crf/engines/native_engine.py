@@ -42,6 +42,7 @@ class NativeEngine:
         return labels
 
     def run(self, image: Tensor, scores: Tensor, stride: int, p: Parameters, threads: int, out: Tensor) -> None:
+        """Write Q or the label map to ``out``; with a stride of 0, the scores are already at full size."""
         native.refine(
             as_array(image),
             as_array(scores),

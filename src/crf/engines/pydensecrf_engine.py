@@ -57,6 +57,7 @@ class PydensecrfEngine:
 
 
 def import_pydensecrf() -> Any:
+    """Return the module of pydensecrf, or raise an ImportError that says how to install it."""
     try:
         import pydensecrf.densecrf
     except ImportError as error:

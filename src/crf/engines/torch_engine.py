@@ -89,10 +89,12 @@ def choose_softmax(p: Parameters, device: torch.device) -> Softmax:
 
 
 def filter_function(kernels: list[Lattice]) -> Callable[[Tensor], Tensor]:
+    """Return a function that maps Q to the sum of w K Q over the kernels; to 0 without kernels."""
     return reduce(add, kernels).filter if kernels else torch.zeros_like
 
 
 def mask_message(message: Callable[[Tensor], Tensor], kept: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a message function in which only the kept classes send and receive."""
     return lambda q: message(q * kept) * kept
 
 

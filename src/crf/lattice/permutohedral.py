@@ -94,6 +94,7 @@ class Lattice:
         return both
 
     def identity_blur(self) -> RowSums:
+        """Return a blur that leaves every vertex as it is, for a lattice with fewer directions than another."""
         return self.blurs[0]._replace(rows=without_neighbours(self.vertices + 1, self.device).view(-1))
 
     def filter(self, values: Float[Tensor, "points channels"]) -> Float[Tensor, "points channels"]:
@@ -101,6 +102,7 @@ class Lattice:
         return LatticeFilter.apply(values, self, False)
 
     def run(self, values: Tensor, blurs: list[RowSums]) -> Tensor:
+        """Return the values after splat, these blurs and slice."""
         for sums in (*self.splat, *blurs, self.slice):
             values = sums.apply(values)
         return values

@@ -79,6 +79,7 @@ class RowSums(NamedTuple):
 
 
 def multiples(step: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
+    """Return 0, step, 2 * step, ...: ``count`` numbers."""
     return torch.arange(0, step * count, step, dtype=torch.int32, device=device)
 
 
