@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from hydra._internal.utils import get_args_parser
 
-from src.cli.messages.suggestions import did_you_mean
 from src.cli.messages.unknown_key import suggest_setting
 from src.cli.overrides import key_of
 from src.system.errors import UserError
+from src.system.suggestions import did_you_mean
 
 
 def arrange_arguments(arguments: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 
 from src import __version__
 from src.cli.conf_folder import PACKAGE, commands
-from src.cli.messages.suggestions import did_you_mean
+from src.system.suggestions import did_you_mean
 
 
 def main() -> None:

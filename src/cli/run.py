@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src import __version__
 from src.cli.arguments import arrange_arguments, check_arguments
 from src.cli.conf_folder import CONF
-from src.cli.config.checkpoints import require_checkpoint
+from src.cli.config.ckpt_keys import require_checkpoint
 from src.cli.config.complete import complete_config
 from src.cli.config_sources import register_config_sources
 from src.cli.help_page import help_page

@@ -50,7 +50,7 @@ def test_scores_are_aligned_with_pixels(name: str) -> None:
         ("convnext_atto", r"its last map is \(320, 8, 8\) for 65 pixels, not 9 a side"),
         ("vit_tiny_patch16_224", "timm cannot give its features at stride 8"),
         ("vgg16", r"timm cannot give its features at stride 8 \(its stride cannot be chosen\)"),
-        ("resnett18", "timm has no such model; did you mean resnet18"),
+        ("resnett18", r"timm has no such model\. Did you mean resnet18\?"),
     ],
 )
 def test_unsuitable_models_are_refused(name: str, reason: str) -> None:

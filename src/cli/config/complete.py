@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from src.cli.config.checkpoints import check_checkpoints, fetch_checkpoints, find_checkpoints
+from src.cli.config.ckpt_keys import check_checkpoints, fetch_checkpoints, find_checkpoints
 from src.cli.config.paths import check_folders, expand_paths
 from src.cli.config.replay import replay_overrides
 from src.cli.config.structure import check_structure
 from src.cli.config.values import check_values
-from src.cli.messages.suggestions import did_you_mean
 from src.cli.recompose import recompose_defaults
 from src.system.errors import UserError
+from src.system.suggestions import did_you_mean
 
 SHORT_FORMS = ("scores", "labels")  # values of export's output that stand for returns=
 

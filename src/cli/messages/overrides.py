@@ -11,11 +11,11 @@ from omegaconf import ListConfig, OmegaConf
 
 from src.cli.conf_folder import CONF
 from src.cli.conf_groups import choices, groups
-from src.cli.messages.suggestions import did_you_mean
 from src.cli.messages.unknown_key import choices_of, compose_choices, explain_unknown_key
 from src.cli.overrides import key_of
 from src.system.address_secrets import hide_secrets
 from src.system.errors import one_line
+from src.system.suggestions import did_you_mean
 
 LISTS = ("callbacks", "logger", "experiment", "crf.sxy")  # which take a list, though the default is none
 

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.conf_folder import CONF, commands
 from src.cli.conf_groups import choices, groups, is_group
-from src.cli.messages.suggestions import did_you_mean
 from src.cli.overrides import as_written, key_of, valid_choices
 from src.cli.references import REFERENCE
 from src.system.dotted_keys import walk
+from src.system.suggestions import did_you_mean
 
 
 def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """Networks of timm as backbones; this needs an extra: pip install "deeplab-v1[timm]"."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from src.labels import STRIDE
 from src.models.backbones.backbone import Backbone, WeightsError
 from src.models.geometry import pad_to_grid, score_side
 from src.system.errors import UserError
+from src.system.suggestions import did_you_mean
 
 PROBE = 65  # side in pixels of the image that a new backbone is tried on
 
@@ -90,9 +90,8 @@ def create_model(name: str, pretrained: bool) -> Any:
             f'name={name}: needs timm, which cannot be imported ({error}): pip install "deeplab-v1[timm]"'
         ) from error
     if not timm.is_model(name):
-        close = get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean {close[0]}?" if close else "timm.list_models() names them"
-        raise UserError(f"name={name}: timm has no such model; {hint}")
+        hint = did_you_mean(name, timm.list_models()) or " timm.list_models() names all"
+        raise UserError(f"name={name}: timm has no such model.{hint}")
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, output_stride=STRIDE)
     except (RuntimeError, AssertionError, TypeError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
 from src.runs.metric_names import METHODS, NETWORK, is_crf_metric, metric_name, validation_metrics
 from src.system.errors import UserError
+from src.system.suggestions import did_you_mean
 
 
 def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
@@ -31,9 +31,8 @@ def check_monitors(config: DictConfig, classes: Sequence[str]) -> None:
         if monitor not in names and is_crf_metric(monitor) and not has_crf:
             raise UserError(f"callbacks.{key}.monitor={monitor}: needs a CRF; set crf=deeplab, for example")
         if monitor not in names:
-            hint = difflib.get_close_matches(monitor, names, n=1)
             raise UserError(
-                f"callbacks.{key}.monitor={monitor}: no such metric.{f' Did you mean {hint[0]}?' if hint else ''} "
+                f"callbacks.{key}.monitor={monitor}: no such metric.{did_you_mean(monitor, names)} "
                 f"A validation gives {', '.join(name for name in names if name.count('/') == 1)} and val/iou/CLASS"
             )
         best = "min" if monitor == metric_name("loss") else "max"

@@ -9,7 +9,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src.cli.conf_groups import choice_file, commented_keys
-from src.cli.messages.suggestions import did_you_mean
 from src.runs.checkpoints import (
     NO_CHECKPOINT,
     belongs_to_no_run,
@@ -23,6 +22,7 @@ from src.runs.checkpoints import (
 from src.runs.networks import network_names
 from src.system.addresses import is_address
 from src.system.errors import UserError
+from src.system.suggestions import did_you_mean
 
 KEYS = ("ckpt", "init_from")
 PLACEHOLDER = "CKPT"  # init_from of the recipes that start from a trained network
