@@ -8,6 +8,8 @@ from typing import Any
 MOVED = {  # old module or class -> new one; configs and checkpoints name classes by their module
     "src.optim.PolynomialWarmupLR": "src.training.schedules.PolynomialWarmupLR",
     "src.training.optim.PolynomialWarmupLR": "src.training.schedules.PolynomialWarmupLR",
+    "src.callbacks.ResumeCheckpoint": "src.training.resume.ResumeCheckpoint",
+    "src.training.callbacks.ResumeCheckpoint": "src.training.resume.ResumeCheckpoint",
     "src.callbacks": "src.training.callbacks",
     "src.data.datamodule": "src.training.datamodule",
     "src.losses": "src.training.losses",

@@ -24,12 +24,12 @@ from src.runs.metric_files import write_json
 from src.runs.metric_names import CRF, metric_name
 from src.system.counted import counted
 from src.system.errors import UserError
-from src.training.callbacks import ResumeCheckpoint, exact_resume
 from src.training.callbacks.monitors import check_monitors
 from src.training.datamodule import SegmentationDataModule
 from src.training.failures import explain_failures, explain_lack_of_memory
 from src.training.lightning_state import get_callbacks
 from src.training.memory_format import choose_memory_format
+from src.training.resume import ResumeCheckpoint, exact_resume
 from src.training.resume.same_run import check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps

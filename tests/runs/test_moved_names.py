@@ -9,7 +9,10 @@ def test_old_names_become_new_ones_wherever_they_stand() -> None:
     old = {
         "loss": {"_target_": "src.losses.CrossEntropy", "note": "src.losses.CrossEntropy"},
         "parts": [{"_target_": "src.optim.PolynomialWarmupLR"}, {"_target_": "src.optim.grouped_optimizer"}],
-        "callbacks": {"last": {"_target_": "src.callbacks.RunCheckpoint"}},
+        "callbacks": {
+            "last": {"_target_": "src.callbacks.RunCheckpoint"},
+            "resume": {"_target_": "src.training.callbacks.ResumeCheckpoint"},
+        },
         "other": {"_target_": "src.optimisers.Mine"},  # begins alike, but is another module
     }
     assert with_new_names(old) == {
@@ -18,7 +21,10 @@ def test_old_names_become_new_ones_wherever_they_stand() -> None:
             {"_target_": "src.training.schedules.PolynomialWarmupLR"},
             {"_target_": "src.training.optim.grouped_optimizer"},
         ],
-        "callbacks": {"last": {"_target_": "src.training.callbacks.RunCheckpoint"}},
+        "callbacks": {
+            "last": {"_target_": "src.training.callbacks.RunCheckpoint"},
+            "resume": {"_target_": "src.training.resume.ResumeCheckpoint"},
+        },
         "other": {"_target_": "src.optimisers.Mine"},
     }
 

@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 
 from src.data import Shapes, train_transform
 from src.system.errors import UserError
-from src.training.callbacks import LastValidation, ResumeCheckpoint, RunCheckpoint, exact_resume
+from src.training.callbacks import LastValidation, RunCheckpoint
 from src.training.datamodule import SegmentationDataModule
+from src.training.resume import ResumeCheckpoint, exact_resume
 from src.training.resume.same_run import check_other_settings, check_same_run
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer

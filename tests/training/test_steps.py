@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader
 from src.data import Shapes
 from src.data.sampling import ResumableSampler
 from src.data.transforms import train_transform
-from src.training.callbacks import LastValidation, ResumeCheckpoint, exact_resume
+from src.training.callbacks import LastValidation
 from src.training.datamodule import AugmentedSamples, SegmentationDataModule, collate
+from src.training.resume import ResumeCheckpoint, exact_resume
 from src.training.segmenter import Segmenter
 from src.training.trainer import build_trainer, count_steps
 from tests.models.networks import composed

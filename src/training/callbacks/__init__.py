@@ -10,7 +10,6 @@ from src.training.callbacks.progress import StepProgress
 from src.training.callbacks.rates import Rates
 from src.training.callbacks.run_checkpoint import RunCheckpoint
 from src.training.callbacks.wandb_charts import WandbCharts
-from src.training.resume import ResumeCheckpoint, exact_resume
 
 __all__ = [
     "BestFigures",
@@ -19,10 +18,8 @@ __all__ = [
     "LastValidation",
     "PredictionPictures",
     "Rates",
-    "ResumeCheckpoint",
     "RunCheckpoint",
     "ServerArchive",
     "StepProgress",
     "WandbCharts",
-    "exact_resume",
 ]
