@@ -25,7 +25,11 @@ from src.system.folder_lock import is_first_process
 HOME = re.compile(rf"(?<![\w.~-]){re.escape(os.path.expanduser('~'))}(?![\w.-])")
 CONFIG = "config.yaml"
 RECORD = "environment.json"
-PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb")
+# The packages that decide results. Loggers get their versions only: a list of all may name private packages.
+PACKAGES = (
+    *("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "pydensecrf2", "wandb"),
+    *("pillow", "opencv-python-headless", "scipy"),
+)
 
 
 def save_record(config: DictConfig) -> None:
@@ -63,7 +67,7 @@ def make_record(config: DictConfig) -> dict[str, Any]:
         "git_changes": run_git("status", "--porcelain").splitlines(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "versions": {name: installed_version(name) for name in PACKAGES},
+        "versions": installed_versions(),
     }
 
 
@@ -80,7 +84,9 @@ def shareable_config(config: DictConfig) -> dict[str, Any]:
         resolved: Any = OmegaConf.to_container(config, resolve=True)
     finally:
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
-    return hide_home({**resolved, "provenance": make_record(config)})
+    record = make_record(config)
+    record["versions"] = {name: record["versions"].get(name) for name in PACKAGES}
+    return hide_home({**resolved, "provenance": record})
 
 
 def hide_variable(variable: str, *default: Any) -> Any:
@@ -113,9 +119,12 @@ def run_git(*arguments: str) -> str:
     return output
 
 
-def installed_version(package: str) -> str | None:
-    """Return the version of an installed package; None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+@cache
+def installed_versions() -> dict[str, str]:
+    """Return the version of every installed package by its normalised name, sorted; of two copies, the imported one."""
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():  # in the order of sys.path
+        about = distribution.metadata
+        if about["Name"]:  # none in what a broken installation left behind
+            versions.setdefault(re.sub(r"[-_.]+", "-", about["Name"]).lower(), about["Version"])
+    return dict(sorted(versions.items()))

@@ -49,6 +49,7 @@ def test_the_record_reproduces_the_run(run):
     record = json.loads((run / "environment.json").read_text())
     assert "dataset.size=65" in record["command"]
     assert record["versions"]["torch"] == torch.__version__
+    assert {"numpy", "opencv-python-headless", "pillow"} <= record["versions"].keys()
     assert len(record["git_commit"]) in (0, 40)
 
 
