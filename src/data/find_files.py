@@ -118,13 +118,14 @@ def describe_files(folder: Path, endings: Sequence[str]) -> str:
     return f"it holds {counts}; endings may be {', '.join(endings)}: convert other files to PNG"
 
 
-def describe_lack(root: str, folders: Sequence[str], release: str = "") -> str:
+def describe_lack(root: str, folders: Sequence[str], release: str = "", may_rename: bool = False) -> str:
     """Return why the root of a data set lacks folders: it does not exist, or what it holds instead; and the remedy.
 
     Args:
         root: the root as the user wrote it.
         folders: the folders that the data set reads.
         release: the name that the root has in the release of the data set, if it has one.
+        may_rename: whether the data set is the user's own, so that another folder there may be the one that is missing.
     """
     base = expand_path(root)
     remedy = f"set root=FOLDER{f', the folder {release}' if release else ''}"
@@ -132,8 +133,11 @@ def describe_lack(root: str, folders: Sequence[str], release: str = "") -> str:
         return f"root={root}: no such folder (a relative path starts where you run the command); {remedy}"
     if not base.is_dir():
         return f"root={root}: is a file, not a folder; {remedy}"
-    needed = " and ".join(f"{folder}/" for folder in folders)
-    return f"root={root}: no folders {needed} there; it holds {describe_folders(base)}; {remedy}"
+    missing = [f"{folder}/" for folder in folders if not (base / folder).is_dir()]
+    noun = "folder" if len(missing) == 1 else "folders"
+    if may_rename and len(missing) < len(folders):  # the root is right, most likely
+        remedy = f"rename the folder that is meant to {missing[0]}, or {remedy}"
+    return f"root={root}: no {noun} {' and '.join(missing)} there; it holds {describe_folders(base)}; {remedy}"
 
 
 def describe_folders(folder: Path) -> str:

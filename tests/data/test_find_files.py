@@ -151,6 +151,10 @@ def test_missing_folders_are_reported_with_those_that_exist(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
     with pytest.raises(DatasetError, match=r"no folders images/ and masks/ there; it holds imgs/, labels/; set root="):
         Folder(str(tmp_path), "train", CLASSES)
+    (tmp_path / "images").mkdir()
+    remedy = "rename the folder that is meant to masks/, or set root=FOLDER"
+    with pytest.raises(DatasetError, match=f": no folder masks/ there; it holds images/, imgs/, labels/; {remedy}$"):
+        Folder(str(tmp_path), "train", CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Folder(FileDataset):
         base = expand_path(root)
         images, masks = base / "images", base / "masks"
         if not images.is_dir() or not masks.is_dir():
-            raise DatasetError(describe_lack(root, ["images", "masks"]))
+            raise DatasetError(describe_lack(root, ["images", "masks"], may_rename=True))
         self.classes = check_classes(classes)
         check_numbers(len(classes), palette, values, void)
         self.palette = voc_palette(len(classes)) if palette is None else np.array(palette, np.uint8)
