@@ -97,6 +97,8 @@ def test_help_and_config_errors_load_nothing_heavy():
         ("export", "fromat=onnx", "fromat: no such key. Did you mean format?"),
         ("report", "rnus=x", "rnus: no such key. Did you mean runs?"),
         ("train", "head=largefv", "head=largefv: no such choice. Did you mean largefov? head may be: "),
+        ("train", "dataset=mine", "voc12_aug; conf/dataset/mine.yaml in this folder would define it"),
+        ("predict", "accelerator=abacus", "accelerator=abacus: accelerator takes auto, cpu, gpu, cuda or mps"),
         ("train", "haed=largefov", "haed: no such key. Did you mean head?"),
         ("train", "lr=0.1", "lr: no such key. Did you mean optimizer.lr?"),
         ("train", "epochs=3", "epochs: no such key. Did you mean trainer.max_epochs?"),
@@ -216,7 +218,7 @@ def test_typing_errors_are_named(command, override, said, tmp_path):
             "crf.engine=pydensecrf",
             "crf.engine=pydensecrf cannot prune (crf.prune=0.01): set crf.prune=0, or choose",
         ),
-        ("train", "trainer.accelerator=abacus", "`trainer.accelerator='abacus'`"),
+        ("train", "trainer.accelerator=abacus", "trainer.accelerator takes auto, cpu, gpu, cuda or mps"),
     ],
 )
 def test_every_command_reports_errors_in_one_line(command, override, said, tmp_path):
@@ -251,12 +253,18 @@ def test_a_choice_that_lacks_what_a_recipe_refers_to(tmp_path):
         compose("train", "experiment=crf_rnn", "crf=none", "init_from=camvid_slim", output_dir=tmp_path / "run")
 
 
-def test_invalid_launcher_settings_are_explained(tmp_path):
-    sweep = ("-m", "head=vanilla,largefov", "sweep=joblib", "hydra.launcher.n_jobs=0")
-    done = run_command("train", *sweep, f"paths.log_dir={tmp_path}")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["sweep=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be a whole number, not 0; "),
+        (["sweep=optuna", "hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs=0: must be a whole number, 1 or more"),
+    ],
+)
+def test_invalid_numbers_of_jobs_are_explained(tmp_path, settings, said):
+    done = run_command("train", "-m", "seed=0,1", *settings, f"paths.log_dir={tmp_path}")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "error: ValueError: n_jobs == 0 in Parallel has no meaning" in done.stderr
+    assert f"error: {said}" in done.stderr
 
 
 def test_hydra_full_error_prints_the_traceback(tmp_path):

@@ -43,6 +43,7 @@ from src.cli.config.rules import (
 from src.runs.networks import network_names
 
 CHECKPOINT = or_null(replace(PATH, names=("last", *network_names())))
+ACCELERATOR = one_of("auto", "cpu", "gpu", "cuda", "mps")
 NAME = or_null(STRING)  # which may look like a number
 PRECISIONS = (
     "auto", "16", "16-mixed", "16-true", "bf16", "bf16-mixed", "bf16-true", "32", "32-true", "64", "64-true",
@@ -73,8 +74,15 @@ RULES_OF_COMMANDS: dict[str, dict[str, Rule]] = {
         "megabytes": ABOVE_ZERO,
         "host": STRING,
         "port": integer_between(0, 65_535),
+        "accelerator": ACCELERATOR,
     },
-    "predict": {"ckpt": CHECKPOINT, "input": or_null(PATH), "output": or_null(FOLDER), "shard": STRING},
+    "predict": {
+        "ckpt": CHECKPOINT,
+        "input": or_null(PATH),
+        "output": or_null(FOLDER),
+        "shard": STRING,
+        "accelerator": ACCELERATOR,
+    },
     "prepare": {
         "from": or_null(PATH),
         "images_from": or_null(PATH),
@@ -106,6 +114,7 @@ RULES_OF_COMMANDS: dict[str, dict[str, Rule]] = {
         "cache": FOLDER,
         "workers": or_null(POSITIVE),
         "storage": or_null(FILE),
+        "accelerator": ACCELERATOR,
     },
 }
 
@@ -123,6 +132,7 @@ RULES: dict[str, Rule] = {
     },
     # Lightning and torch check these late or not at all
     **dict.fromkeys(("dataset.seed", "data.seed"), SEED),
+    "trainer.accelerator": ACCELERATOR,
     "trainer.devices": Rule(
         lambda v: v == "auto" or (integer_between(-1).fits(v) and v != 0) or list_of(COUNT).fits(v),
         "auto, a number of devices, or a list of indices: [0,1]",

@@ -70,8 +70,10 @@ def explain_composition(error: BaseException, name: str, overrides: Sequence[str
             return f'{group}={choice} is not installed: pip install "deeplab-v1[sweep]"'
         if group == "dataset" and "/" in choice:
             return f"dataset={choice}: no such choice; for a folder of your own: dataset=folder dataset.root={choice}"
-        hint = f"{did_you_mean(choice, choices(group))} {group} may be: {', '.join(choices(group)) or 'nothing'}"
-        return f"{group}={choice}: no such choice.{hint}"
+        hint = did_you_mean(choice, choices(group))
+        names = ", ".join(choices(group)) or "nothing"
+        own = "" if hint else f"; conf/{group}/{choice}.yaml in this folder would define it"
+        return f"{group}={choice}: no such choice.{hint} {group} may be: {names}{own}"
     if match := NO_REMOVAL.search(text):
         key = match[1] or match[2]
         is_choice = key in groups(name) or "/" in key

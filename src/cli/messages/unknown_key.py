@@ -33,7 +33,9 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
     level = f"{parent or 'Top level'} has: {', '.join(siblings)}"
     if not parent and (reason := explain_key_of_other_command(key, command, defaults)):
         return f"{reason} {level}"
-    hint = suggest_key(key, last, siblings, command, defaults)
+    if hint := suggest_elsewhere(key, last, command, defaults):  # which is sure, so that no list is needed
+        return f"{key}: no such key{name_choices(key, chosen, {})}.{hint}"
+    hint = did_you_mean(last, siblings)
     others = "" if hint else choices_with(key, command)
     return f"{key}: no such key{name_choices(key, chosen, {} if hint else default_choices)}{others}.{hint} {level}"
 
@@ -140,23 +142,19 @@ def join_names(names: Sequence[str]) -> str:
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
 
 
-def suggest_key(key: str, last: str, siblings: Sequence[str], command: str, config: DictConfig) -> str:
-    """Return a hint that suggests an existing key for one that does not exist; "" if nothing is similar.
+def suggest_elsewhere(key: str, last: str, command: str, config: DictConfig) -> str:
+    """Return a hint that suggests the key or group of the same name at another level; "" if there is none.
 
     Args:
         key: the key as the user wrote it.
         last: the first part of the key that does not exist.
-        siblings: the keys that exist at that level.
         command: name of the command.
         config: the composed config.
     """
-    hint = ""
     if "." not in key:
         found = nested_keys(last, config)[:3]
-        hint = f" Did you mean {' or '.join(found)}?" if found else ""
-    elif last in groups(command):
-        hint = f" Did you mean the group {last}={'|'.join(choices(last))}?"
-    return hint or did_you_mean(last, siblings)
+        return f" Did you mean {' or '.join(found)}?" if found else ""
+    return f" Did you mean the group {last}={'|'.join(choices(last))}?" if last in groups(command) else ""
 
 
 def suggest_setting(option: str, value: str, command: str) -> str:

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from src.cli.config.complete import check_config
+from src.system.errors import UserError
 
 
 def check_jobs(config: DictConfig) -> None:
@@ -40,6 +41,22 @@ def check_jobs(config: DictConfig) -> None:
             check_config(job, overrides)
     finally:
         HydraConfig.instance().cfg = before
+
+
+def check_numbers_of_jobs(config: DictConfig) -> None:
+    """Check how many jobs run at once: joblib rejects 0 only when the jobs begin, and with it Optuna never ends.
+
+    Args:
+        config: the config of the multirun, with the node ``hydra``.
+
+    Raises:
+        UserError: if a number is wrong.
+    """
+    launcher, sweeper = (config.hydra[part].get("n_jobs", 1) for part in ("launcher", "sweeper"))
+    if launcher == 0:
+        raise UserError("hydra.launcher.n_jobs=0: must be a whole number, not 0; -1 is one for each core")
+    if sweeper < 1:
+        raise UserError(f"hydra.sweeper.n_jobs={sweeper}: must be a whole number, 1 or more")
 
 
 def task_overrides(config: DictConfig) -> list[str]:

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.cli.messages.errors import explain
 from src.cli.resolvers import register_resolvers
 from src.cli.run_folder import check_run_folder
-from src.cli.sweep.check import check_jobs, task_overrides
+from src.cli.sweep.check import check_jobs, check_numbers_of_jobs, task_overrides
 from src.runs.checkpoints import newest_intact, previous_path
 from src.system.errors import UserError, printable
 from src.system.files import write_text
@@ -57,6 +57,7 @@ class Sweep(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             check_run_folder(folder, config)
+            check_numbers_of_jobs(config)
             check_jobs(config)
             Sweep.lock.enter_context(exclusive_folder(folder))
         except (UserError, HydraException, OmegaConfBaseException) as error:  # Hydra would only warn

@@ -63,6 +63,18 @@ def test_a_group_that_belongs_to_other_commands_is_no_key(tmp_path: Path, others
         compose("describe", "~crf", output_dir=tmp_path)
 
 
+def test_a_sure_suggestion_is_not_followed_by_a_list(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^batch_size: no such key\. Did you mean data\.batch_size\?$"):
+        compose("train", "batch_size=16", output_dir=tmp_path)
+
+
+def test_a_choice_like_no_other_may_be_defined(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^dataset=mine: .*, voc12_aug; conf/dataset/mine\.yaml in this folder would "):
+        compose("train", "dataset=mine", output_dir=tmp_path)
+    with pytest.raises(UserError, match=r"Did you mean largefov\? head may be: .*, vanilla$"):
+        compose("train", "head=largefv", output_dir=tmp_path)
+
+
 def test_the_token_of_an_unquoted_address_is_not_repeated() -> None:
     override = "ckpt=http://ann:secret@host/net.ckpt?token=secret"
     with pytest.raises(OverrideParseException) as error:
