@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from src.training.callbacks import ResumeCheckpoint
+from src.training.resume import ResumeCheckpoint
 from src.training.resume.gradients import AccumulatedGradients
 
 
