@@ -192,7 +192,6 @@ def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_fi
         ("tune_crf", "search.refine=1000", "search.refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "refine=1000", "error: refine=1000: must be a whole number from 0 to 20"),
         ("tune_crf", "grid=null", "error: grid=null: must be lists of numbers by parameter"),
-        ("tune_crf", "search=optuna ranges=null", "error: ranges=null: must be ranges by parameter"),
         ("export", "output='/proc/0\r/x.onnx'", "output=/proc/0; /x.onnx: "),  # in one line
         ("prepare", "~dataset.samples", "missing 1 required positional argument: 'samples'"),
     ],

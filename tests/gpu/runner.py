@@ -106,12 +106,12 @@ def find_machine() -> tuple[str, str]:
 def describe_machine() -> tuple[str, str]:
     import torch
 
-    from src.runs.provenance import installed_version, run_git
+    from src.runs.provenance import installed_versions, run_git
     from src.system.hardware import processor_name
     from src.system.processes import cores
 
     on_gpu = torch.cuda.is_available()
-    versions = [f"{name} {installed_version(name)}" for name in ("torch", "lightning", "triton")]
+    versions = [f"{name} {installed_versions().get(name)}" for name in ("torch", "lightning", "triton")]
     words = [
         torch.cuda.get_device_name() if on_gpu else "no GPU",
         f"{processor_name()}, {cores()} cores, Python {platform.python_version()}",

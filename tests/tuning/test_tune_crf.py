@@ -161,10 +161,17 @@ def test_a_search_of_no_parameter(key: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["ranges.w1.low=0", "ranges.w1.high=1", "+ranges.prune={low: 1, high: 2}", "trials=0", "ranges.w1.log=7"],
+    [
+        "ranges=null",
+        "ranges.w1.low=0",
+        "ranges.w1.high=1",
+        "+ranges.prune={low: 1, high: 2}",
+        "trials=0",
+        "ranges.w1.log=7",
+    ],
 )
 def test_ranges_that_are_none(tmp_path: Path, override: str) -> None:
-    with pytest.raises(InstantiationException, match=r"ranges\.\w+=|trials="):
+    with pytest.raises(InstantiationException, match=r"ranges(\.\w+)?=|trials="):
         run(tmp_path, "search=optuna", override)
 
 
