@@ -16,6 +16,7 @@ from src.system.errors import UserError
 from src.system.suggestions import did_you_mean
 
 SHORT_FORMS = ("scores", "labels")  # values of export's output that stand for returns=
+ONE_LETTER = 0.83  # likeness of six letters of which one is wrong; "labelling" may well be a name
 
 
 def complete_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -82,5 +83,9 @@ def expand_output(config: DictConfig) -> None:
         return
     if config.output in SHORT_FORMS:
         config.returns, config.output = config.output, None
-    elif config.output.isalpha() and (hint := did_you_mean(config.output, SHORT_FORMS)):  # neither path nor FILE.onnx
+    elif (
+        config.format != "hub"  # whose output is a folder
+        and config.output.isalpha()  # neither path nor FILE.onnx
+        and (hint := did_you_mean(config.output, SHORT_FORMS, ONE_LETTER))
+    ):
         raise UserError(f"output={config.output}:{hint} For a file of this name, write output=./{config.output}")

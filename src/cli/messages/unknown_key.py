@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import hydra
@@ -29,7 +30,11 @@ def explain_unknown_key(key: str, command: str, overrides: Sequence[str]) -> str
         return f"{key}: {reason}"
     parent, last, siblings = find_level(key, command, defaults)
     if last in siblings:
-        return ""
+        group = key.partition(".")[0]
+        if key == group or parent or group not in groups(command) or keys_below(group, defaults):
+            return ""
+        has_it = choices_with(key, command) or f", which has no keys; choose another {group}"
+        return f"{key}: no such key{name_choices(key, chosen, default_choices)}{has_it}"
     level = f"{parent or 'Top level'} has: {', '.join(siblings)}"
     if not parent and (reason := explain_key_of_other_command(key, command, defaults)):
         return f"{reason} {level}"
@@ -46,9 +51,11 @@ def choices_with(key: str, command: str) -> str:
     if not nested or group not in groups(command):
         return ""
     parent, _, last = key.rpartition(".")
-    names = [
-        name for name in choices(group) if last in keys_below(parent, compose_choices(command, [f"{group}={name}"]))
-    ]
+    names = []
+    for name in choices(group):
+        with suppress(Exception):  # a broken file of the user's, which has nothing to do with the key
+            if last in keys_below(parent, compose_choices(command, [f"{group}={name}"])):
+                names.append(name)
     return f"; {group}={'|'.join(names)} has it" if names else ""
 
 

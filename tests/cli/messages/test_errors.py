@@ -90,3 +90,30 @@ def test_a_folder_without_a_network_is_no_missing_file(key: str, tmp_path: Path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=rf"^{key}=.*empty: a folder that holds no model\.safetensors; give"):
         compose("train" if key == "init_from" else "predict", f"{key}={tmp_path}/empty", output_dir=tmp_path)
+
+
+def test_a_broken_choice_does_not_hide_an_unknown_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf/head").mkdir(parents=True)
+    (tmp_path / "conf/head/broken.yaml").write_text("kernel: [")
+    monkeypatch.setattr("src.cli.conf_folder.USER_CONF", tmp_path / "conf")
+    with pytest.raises(UserError, match=r"^head\.foobar: no such key with head=largefov\. head has: "):
+        compose("train", "head.foobar=3", output_dir=tmp_path)
+
+
+def test_keys_of_a_group_without_any(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^crf\.srgb: no such key with crf=none; crf=.*deeplab.* has it$"):
+        compose("train", "crf.srgb=3", "crf=none", output_dir=tmp_path)
+    with pytest.raises(UserError, match=r"^crf\.srgbb: .* with crf=none, which has no keys; choose another crf$"):
+        compose("train", "crf.srgbb=3", "crf=none", output_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("labelz", "labels"), ("lables", "labels"), ("score", "scores")])
+def test_one_wrong_letter_of_a_short_form_is_a_misspelling(name: str, meant: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^output={name}: Did you mean {meant}?"):
+        compose("export", "ckpt=camvid_slim", f"output={name}", output_dir=tmp_path)
+
+
+@pytest.mark.parametrize("overrides", [["output=labelling"], ["output=label", "format=hub"]])
+def test_a_name_like_a_short_form_is_a_file(overrides: list[str], tmp_path: Path) -> None:
+    config = compose("export", "ckpt=camvid_slim", *overrides, output_dir=tmp_path)
+    assert Path(config.output).name == overrides[0].partition("=")[2]
