@@ -15,6 +15,13 @@ class UserError(Exception):
     part = ""
 
 
+def unwrapped(error: BaseException, wrapper: type[BaseException]) -> BaseException:
+    """Return the error inside errors of a type that only wraps others, such as Hydra's ``InstantiationException``."""
+    while isinstance(error, wrapper) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def name_settings(message: str, keys: Mapping[str, str]) -> str:
     """Return a message with command-line keys instead of arguments: "kernel=0" becomes "head.kernel=0".
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig, OmegaConf
 
 from src.drawing.tables import print_results
@@ -23,7 +25,7 @@ from src.runs.loggers import build_loggers, closed_wandb
 from src.runs.metric_files import write_json
 from src.runs.metric_names import CRF, metric_name
 from src.system.counted import counted
-from src.system.errors import UserError
+from src.system.errors import UserError, unwrapped
 from src.training.callbacks.monitors import check_monitors
 from src.training.datamodule import SegmentationDataModule
 from src.training.failures import explain_failures, explain_lack_of_memory
@@ -106,11 +108,15 @@ def check_parts(config: DictConfig, classes: list[str], palette: list[list[int]]
     Raises:
         InstantiationException: if a part cannot be built.
     """
-    try:
-        with torch.device("meta"):
+    with isolate_rng(include_cuda=False):  # the initial weights must not depend on what this check builds
+        try:
+            with torch.device("meta"):
+                build_segmenter(config, classes, palette).build_optimizer()
+        except Exception as error:
+            if isinstance(unwrapped(error, InstantiationException), (UserError, ValueError)):
+                raise  # a constructor refuses an argument
+            # Otherwise, perhaps only because a network of the user's own cannot be on "meta".
             build_segmenter(config, classes, palette).build_optimizer()
-    except Exception:  # perhaps only because a network of the user's own cannot be on "meta"
-        build_segmenter(config, classes, palette).build_optimizer()
 
 
 def check_devices(trainer: Trainer, datamodule: SegmentationDataModule) -> None:

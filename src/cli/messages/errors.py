@@ -22,7 +22,7 @@ from src.system.address_secrets import hide_secrets
 from src.system.addresses import name_addresses
 from src.system.command_name import as_typed
 from src.system.dotted_keys import select
-from src.system.errors import UserError, one_line
+from src.system.errors import UserError, one_line, unwrapped
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # Parts of Hydra's and OmegaConf's messages
@@ -68,9 +68,7 @@ def explain_instantiation(error: InstantiationException, config: DictConfig | No
 
     If the message names no argument, it is prefixed with the key of the object that could not be built.
     """
-    cause: BaseException = error
-    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
-        cause = cause.__cause__
+    cause = unwrapped(error, InstantiationException)
     reason = reason_of(cause)
     message, key = name_keys(reason, error, config) if config is not None else (reason, "")
     if isinstance(cause, UserError):
