@@ -102,11 +102,14 @@ def find_last_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Pa
 def find_best_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
     """Return an intact best.ckpt of the newest run, or its last.ckpt if it has no best.ckpt yet.
 
-    The arguments and errors are those of ``find_last_checkpoint``.
+    The arguments are those of ``find_last_checkpoint``.
+
+    Raises:
+        UserError: if no run has a checkpoint, or neither that of the newest nor its previous version can be read.
     """
     folder = find_newest_run(log_dir, key, sweep)
     has_best = has_version(folder / "best.ckpt")
-    checkpoint = newest_intact(folder / ("best.ckpt" if has_best else "last.ckpt"))
+    checkpoint = newest_intact(folder / ("best.ckpt" if has_best else "last.ckpt"), key)
     which = "best checkpoint" if has_best else "last checkpoint (there is no best yet)"
     log.info("%s=last is %s, the %s of the newest run", key, checkpoint, which)
     return checkpoint
@@ -152,8 +155,12 @@ def has_version(path: Path) -> bool:
     return path.is_file() or previous_path(path).is_file()
 
 
-def newest_intact(path: str | Path) -> Path:
+def newest_intact(path: str | Path, key: str = "ckpt") -> Path:
     """Return ``path``, or log a warning and return its previous version if it is damaged or missing.
+
+    Args:
+        path: the checkpoint.
+        key: the key that asks for it, for messages.
 
     Raises:
         UserError: if neither can be read.
@@ -163,7 +170,7 @@ def newest_intact(path: str | Path) -> Path:
     if not fault:
         return path
     if find_checkpoint_fault(previous):
-        raise UserError(f"ckpt={path}: {fault}, and its previous version is not intact either")
+        raise UserError(f"{key}={path}: {fault}, and its previous version is not intact either")
     log.warning("%s: %s; using the previous version, %s", path, fault, previous)
     return previous
 

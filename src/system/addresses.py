@@ -70,7 +70,8 @@ def fetch_address(address: str) -> Path:
     except AddressError as error:
         raise UserError(f"{shown}: {error}") from error
     except OSError as error:
-        raise UserError(f"{path.parent}: {error.strerror or error}; set TORCH_HOME=FOLDER") from error
+        fault = f"cannot be stored in {path.parent} ({error.strerror or error})"
+        raise UserError(f"{shown}: {fault}; set TORCH_HOME=FOLDER") from error
 
 
 def update(path: Path, url: str, checksum: str | None, shown: str) -> Path:

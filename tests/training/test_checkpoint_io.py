@@ -105,3 +105,6 @@ def test_last_of_an_evaluation_is_the_best_of_the_newest_run(path: Path, tmp_pat
         assert Path(config.ckpt) == best
     os.rename(best, previous_path(best))  # killed between two renames
     assert find_best_checkpoint(tmp_path) == previous_path(best)
+    previous_path(best).write_bytes(b"")
+    with pytest.raises(UserError, match=f"^init_from={best}: no such file, and its previous version is not intact"):
+        find_best_checkpoint(tmp_path, "init_from")
