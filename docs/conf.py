@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from src import __version__
 
 REPOSITORY = Path(__file__).parents[1]
-LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}  # of source files, by ending
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".md": "markdown"}  # of source files, by ending
 
 project = "DeepLab V1"
 author = copyright = "the DeepLab V1 contributors"
@@ -75,10 +75,17 @@ def mark_examples(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 
 def link_to_source(app: Sphinx, doctree: nodes.document) -> None:
-    """Make links to files of the repository open a page with the source; MyST makes them downloads."""
+    """Make links to files of the repository open a page with the source.
+
+    MyST makes them downloads, or, if they are Markdown outside docs/, links to a page that does not exist.
+    """
     env = app.env
-    for link in list(doctree.findall(addnodes.download_reference)):
-        path = Path(env.relfn2path(link["reftarget"])[1]).resolve().relative_to(REPOSITORY).as_posix()
+    links = [(link, env.relfn2path(link["reftarget"])[1]) for link in doctree.findall(addnodes.download_reference)]
+    for link in doctree.findall(addnodes.pending_xref):
+        if link["refdomain"] == "doc" and Path(link["reftarget"]).is_absolute():
+            links.append((link, link["reftarget"] + ".md"))
+    for link, file in links:
+        path = Path(file).resolve().relative_to(REPOSITORY).as_posix()
         env.source_files = {*getattr(env, "source_files", ()), path}  # saved with the environment
         uri = app.builder.get_relative_uri(env.docname, f"_source/{path}")
         link.replace_self(nodes.reference("", "", *link.children, internal=True, refuri=uri))
