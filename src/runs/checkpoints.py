@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 RUNS = "runs.txt"  # file in paths.log_dir that lists the runs' folders in the order they started
 NO_CHECKPOINT = (
-    "ckpt=CKPT is needed: the best.ckpt of a run, or ckpt=last for that of the newest run, "
+    "ckpt=CKPT is needed: the best.ckpt of a run, or ckpt=last for that of the newest training run, "
     f"or ckpt={network_names()[0]}, which comes with the package"
 )
 
@@ -84,7 +84,7 @@ def record_run(log_dir: str | Path, folder: str | Path) -> None:
 
 
 def find_last_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
-    """Return last.ckpt of the newest run, to resume from; possibly only its previous version exists.
+    """Return last.ckpt of the newest training run, to resume from; possibly only its previous version exists.
 
     Args:
         log_dir: folder of the runs.
@@ -95,12 +95,12 @@ def find_last_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Pa
         UserError: if no run has a checkpoint.
     """
     last = find_newest_run(log_dir, key, sweep) / "last.ckpt"
-    log.info("%s=last is %s, the last checkpoint of the newest run", key, last)
+    log.info("%s=last is %s, the last checkpoint of the newest training run", key, last)
     return last
 
 
 def find_best_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
-    """Return an intact best.ckpt of the newest run, or its last.ckpt if it has no best.ckpt yet.
+    """Return an intact best.ckpt of the newest training run, or its last.ckpt if it has no best.ckpt yet.
 
     The arguments are those of ``find_last_checkpoint``.
 
@@ -111,12 +111,12 @@ def find_best_checkpoint(log_dir: str | Path, key: str = "ckpt", sweep: str | Pa
     has_best = has_version(folder / "best.ckpt")
     checkpoint = newest_intact(folder / ("best.ckpt" if has_best else "last.ckpt"), key)
     which = "best checkpoint" if has_best else "last checkpoint (there is no best yet)"
-    log.info("%s=last is %s, the %s of the newest run", key, checkpoint, which)
+    log.info("%s=last is %s, the %s of the newest training run", key, checkpoint, which)
     return checkpoint
 
 
 def find_newest_run(log_dir: str | Path, key: str = "ckpt", sweep: str | Path | None = None) -> Path:
-    """Return the checkpoint folder of the newest run below ``log_dir``.
+    """Return the checkpoint folder of the newest training run below ``log_dir``.
 
     The order comes from runs.txt, because clocks can be wrong. Runs that are not in it, such as copied ones, count as
     older, and are ordered by modification time.

@@ -42,7 +42,7 @@ class ValidationDataModule(LightningDataModule):
 
     Args:
         val_set: the data set.
-        num_workers: loader processes; "auto" takes one per core that the main process leaves free, at most 8.
+        num_workers: data workers; "auto" takes one per core that the main process leaves free, at most 8.
 
     Raises:
         ValueError: if ``num_workers`` is neither "auto" nor a whole number, 0 or more.
@@ -102,7 +102,7 @@ class SegmentationDataModule(ValidationDataModule):
         dataset: called with ``split="train"`` and ``split="val"``.
         augmentation: an albumentations pipeline, for training only; None for none.
         batch_size: images per batch, over all devices together.
-        num_workers: loader processes; "auto" takes one per core that the training process leaves free, at most 8.
+        num_workers: data workers; "auto" takes one per core that the training process leaves free, at most 8.
         seed: of the samples' order and augmentation.
 
     Raises:

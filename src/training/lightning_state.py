@@ -112,5 +112,5 @@ def forget_announced_batch(checkpoint: dict[str, Any]) -> None:
 
 
 def get_loader_workers(loader: Any) -> Sequence[Any]:
-    """Return the worker processes of a torch DataLoader during an iteration; empty if there are none."""
+    """Return the processes of a torch DataLoader's data workers during an iteration; empty if there are none."""
     return getattr(getattr(loader, "_iterator", None), "_workers", [])

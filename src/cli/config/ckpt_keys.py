@@ -78,7 +78,7 @@ def check_checkpoints(config: DictConfig) -> None:
     if init_from and not ckpt and not is_address(init_from) and not Path(init_from).is_file():
         if init_from == PLACEHOLDER:
             raise UserError(f"init_from={PLACEHOLDER} is needed: {describe_needed_network()}")
-        remedy = "give the checkpoint of a trained network, or last for the best of the newest run"
+        remedy = "give the checkpoint of a trained network, or last for the best of the newest training run"
         raise UserError(f"init_from={init_from}: {explain_missing_file(init_from, remedy)}")
 
 
