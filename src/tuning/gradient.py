@@ -27,7 +27,7 @@ from src.tuning.search import ScoredImage, Trial, Values
 log = logging.getLogger(__name__)
 
 LEARNED = ("bias", "compatibility")
-STRIDE = 2  # learn from every second pixel in each direction, which takes a quarter of the time
+SUBSAMPLING = 2  # learn from every second pixel in each direction, which takes a quarter of the time
 ITERATIONS = 5  # mean-field updates while learning, as in Zheng et al. 2015
 
 
@@ -110,10 +110,11 @@ class Gradient:
 
 def make_example(image: ScoredImage, p: Parameters) -> Example:
     """Return every second pixel of an image, with kernels of half the width."""
-    narrower = Parameters(p.w1, (p.sy / STRIDE, p.sx / STRIDE), p.srgb, p.w2, p.sg / STRIDE)
+    narrower = Parameters(p.w1, (p.sy / SUBSAMPLING, p.sx / SUBSAMPLING), p.srgb, p.w2, p.sg / SUBSAMPLING)
     stride = score_stride(image.scores.shape[-2:], image.image.shape[-2:])
     logits = upsample(image.scores.float(), (image.image.shape[1], image.image.shape[2]), stride)
-    pixels, logits, label = (part[..., ::STRIDE, ::STRIDE] for part in (image.image.float(), logits, image.label))
+    every = slice(None, None, SUBSAMPLING)
+    pixels, logits, label = (part[..., every, every] for part in (image.image.float(), logits, image.label))
     kernel = reduce(add, build_kernels(pixels[None], narrower, (p.w1, p.w2)))
     return Example(kernel, logits.reshape(len(logits), -1).T.contiguous(), label.reshape(-1).long())
 

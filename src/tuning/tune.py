@@ -112,7 +112,7 @@ def score_cache(config: DictConfig) -> ScoreCache:
 def score_images(config: DictConfig, network: TrainedNetwork, cache: ScoreCache) -> dict[str, list[ScoredImage]]:
     """Return the images to search on ("searched") and to compare on ("held_back"), with the network's scores."""
     dataset = build_dataset(network.hparams, config.dataset, config.split)
-    check_splits({config.split: dataset}, cores())
+    check_splits({config.split: dataset}, config.workers or cores())
     splits = split_images(len(dataset), config.images, config.held_back, config.seed)
     return {part: cache.load(dataset, indices) for part, indices in splits.items()}
 
