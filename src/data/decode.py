@@ -57,6 +57,7 @@ class Mask(NamedTuple):
     colours: UInt8[np.ndarray, "256 3"] | None
 
 
+MISSING = "missing"  # why a path without a file cannot be opened
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
 MASK_MODES = ("1", "L", "LA", "P", "PA", "I", *SIXTEEN_BITS, "RGB", "RGBA")
@@ -134,7 +135,7 @@ def why_unreadable(path: Path) -> str | None:
     except FileNotFoundError:
         other = name_in_other_case(path)
         hint = f"; {other} exists, and upper and lower case must match: rename one" if other else ""
-        return "a broken link" if path.is_symlink() else f"missing{hint}"
+        return "a broken link" if path.is_symlink() else f"{MISSING}{hint}"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if stat.S_ISDIR(status.st_mode):

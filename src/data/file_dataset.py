@@ -10,7 +10,7 @@ import numpy as np
 
 from src.data.cache.cache import PackedCache, open_cache
 from src.data.dataset import DatasetError, Sample, SegmentationDataset, check_classes
-from src.data.decode import Mask, read_image, read_mask, why_unreadable
+from src.data.decode import MISSING, Mask, read_image, read_mask, why_unreadable
 from src.data.survey import first_of, ranges, survey
 from src.labels import VOID, LabelMap
 from src.system.counted import counted
@@ -108,7 +108,7 @@ class FileDataset(SegmentationDataset):
 
     def with_remedy(self, fault: str) -> str:
         """Return a fault of a file of a pair, with what to do if the file is missing."""
-        if not fault.endswith(": missing"):
+        if not fault.endswith(f": {MISSING}"):
             return fault
         place = f"the line of its image from {self.listed_in}" if self.listed_in else "the other file of its pair"
         return f"{fault}; add it, remove {place}, or leave out such images with on_error=skip"
