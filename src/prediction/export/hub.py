@@ -31,6 +31,8 @@ from src.system.addresses import HUB_FILE
 from src.system.errors import UserError
 from src.system.files import read_json
 
+log = logging.getLogger(__name__)
+
 CONFIG, CARD, PICTURES = "config.json", "README.md", "pictures.png"
 FILES = (HUB_FILE, CONFIG, CARD, PICTURES)  # what is written, and replaced with overwrite=true
 NEEDS = ("safetensors", "huggingface_hub")
@@ -244,6 +246,7 @@ def push(folder: Path, repository: str) -> str:
 
     for name in ("httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each request
+    log.info("pushing %s to %s", folder, repository)
     api = HfApi(library_name="deeplab-v1", library_version=__version__)
     try:
         address = api.create_repo(repository, private=True, exist_ok=True)

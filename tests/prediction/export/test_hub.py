@@ -253,6 +253,8 @@ def test_pushed_and_loaded_from_the_hub(run: Path, tmp_path: Path) -> None:
         assert done.stderr.startswith("error: push=owner/net: ")
         assert len(done.stderr.splitlines()) == 1
         assert f"The folder {folder} is complete" in done.stderr
+        logs = [path.read_text() for path in (tmp_path / "logs").rglob("export.log")]
+        assert sum(f"pushing {folder} to owner/net" in text for text in logs) == 2  # the refused one keeps its record
 
 
 def test_absolute_paths_become_names() -> None:
