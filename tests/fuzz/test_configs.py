@@ -184,7 +184,7 @@ def test_what_fuzzing_found_is_named(command: str, odd: str, said: str, given_fi
         ("train", "trainer.accelerator=gpu", "trainer.accelerator=gpu: torch finds no GPU here"),
         ("train", "trainer=slurm", "trainer.sync_batchnorm=true: torch supports it on GPUs only"),
         ("predict", "crf.iterations=1e12", "crf.iterations=1000000000000.0: give a whole number from 0 to 10000"),
-        ("predict", "inference.window=1.5", "inference.window=1.5: must be a whole number of pixels, or null"),
+        ("predict", "inference.window=1.5", "inference.window=1.5: inference.window takes null, or a whole number"),
         ("predict", "inference.scales=x", "inference.scales=x: must be numbers, such as [0.75,1,1.25]"),
         ("predict", "inference.scales=[1,x]", "inference.scales=[1, 'x']: must be numbers, such as [0.75,1,1.25]"),
         ("predict", "inference.scales=null", "inference.scales=null: must be numbers, such as [0.75,1,1.25]"),

@@ -180,8 +180,8 @@ RULES: dict[str, Rule] = {
     "scheduler.eta_min": ZERO_OR_MORE,
     # Numbers whose default is null, which does not show their type, and numbers that may also be null or a list
     **dict.fromkeys(("callbacks.crf.workers", "callbacks.crf.first_n"), or_null(POSITIVE)),
-    "callbacks.resume.every_n_steps": or_null(POSITIVE),
-    **dict.fromkeys(("callbacks.resume.every_minutes", "inference.window"), or_null(NUMBER)),
+    **dict.fromkeys(("callbacks.resume.every_n_steps", "inference.window"), or_null(POSITIVE)),
+    "callbacks.resume.every_minutes": or_null(NUMBER),
     "crf.sxy": either(NUMBER, list_of(NUMBER, "a list of two: [height,width]")),
     "dataset.void": ANYTHING,
 }
