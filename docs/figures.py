@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -266,7 +267,8 @@ def camvid_curves() -> Figure:
 
 def camvid_best_worst() -> Figure:
     """The two best and the three worst validation images of ckpt=camvid_slim with its CRF, best first."""
-    settings = compose("evaluate", "ckpt=camvid_slim", "crf=camvid_learnt", output_dir="unused").crf
+    with TemporaryDirectory() as unused:
+        settings = compose("evaluate", "ckpt=camvid_slim", "crf=camvid_learnt", output_dir=unused).crf
     rows = []
     with Predictor("camvid_slim", crf=instantiate(settings)) as predictor:
         data = CamVid(str(Path(os.environ["DEEPLAB_DATA"]) / "camvid"), split="val")
