@@ -1,4 +1,4 @@
-"""Label maps: a class index or void for each pixel, of which every eighth has a score."""
+"""Label maps, which give each pixel a class index or void. The network scores every eighth pixel in each direction."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -39,7 +39,8 @@ class DenseCRF:
         engine: auto, native, torch, pydensecrf or exact.
 
     Raises:
-        ValueError: if a parameter is out of range, or the engine is unknown or not available.
+        ValueError: if a parameter is out of range, the engine is unknown, or the native engine is not available.
+        ImportError: if engine=pydensecrf is chosen, and its package is not installed.
     """
 
     def __init__(

@@ -45,9 +45,9 @@ class RefinementPool:
         crf: refines the images.
         workers: images refined at the same time; None for one per core, or 1 if the engine itself uses all cores. With
             fewer workers than cores, several cores work on each image.
-        pending: largest number of unfinished images, which limits the memory; ``submit`` waits until there are fewer.
-            None for twice the number of workers, and for two batches of label maps on a GPU.
-        time_limit: longest wait of ``submit`` in seconds, after which it raises ``concurrent.futures.TimeoutError``;
+        pending: largest number of unfinished images, which limits the memory; ``submit`` and ``refine_labels`` wait
+            until there are fewer. None for twice the number of workers, and for two batches of label maps on a GPU.
+        time_limit: longest wait of these in seconds, after which they raise ``concurrent.futures.TimeoutError``;
             None for no limit.
 
     Raises:

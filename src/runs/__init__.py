@@ -1,1 +1,4 @@
-"""A run's folder: its records, its checkpoint files, its loggers, and the settings that a resumed run keeps."""
+"""A run's folder: its records, its loggers, its checkpoints and how they are read, and the settings of a resumed run.
+
+Also the classes that a checkpoint may name, and the networks that come with the package.
+"""

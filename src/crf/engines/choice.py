@@ -15,7 +15,7 @@ def choose_engine(name: str, device: str) -> tuple[EngineName, str]:
         device: where the scores are, such as cpu or cuda:0.
 
     Raises:
-        ValueError: if the name is unknown, or the engine is not available.
+        ValueError: if the name is unknown, or the native engine is not available.
     """
     if name == "auto" and device != "cpu":
         return "torch", f"auto: the scores are on {device}"

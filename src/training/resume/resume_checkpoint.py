@@ -73,7 +73,9 @@ class ResumeCheckpoint(Callback):
         # Unlike ModelCheckpoint's every_n_train_steps, not at the end of the step: only now are its metrics logged and
         # a validation that was due finished. After a resume, Lightning would skip both.
         if trainer.world_size > 1 and not is_step_begin(trainer):
-            return  # the processes still have different gradients
+            # The processes have different gradients until the step. AccumulatedGradients would average them, but at an
+            # arbitrary time this changes the rounding, and so the results of a run that is not interrupted.
+            return
         is_stopping = self.stop_signal is not None
         if self.any_process(trainer, self.is_due(trainer) or is_stopping):
             self.save(trainer, Moment.BETWEEN_STEPS)
