@@ -30,6 +30,7 @@ CPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 def check_commands(setting: Setting) -> Iterator[Figure]:
     """Yield whether predict, evaluate, tune_crf, export and describe work, and find what they find on the CPU."""
+    torch.set_num_threads(1)  # a process that is forked after OpenMP has started threads waits for them forever
     folder = setting.folder
     checkpoint, images = folder / "net.ckpt", folder / "images"
     write_checkpoint(checkpoint, dataset=SHAPES)
