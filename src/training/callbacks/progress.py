@@ -54,8 +54,11 @@ class StepProgress(ProgressBar):
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         super().setup(trainer, module, stage)
         assert isinstance(module, Segmenter)
-        if self.count_refined not in module.validation.readers:
-            module.validation.readers.append(self.count_refined)
+        module.validation.readers.append(self.count_refined)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        assert isinstance(module, Segmenter)
+        module.validation.readers.remove(self.count_refined)
 
     def start(self, description: str, total: float | None, completed: int = 0) -> None:
         """Start to show progress, unless another process shows it."""

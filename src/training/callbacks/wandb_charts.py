@@ -41,6 +41,11 @@ class WandbCharts(Callback):
             module.validation.measures_boundaries = True
             module.validation.trimap_width = self.trimap_width
 
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        assert isinstance(module, Segmenter)
+        if self.loggers:
+            module.validation.measures_boundaries = False
+
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Segmenter)
         if not self.loggers:

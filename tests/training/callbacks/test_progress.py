@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from src.training.callbacks import StepProgress
+from tests import checkpoints
 from tests.commands import run_command
 from tests.trainings import SMALL
 
@@ -72,3 +73,12 @@ def test_the_loss_is_read_only_where_it_is_shown(is_terminal: bool, reads: int) 
         progress.on_train_batch_end(trainer, None, None, {"id": ["a"]}, step - 1)
     progress.stop()
     assert trainer.reads == reads  # at steps 5 and 10; a line would be due after half a minute
+
+
+def test_a_later_validation_does_not_report_to_it() -> None:
+    progress, segmenter = StepProgress(), checkpoints.segmenter()
+    trainer = SimpleNamespace(is_global_zero=True)
+    progress.setup(trainer, segmenter, "validate")
+    assert segmenter.validation.readers == [progress.count_refined]
+    progress.teardown(trainer, segmenter, "validate")
+    assert segmenter.validation.readers == []
